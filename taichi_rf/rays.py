@@ -1,0 +1,140 @@
+"""Pixels to rays: the pinhole camera, and many of them.
+
+A camera looks down -z with x right and y up (OpenGL, Blender). Pixel (x, y) has its centre at (x + 0.5, y + 0.5), and
+row 0 is the top of the image. The classes here are plain numpy and need no running Taichi.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One pinhole camera.
+
+    ``pose`` is (3, 4) float32, camera to world; ``fx``, ``fy``, ``cx`` and ``cy`` are in pixels of a ``width`` x ``height``
+    image.
+
+    Raises:
+        ValueError: the pose is not (3, 4), or the image is empty.
+    """
+
+    pose: Float32Array
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pose", np.ascontiguousarray(self.pose, dtype=np.float32))
+        if self.pose.shape != (3, 4):
+            raise ValueError(f"a pose is (3, 4), camera to world; got {self.pose.shape}")
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"an image is at least 1 x 1 pixel; got {self.width} x {self.height}")
+
+    @property
+    def position(self) -> Float32Array:
+        """(3,) where the camera stands, in world units."""
+        return self.pose[:, 3]
+
+    def resized(self, width: int, height: int) -> Camera:
+        """The same view on an image of ``width`` x ``height`` pixels; the edges of the image stay where they were."""
+        across, down = width / self.width, height / self.height
+        return Camera(self.pose, self.fx * across, self.fy * down, self.cx * across, self.cy * down, width, height)
+
+    def rays(self) -> tuple[Float32Array, Float32Array]:
+        """Origins (H*W, 3) and unit directions (H*W, 3) in the world, row by row from the top left pixel."""
+        x = np.arange(self.width, dtype=np.float64) + 0.5
+        y = np.arange(self.height, dtype=np.float64) + 0.5
+        directions = np.empty((self.height, self.width, 3))
+        directions[..., 0] = (x - self.cx) / self.fx
+        directions[..., 1] = -(y[:, None] - self.cy) / self.fy
+        directions[..., 2] = -1.0
+        directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+        world = directions.reshape(-1, 3) @ self.pose[:, :3].astype(np.float64).T
+        origins = np.broadcast_to(self.position, world.shape)
+        return np.ascontiguousarray(origins), world.astype(np.float32)
+
+    def project(self, points: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """World ``points`` (..., 3) to pixel coordinates (..., 2) and z-depth (...), which is positive in front.
+
+        Coordinates of points with no positive depth are NaN. The inverse of :meth:`rays`: a pixel's centre comes back
+        as (x + 0.5, y + 0.5).
+        """
+        pose = self.pose.astype(np.float64)
+        local = (np.asarray(points, dtype=np.float64) - pose[:, 3]) @ pose[:, :3]
+        depth = -local[..., 2]
+        safe = np.where(depth > 0, depth, np.nan)
+        x = self.cx + self.fx * local[..., 0] / safe
+        y = self.cy - self.fy * local[..., 1] / safe
+        return np.stack([x, y], axis=-1), depth
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """N pinhole cameras whose images all have one size.
+
+    ``poses`` is (N, 3, 4) float32, camera to world; ``intrinsics`` is (N, 4) float32: fx, fy, cx, cy in pixels.
+
+    Raises:
+        ValueError: the shapes do not agree.
+    """
+
+    poses: Float32Array
+    intrinsics: Float32Array
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "poses", np.ascontiguousarray(self.poses, dtype=np.float32))
+        object.__setattr__(self, "intrinsics", np.ascontiguousarray(self.intrinsics, dtype=np.float32))
+        count = len(self.poses)
+        if self.poses.shape != (count, 3, 4):
+            raise ValueError(f"poses are (N, 3, 4); got {self.poses.shape}")
+        if self.intrinsics.shape != (count, 4):
+            raise ValueError(f"intrinsics of {count} cameras are ({count}, 4); got {self.intrinsics.shape}")
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"an image is at least 1 x 1 pixel; got {self.width} x {self.height}")
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def __getitem__(self, index: int) -> Camera:
+        fx, fy, cx, cy = (float(value) for value in self.intrinsics[index])
+        return Camera(self.poses[index], fx, fy, cx, cy, self.width, self.height)
+
+    def __iter__(self) -> Iterator[Camera]:
+        return (self[index] for index in range(len(self)))
+
+
+def look_at(eye: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike = (0.0, 0.0, 1.0)) -> Float32Array:
+    """The (3, 4) pose of a camera that stands at ``eye`` and looks at ``target`` with ``up`` upwards in its image.
+
+    Looking along ``up`` itself leaves the roll open; then the world axis farthest from the view direction takes its
+    place.
+
+    Raises:
+        ValueError: ``eye`` and ``target`` coincide, or ``up`` is zero.
+    """
+    eye, target, up = (np.asarray(value, dtype=np.float64) for value in (eye, target, up))
+    backward = eye - target
+    distance = float(np.linalg.norm(backward))
+    if not distance > 0:
+        raise ValueError("look_at: eye and target coincide, so there is no direction to look in")
+    if not float(np.linalg.norm(up)) > 0:
+        raise ValueError("look_at: up is zero; give a direction such as (0, 0, 1)")
+    backward /= distance
+    right = np.cross(up, backward)
+    if np.linalg.norm(right) < 1e-6 * np.linalg.norm(up):
+        right = np.cross(np.eye(3)[np.argmin(np.abs(backward))], backward)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(backward, right), backward, eye], axis=1).astype(np.float32)
