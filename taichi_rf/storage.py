@@ -1,0 +1,438 @@
+"""The progressive model file (``.trf``) and the exact checkpoint.
+
+A ``.trf`` file is a preamble, a JSON header and a row of chunks: the base (decoder, occupancy, first level), then one a
+level. Each chunk's checksum also covers everything before it, so any prefix that ends on a chunk is a whole model, and
+slimming is copying fewer bytes. Readers trust nothing: lengths are checked against the file before memory is taken.
+
+    preamble  magic 8 | version u4 | levels u4 | header length u4 | crc32 of version, levels, length and header u4
+    header    canonical JSON
+    chunk     "LEVL" | index u4 | length u8 | BLAKE2b-64 of (checksum before, index, length, payload) 8 | payload
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taichi_rf.arrays import ARRAY_TYPES, MAX_DIMENSIONS, Arrays, pack_arrays, type_code, unpack_arrays
+from taichi_rf.errors import UserError
+from taichi_rf.files import atomic_write, open_regular, parse_json, plain
+
+__all__ = [
+    "TrfFile",
+    "chunk_sizes",
+    "load_checkpoint",
+    "pack_arrays",
+    "prefix_bytes",
+    "read_trf",
+    "save_checkpoint",
+    "truncate_trf",
+    "unpack_arrays",
+    "write_trf",
+]
+
+VERSION = 1
+MAX_HEADER = 64 << 10  # bytes
+MAX_LEVELS = 1024
+MAX_CHUNK = 1 << 30  # bytes; the largest presets need about 10 MB a level
+
+_MAGIC = b"\x89TRF\r\n\x1a\n"  # as PNG's: a transfer in text mode damages it visibly
+_PREAMBLE = struct.Struct("<8sIIII")
+_CHUNK = struct.Struct("<4sIQ8s")
+_TAG = b"LEVL"
+_DIGEST = 8  # bytes
+_BLOCK = 1 << 20  # bytes copied at a time
+
+Path = str | os.PathLike[str]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The progressive file
+
+
+@dataclass(frozen=True)
+class TrfFile:
+    """What a ``.trf`` file held.
+
+    ``header`` is the JSON header, ``chunks`` the payloads that are present, base first, and ``warnings`` what was wrong
+    with the rest, in sentences for the user. ``total_levels`` is how many levels the file had when it was first
+    written; a slimmed file has fewer chunks. ``prefix_bytes[k]`` is the size in bytes of the file cut after level
+    ``k + 1``.
+    """
+
+    header: dict[str, Any]
+    chunks: list[bytes]
+    warnings: list[str]
+    total_levels: int
+    prefix_bytes: list[int]
+
+
+def write_trf(path: Path, header: Mapping[str, Any], chunks: Sequence[bytes]) -> list[int]:
+    """Write a progressive file, atomically.
+
+    Args:
+        path: where.
+        header: JSON object, at most ``MAX_HEADER`` bytes; numpy numbers are converted, NaN becomes null.
+        chunks: payloads, base chunk first, one a level.
+
+    Returns:
+        The size of the file in bytes for each prefix; the last is the whole file.
+
+    Raises:
+        UserError: the file cannot be written.
+        ValueError: no chunks, more than ``MAX_LEVELS``, or a header or chunk that is too long.
+    """
+    if not 1 <= len(chunks) <= MAX_LEVELS:
+        raise ValueError(f"a file holds 1 to {MAX_LEVELS} chunks, got {len(chunks)}")
+    if max(map(len, chunks)) > MAX_CHUNK:
+        raise ValueError(f"a chunk may be {MAX_CHUNK} bytes long, got {max(map(len, chunks))}")
+    text = _canonical(header)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"the header may be {MAX_HEADER} bytes long, got {len(text)}")
+    start = _PREAMBLE.pack(_MAGIC, VERSION, len(chunks), len(text), _header_crc(VERSION, len(chunks), text)) + text
+    checksum = _checksum(start)
+    with atomic_write(path) as file:
+        file.write(start)
+        for index, chunk in enumerate(chunks):
+            checksum = _chunk_checksum(checksum, index, len(chunk), chunk)
+            file.write(_CHUNK.pack(_TAG, index, len(chunk), checksum))
+            file.write(chunk)
+    return prefix_bytes(header, [len(chunk) for chunk in chunks])
+
+
+def read_trf(path: Path, max_level: int | None = None) -> TrfFile:
+    """Read a progressive file, or as much of it as is good.
+
+    Args:
+        path: a ``.trf`` file, whole, slimmed, cut off or damaged.
+        max_level: read only the first ``max_level`` chunks (at least 1) and do not look at the rest.
+
+    Returns:
+        The header and the longest prefix of undamaged chunks, with a warning if something damaged follows it.
+
+    Raises:
+        UserError: the file is missing, is no ``.trf``, is of a newer version, ``max_level`` is below 1, or the header
+            or the base chunk is damaged.
+    """
+    if max_level is not None and max_level < 1:
+        raise UserError(f"level {max_level} does not exist; levels start at 1")
+    with _opened(path) as reader:
+        chunks: list[bytes] = []
+        warnings: list[str] = []
+        sizes = [reader.header_bytes]
+        wanted = min(max_level or MAX_LEVELS, reader.total_levels)
+        try:
+            while len(chunks) < wanted and not reader.at_end():
+                chunks.append(reader.chunk(len(chunks)))
+                sizes.append(sizes[-1] + _CHUNK.size + len(chunks[-1]))
+            if len(chunks) == reader.total_levels and not reader.at_end():
+                warnings.append(f"{path}: {reader.remaining} bytes after the last level were ignored")
+        except _Damaged as error:
+            if not chunks:
+                raise UserError(f"{path} cannot be loaded: the base chunk is damaged ({error})") from None
+            loaded = f"loaded levels 1 to {len(chunks)} of {reader.total_levels}"
+            warnings.append(f"{path}: level {len(chunks) + 1} is damaged ({error}); {loaded}")
+        if not chunks:
+            raise UserError(f"{path} cannot be loaded: the file ends before the base chunk")
+        return TrfFile(reader.header, chunks, warnings, reader.total_levels, sizes[1:])
+
+
+def truncate_trf(source: Path, level: int, destination: Path) -> int:
+    """Copy the first ``level`` levels of a file, without decoding them; the header stays as it is.
+
+    Both may be the same file. The checksums are verified on the way.
+
+    Returns:
+        The size of the new file in bytes.
+
+    Raises:
+        UserError: ``level`` is outside the file, something within those levels is damaged, or reading or writing fails.
+    """
+    with _opened(source) as reader:
+        if not 1 <= level <= reader.total_levels:
+            raise UserError(f"level {level} is not in {source}: choose 1 to {len(chunk_sizes(source))}")
+        with atomic_write(destination) as file:
+            file.write(reader.start)
+            size = len(reader.start)
+            try:
+                for index in range(level):
+                    if reader.at_end():
+                        raise UserError(f"level {level} is not in {source}: choose 1 to {index}")
+                    frame = reader.frame(index)
+                    file.write(frame.raw)
+                    size += len(frame.raw) + frame.length
+                    reader.payload(index, frame, file.write)
+            except _Damaged as error:
+                raise UserError(
+                    f"{source} cannot be cut at level {level}: level {index + 1} is damaged ({error})"
+                ) from None
+            return size
+
+
+def chunk_sizes(path: Path) -> list[int]:
+    """Return the bytes that each level present adds to the file (frame and payload), without reading the payloads.
+
+    Raises:
+        UserError: as :func:`read_trf`. Damage inside a payload goes unseen; a level that is cut off is not counted.
+    """
+    with _opened(path) as reader:
+        sizes: list[int] = []
+        try:
+            while len(sizes) < reader.total_levels and not reader.at_end():
+                frame = reader.frame(len(sizes))
+                reader.skip(frame.length)
+                sizes.append(len(frame.raw) + frame.length)
+        except _Damaged:
+            pass
+        if not sizes:
+            raise UserError(f"{path} cannot be loaded: the base chunk is damaged")
+        return sizes
+
+
+def prefix_bytes(header: Mapping[str, Any], chunk_lengths: Sequence[int]) -> list[int]:
+    """Return the size in bytes of the file for each prefix, from the header and the lengths of the payloads."""
+    sizes = [_PREAMBLE.size + len(_canonical(header))]
+    for length in chunk_lengths:
+        sizes.append(sizes[-1] + _CHUNK.size + length)
+    return sizes[1:]
+
+
+class _Damaged(Exception):
+    """A chunk is not as it was written; the message says how."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    raw: bytes
+    length: int
+    checksum: bytes
+
+
+class _Reader:
+    """Walks a ``.trf`` file from front to back; ``remaining`` bytes of it have not been read."""
+
+    def __init__(self, file: BinaryIO, size: int, path: Path) -> None:
+        self.file, self.remaining = file, size
+        preamble = self._take(_PREAMBLE.size)
+        if preamble[: len(_MAGIC)] != _MAGIC:
+            raise UserError(f"{path} is not a .trf model")
+        if len(preamble) < _PREAMBLE.size:
+            raise UserError(f"{path} cannot be loaded: the file ends within its header")
+        _, version, self.total_levels, length, crc = _PREAMBLE.unpack(preamble)
+        if version > VERSION:
+            raise UserError(
+                f"{path} has format version {version}, this program reads up to {VERSION}: please update it"
+            )
+        if length > MAX_HEADER:
+            raise UserError(f"{path} cannot be loaded: its header claims {length} bytes, {MAX_HEADER} are allowed")
+        text = self._take(length)
+        if len(text) < length:
+            raise UserError(f"{path} cannot be loaded: the file ends within its header")
+        if crc != _header_crc(version, self.total_levels, text):
+            raise UserError(f"{path} cannot be loaded: its header is damaged (checksum)")
+        if version < 1 or not 1 <= self.total_levels <= MAX_LEVELS:
+            raise UserError(f"{path} cannot be loaded: it claims version {version} and {self.total_levels} levels")
+        header = parse_json(text, f"the header of {path}")
+        if not isinstance(header, dict):
+            raise UserError(f"{path} cannot be loaded: its header is not a JSON object")
+        self.header: dict[str, Any] = header
+        self.start = preamble + text
+        self.header_bytes = len(self.start)
+        self._previous = _checksum(self.start)
+
+    def at_end(self) -> bool:
+        return self.remaining == 0
+
+    def frame(self, index: int) -> _Frame:
+        raw = self._take(_CHUNK.size)
+        if len(raw) < _CHUNK.size:
+            raise _Damaged("the file ends within it")
+        tag, number, length, checksum = _CHUNK.unpack(raw)
+        if tag != _TAG or number != index:
+            raise _Damaged("its frame is not where it should be")
+        if length > MAX_CHUNK:
+            raise _Damaged(f"it claims {length} bytes, {MAX_CHUNK} are allowed")
+        if length > self.remaining:
+            raise _Damaged(f"it claims {length} bytes, {self.remaining} are left")
+        return _Frame(raw, length, checksum)
+
+    def payload(self, index: int, frame: _Frame, sink: Callable[[bytes], object]) -> None:
+        """Hand the payload to ``sink`` in blocks; raises at the end if the checksum is wrong."""
+        digest = _chunk_hasher(self._previous, index, frame.length)
+        left = frame.length
+        while left:
+            block = self._take(min(left, _BLOCK))
+            if not block:
+                raise _Damaged("the file ends within it")
+            digest.update(block)
+            sink(block)
+            left -= len(block)
+        if digest.digest() != frame.checksum:
+            raise _Damaged("checksum")
+        self._previous = frame.checksum
+
+    def chunk(self, index: int) -> bytes:
+        blocks: list[bytes] = []
+        self.payload(index, self.frame(index), blocks.append)
+        return b"".join(blocks)
+
+    def skip(self, length: int) -> None:
+        self.file.seek(length, os.SEEK_CUR)
+        self.remaining -= length
+
+    def _take(self, count: int) -> bytes:
+        data = self.file.read(min(count, self.remaining))
+        self.remaining -= len(data)
+        return data
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Reader]:
+    with open_regular(path) as (file, size):
+        yield _Reader(file, size, path)
+
+
+def _canonical(obj: Mapping[str, Any]) -> bytes:
+    return json.dumps(plain(dict(obj)), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _header_crc(version: int, levels: int, text: bytes) -> int:
+    return zlib.crc32(struct.pack("<III", version, levels, len(text)) + text)
+
+
+def _checksum(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_DIGEST).digest()
+
+
+def _chunk_hasher(previous: bytes, index: int, length: int) -> blake2b:
+    return blake2b(previous + struct.pack("<IQ", index, length), digest_size=_DIGEST)
+
+
+def _chunk_checksum(previous: bytes, index: int, length: int, payload: bytes) -> bytes:
+    digest = _chunk_hasher(previous, index, length)
+    digest.update(payload)
+    return digest.digest()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The exact checkpoint
+
+CHECKPOINT_VERSION = 1
+CHECKPOINT_TYPES = (*ARRAY_TYPES, "f8", "i1", "i2", "b1")
+MAX_STATE = 64 << 20  # bytes of JSON
+
+_CHECKPOINT_MAGIC = b"\x89TRFCKP\n"
+_CHECKPOINT = struct.Struct("<8sIQI")  # magic, version, length of the JSON, its crc32
+
+
+def save_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> None:
+    """Write arrays and state so that :func:`load_checkpoint` brings back the same bits, atomically.
+
+    The arrays are streamed: beyond them, memory is taken only for a copy of the one being written, if it is not
+    contiguous.
+
+    Args:
+        path: where; no suffix is needed.
+        arrays: by name; types of ``CHECKPOINT_TYPES``, any shape.
+        state: JSON values; integers of any size, NaN and infinities are kept, tuples come back as lists.
+
+    Raises:
+        UserError: the file cannot be written; the earlier checkpoint is untouched.
+        ValueError: a type that cannot be stored, or more than ``MAX_STATE`` bytes of state.
+        TypeError: something in ``state`` has no JSON form.
+    """
+    table = [[name, type_code(array.dtype, CHECKPOINT_TYPES), list(array.shape)] for name, array in arrays.items()]
+    text = json.dumps({"arrays": table, "state": plain(dict(state), non_finite=True)}).encode()
+    if len(text) > MAX_STATE:
+        raise ValueError(f"the state may be {MAX_STATE} bytes long, got {len(text)}")
+    with atomic_write(path) as file:
+        file.write(_CHECKPOINT.pack(_CHECKPOINT_MAGIC, CHECKPOINT_VERSION, len(text), zlib.crc32(text)))
+        file.write(text)
+        checksum = _checksum(text)
+        for index, array in enumerate(arrays.values()):
+            values = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+            digest = _chunk_hasher(checksum, index, values.nbytes)
+            for start in range(0, values.nbytes, _BLOCK):
+                block = values[start : start + _BLOCK].data
+                digest.update(block)
+                file.write(block)
+            checksum = digest.digest()
+            file.write(checksum)
+
+
+def load_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays and the state that :func:`save_checkpoint` was given.
+
+    Raises:
+        UserError: the file is missing, is no checkpoint, is of a newer version, or is damaged anywhere.
+    """
+    damaged = f"checkpoint {path} is damaged"
+    with open_regular(path) as (file, size):
+        head = file.read(_CHECKPOINT.size)
+        if head[: len(_CHECKPOINT_MAGIC)] != _CHECKPOINT_MAGIC:
+            raise UserError(f"{path} is not a checkpoint")
+        if len(head) < _CHECKPOINT.size:
+            raise UserError(f"{damaged}: it ends within its header")
+        _, version, length, crc = _CHECKPOINT.unpack(head)
+        if version > CHECKPOINT_VERSION:
+            newest = CHECKPOINT_VERSION
+            raise UserError(
+                f"checkpoint {path} has version {version}, this program reads up to {newest}: please update it"
+            )
+        if length > min(MAX_STATE, size - _CHECKPOINT.size):
+            raise UserError(f"{damaged}: its state claims {length} bytes")
+        text = file.read(length)
+        if len(text) != length or zlib.crc32(text) != crc:
+            raise UserError(f"{damaged}: the state fails its checksum")
+        table, state = _checkpoint_index(text, damaged)
+        claimed = sum(math.prod(shape) * dtype.itemsize + _DIGEST for _, dtype, shape in table)
+        if claimed != size - _CHECKPOINT.size - length:
+            raise UserError(f"{damaged}: its arrays need {claimed} bytes, {size - _CHECKPOINT.size - length} are there")
+        arrays: Arrays = {}
+        checksum = _checksum(text)
+        for index, (name, dtype, shape) in enumerate(table):
+            values = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
+            digest = _chunk_hasher(checksum, index, values.nbytes)
+            for start in range(0, values.nbytes, _BLOCK):
+                block = values[start : start + _BLOCK].data
+                file.readinto(block)  # type: ignore[attr-defined]  # BinaryIO lacks it, files have it
+                digest.update(block)
+            checksum = digest.digest()
+            if file.read(_DIGEST) != checksum or (dtype.kind == "b" and values.max(initial=0) > 1):
+                raise UserError(f"{damaged}: array '{name}' fails its checksum")
+            arrays[name] = values.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+        return arrays, state
+
+
+def _checkpoint_index(
+    text: bytes, damaged: str
+) -> tuple[list[tuple[str, np.dtype[Any], tuple[int, ...]]], dict[str, Any]]:
+    """Return the table of arrays (name, type, shape) and the state, both checked."""
+    index = parse_json(text, f"{damaged}: its state", non_finite=True)
+    if not isinstance(index, dict) or not isinstance(index.get("state"), dict):
+        raise UserError(f"{damaged}: it has no state")
+    entries = index.get("arrays")
+    table: dict[str, tuple[str, np.dtype[Any], tuple[int, ...]]] = {}
+    for entry in entries if isinstance(entries, list) else [None]:
+        match entry:
+            case [str(name), str(code), list(shape)] if (
+                code in CHECKPOINT_TYPES
+                and name not in table
+                and len(shape) <= MAX_DIMENSIONS
+                and all(type(n) is int and 0 <= n < 1 << 62 for n in shape)
+            ):
+                table[name] = (name, np.dtype(code).newbyteorder("<"), tuple(shape))
+            case _:
+                raise UserError(f"{damaged}: its table of arrays is malformed")
+    return list(table.values()), index["state"]
