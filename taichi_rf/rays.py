@@ -19,8 +19,8 @@ Float32Array = npt.NDArray[np.float32]
 class Camera:
     """One pinhole camera.
 
-    ``pose`` is (3, 4) float32, camera to world; ``fx``, ``fy``, ``cx`` and ``cy`` are in pixels of a ``width`` x ``height``
-    image.
+    ``pose`` is (3, 4) float32, camera to world; ``fx``, ``fy``, ``cx`` and ``cy`` are in pixels of an image of
+    ``width`` x ``height``.
 
     Raises:
         ValueError: the pose is not (3, 4), or the image is empty.

@@ -1,0 +1,72 @@
+"""Scenes: posed images to learn from, read from a folder or rendered by ourselves.
+
+:func:`load` takes a folder or the name of a built-in scene and returns a :class:`Scene`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from scenes import blender
+from scenes.base import Progress, Scene, Split
+from taichi_rf.errors import UserError
+
+__all__ = ["Progress", "Scene", "Split", "builtin_names", "load"]
+
+
+def load(
+    source: str,
+    *,
+    downscale: int = 1,
+    views: int | None = None,
+    background: str = "white",
+    max_test_views: int | None = None,
+    progress: Progress | None = None,
+) -> Scene:
+    """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``).
+
+    Args:
+        downscale: average this many pixels a side into one.
+        views: how many training views to use, evenly spread over all; None for all.
+        background: ``white`` or ``black``, behind what is transparent.
+        max_test_views: how many test views to load, evenly spread; None for all, 0 for none.
+        progress: called with (images done, images in all).
+
+    Raises:
+        UserError: there is no such scene, or it is broken; the message says what was expected.
+    """
+    if downscale < 1:
+        raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
+    if max_test_views is not None and max_test_views < 0:
+        raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
+    name = source.removeprefix("builtin:")
+    folder = Path(source)
+    if (folder / blender.MARKER).is_file():
+        return blender.load(
+            folder,
+            downscale=downscale,
+            views=views,
+            background=background,
+            max_test_views=max_test_views,
+            progress=progress,
+        )
+    raise UserError(_unknown(source, name, folder))
+
+
+def builtin_names() -> tuple[str, ...]:
+    """The scenes that need no files."""
+    return ()
+
+
+def _unknown(source: str, name: str, folder: Path) -> str:
+    known = f"built-in scenes: {', '.join(builtin_names())}"
+    if folder.is_dir():
+        return (
+            f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
+        )
+    if folder.exists():
+        return f"'{source}' is a file; a folder with '{blender.MARKER}' is expected, or one of the {known}"
+    close = difflib.get_close_matches(name.lower(), builtin_names(), n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"there is no scene '{source}': {hint}a folder with '{blender.MARKER}' is expected, or one of the {known}"

@@ -1,0 +1,158 @@
+"""What every reader returns: images with exact cameras, in a box.
+
+Readers (``blender.py``, ``builtin.py``) make these; trainer, evaluation and viewer only read them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from taichi_rf.errors import UserError
+from taichi_rf.rays import Cameras
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all) while a scene loads."""
+
+BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
+MIN_TRAIN_VIEWS = 2  # from one image alone nothing says how far anything is
+
+
+@dataclass(frozen=True)
+class Split:
+    """N posed images of one size; N may be 0.
+
+    ``images`` is (N, H, W, 4) float16: RGBA in [0, 1] with the colour already multiplied by alpha (premultiplied), so
+    that averages of pixels are right. ``depths`` is (N, H, W) float32 or None: distance along the view axis (z-depth)
+    in world units, 0 where there is none. ``names`` are for people: the image files, or what a scene calls its views.
+
+    Raises:
+        ValueError: the shapes do not agree.
+    """
+
+    images: npt.NDArray[np.float16]
+    cameras: Cameras
+    names: tuple[str, ...]
+    depths: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        expected = (len(self.cameras), self.cameras.height, self.cameras.width)
+        if self.images.shape != (*expected, 4) or self.images.dtype != np.float16:
+            raise ValueError(f"images are {(*expected, 4)} float16; got {self.images.shape} {self.images.dtype}")
+        if len(self.names) != expected[0]:
+            raise ValueError(f"{expected[0]} images have as many names; got {len(self.names)}")
+        if self.depths is not None and (self.depths.shape != expected or self.depths.dtype != np.float32):
+            raise ValueError(f"depths are {expected} float32; got {self.depths.shape} {self.depths.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def composite(self, index: int, background: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Image ``index`` over ``background`` (3,): (H, W, 3) float32."""
+        image = self.images[index].astype(np.float32)
+        over: npt.NDArray[np.float32] = image[..., :3] + (1 - image[..., 3:]) * np.asarray(background, dtype=np.float32)
+        return over
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A name, what to learn from (``train``), what to judge by (``test``, may be empty), and where it all lies.
+
+    ``box`` is (2, 3) float32: the corners, in world units, between which the object is. Rays are worth following from
+    ``near`` to ``far``. ``source`` is the folder the scene came from, or ``builtin:NAME``.
+
+    Raises:
+        ValueError: the box is not (2, 3) with min below max, or not 0 <= near < far.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    box: npt.NDArray[np.float32]
+    near: float
+    far: float
+    background: tuple[float, float, float]
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.box.shape != (2, 3) or not (self.box[0] < self.box[1]).all():
+            raise ValueError(f"a box is (2, 3), its min row below its max row; got {self.box!r}")
+        if not 0 <= self.near < self.far:
+            raise ValueError(f"near and far are 0 <= near < far; got {self.near} and {self.far}")
+        if len(self.background) != 3:
+            raise ValueError(f"a background is three numbers; got {self.background!r}")
+
+
+def empty_split(width: int, height: int) -> Split:
+    """A split of no views, for a scene that holds nothing back."""
+    cameras = Cameras(np.zeros((0, 3, 4), np.float32), np.zeros((0, 4), np.float32), width, height)
+    return Split(np.zeros((0, height, width, 4), np.float16), cameras, ())
+
+
+def background_colour(name: str) -> tuple[float, float, float]:
+    """White or black as three numbers. Raises UserError for any other name."""
+    if name not in BACKGROUNDS:
+        raise UserError(f"unknown background '{name}': choose one of {', '.join(BACKGROUNDS)}")
+    return BACKGROUNDS[name]
+
+
+def spread(count: int, wanted: int | None) -> list[int]:
+    """``wanted`` of the indices 0..count-1, evenly spread and always with the first and the last; all for None."""
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    return [int(index) for index in np.round(np.linspace(0, count - 1, wanted))]
+
+
+def pick_views(where: str, count: int, views: int | None) -> list[int]:
+    """The training views to use of ``count``: all, or ``views`` of them evenly spread. Raises UserError if too few."""
+    if views is not None and views < MIN_TRAIN_VIEWS:
+        raise UserError(f"--views {views} is too few: training needs at least {MIN_TRAIN_VIEWS} views")
+    if count < MIN_TRAIN_VIEWS:
+        raise UserError(
+            f"{where}: only {count} training image{'s' * (count != 1)}; a radiance field needs at least "
+            f"{MIN_TRAIN_VIEWS}, from different places (dozens are better)"
+        )
+    if views is not None and views > count:
+        raise UserError(f"--views {views} is more than {where} has: it has {count} training views")
+    return spread(count, views)
+
+
+def check_memory(what: str, needed: int) -> None:
+    """Raise UserError when ``needed`` bytes for ``what`` are more than this machine has free; unknown passes."""
+    free = available_memory()
+    if free is not None and needed > free:
+        raise UserError(
+            f"{what} would take {needed / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; "
+            "make it smaller with --downscale or --views"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be taken without swapping (the container's limit included), or None if not known."""
+    limits = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                limits.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    try:
+        group = Path("/sys/fs/cgroup")
+        cached = [
+            line.split()[1] for line in (group / "memory.stat").read_text().splitlines() if "inactive_file" in line
+        ]
+        used = int((group / "memory.current").read_text()) - int(cached[0])
+        limits.append(int((group / "memory.max").read_text()) - used)
+    except (OSError, ValueError, IndexError):  # no such container, or no limit ("max")
+        pass
+    if not limits:
+        try:
+            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        except (AttributeError, OSError, ValueError):
+            return None
+    return max(0, min(limits))
