@@ -1,0 +1,107 @@
+"""The orbit camera moves by pixels, keeps its horizon and reproduces a scene's cameras."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from taichi_rf.rays import Cameras, look_at
+from viewer.orbit import Orbit
+
+BOX = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
+
+
+def ring(count: int = 12, up=(0.0, 0.0, 1.0), turn=None) -> Cameras:
+    """Level cameras around the origin, looking at it from different heights; ``turn`` rotates the whole world."""
+    poses, turn = [], np.eye(3) if turn is None else turn
+    for k in range(count):
+        angle, height = 2 * math.pi * k / count, 0.3 + 0.4 * (k % 3)
+        eye = turn @ np.array([4 * math.cos(angle), 4 * math.sin(angle), height])
+        poses.append(look_at(eye, np.zeros(3), up))
+    intrinsics = np.tile(np.array([[120.0, 120.0, 50.0, 40.0]], dtype=np.float32), (count, 1))
+    return Cameras(np.stack(poses), intrinsics, 100, 80)
+
+
+def test_target_is_in_the_middle_of_the_picture_wherever_one_stands():
+    view = Orbit.around(BOX)
+    view.pan(31, -17, 200)
+    for right, down in [(0, 0), (40, 10), (-300, 50), (7, -90)]:
+        view.rotate(right, down, 200)
+        pixel, depth = view.camera(320, 200).project(view.target)
+        np.testing.assert_allclose(pixel, [160, 100], atol=1e-3)
+        assert depth == pytest.approx(view.distance, rel=1e-5)
+
+
+def test_one_long_drag_equals_many_short_ones():
+    once, often = Orbit.around(BOX), Orbit.around(BOX)
+    once.rotate(120, 30, 400)
+    once.dolly(80, 400)
+    for _ in range(60):
+        often.rotate(2, 0.5, 400)
+        often.dolly(80 / 60, 400)
+    assert often.azimuth == pytest.approx(once.azimuth)
+    assert often.elevation == pytest.approx(once.elevation)
+    assert often.distance == pytest.approx(once.distance)
+
+
+def test_same_share_of_a_larger_window_turns_equally_far():
+    small, large = Orbit.around(BOX), Orbit.around(BOX)
+    small.rotate(50, 20, 200)
+    large.rotate(250, 100, 1000)
+    np.testing.assert_allclose(large.camera(10, 10).pose, small.camera(10, 10).pose)
+
+
+def test_dragging_right_moves_the_near_side_right():
+    view = Orbit.around(BOX)
+    near = view.target + 0.2 * (view.camera(100, 100).position - view.target)
+    before, _ = view.camera(100, 100).project(near)
+    view.rotate(5, 0, 100)
+    after, _ = view.camera(100, 100).project(near)
+    assert after[0] > before[0]
+
+
+def test_pan_keeps_the_point_under_the_mouse():
+    view = Orbit.around(BOX)
+    point = view.target.copy()
+    before, _ = view.camera(320, 200).project(point)
+    view.pan(23, -11, 200)
+    after, _ = view.camera(320, 200).project(point)
+    np.testing.assert_allclose(after - before, [23, -11], atol=1e-3)
+
+
+def test_no_drag_turns_over_the_top_or_through_the_target():
+    view = Orbit.around(BOX)
+    view.rotate(0, 100_000, 100)
+    assert view.elevation < math.pi / 2
+    view.dolly(-100_000, 100)
+    assert view.distance > 0
+    view.dolly(100_000, 100)
+    assert view.distance < 1000
+    assert np.all(np.isfinite(view.camera(10, 10).pose))
+
+
+@pytest.mark.parametrize(
+    ("up", "turn"),
+    [
+        ((0.0, 0.0, 1.0), np.eye(3)),
+        ((0.0, 1.0, 0.0), np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])),  # a world whose y is up
+    ],
+)
+def test_first_view_is_the_scene_camera_itself(up, turn):
+    cameras = ring(up=up, turn=turn)
+    for index in (0, 1, 5):
+        view = Orbit.from_cameras(cameras, BOX, index)
+        assert view.up == up
+        np.testing.assert_allclose(view.camera(100, 80).pose, cameras[index].pose, atol=1e-5)
+        assert view.camera(100, 80).fx == pytest.approx(cameras[index].fx, rel=1e-6)
+
+
+def test_whole_box_is_in_the_first_picture():
+    box = np.array([[-3.0, 1.0, 0.0], [1.0, 2.0, 5.0]])
+    camera = Orbit.around(box).camera(400, 400)
+    corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    pixels, depth = camera.project(corners)
+    assert np.all(depth > 0)
+    assert np.all((pixels >= 0) & (pixels <= 400))

@@ -1,0 +1,138 @@
+"""The camera that turns around a point.
+
+Motion is a function of the pixels dragged and of nothing else: the same drag turns the view equally far at 5 and at 100
+frames a second, and in a small window as in a large one when it covers the same part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from taichi_rf.rays import Camera, Cameras, look_at
+
+_TURN = math.pi  # a drag over the whole height of the window: half a turn
+_DOLLY = math.log(4.0)  # a drag over the whole height: four times nearer or farther
+_STEEPEST = math.radians(89.0)  # straight up and down have no horizon to hold on to
+_UP = (0.0, 0.0, 1.0)
+
+
+@dataclass
+class Orbit:
+    """Where the viewer stands: ``distance`` from ``target``, ``azimuth`` and ``elevation`` in radians about ``up``.
+
+    Azimuth 0 looks at the target from +x (for the usual ``up`` of +z) and grows counter-clockwise seen from above.
+    ``field_of_view`` is vertical, in radians. ``extent`` is the size of what there is to see, in world units; it bounds
+    how near and how far one can go.
+    """
+
+    target: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    distance: float = 4.0
+    azimuth: float = math.radians(45.0)
+    elevation: float = math.radians(25.0)
+    field_of_view: float = math.radians(40.0)
+    up: tuple[float, float, float] = _UP
+    extent: float = 2.0
+
+    @classmethod
+    def around(cls, box: npt.ArrayLike) -> Orbit:
+        """A view of the whole ``box`` (2, 3), from above one of its corners."""
+        low, high = np.asarray(box, dtype=np.float64)
+        extent = float(np.linalg.norm(high - low))
+        view = cls(target=(low + high) / 2, extent=extent)
+        view.distance = 0.5 * extent / math.tan(view.field_of_view / 2)
+        return view
+
+    @classmethod
+    def from_cameras(cls, cameras: Cameras, box: npt.ArrayLike, index: int = 0) -> Orbit:
+        """The view of one of a scene's ``cameras``; it turns about the point it looks at, nearest the box's middle.
+
+        What is up is taken from all of the cameras: people hold theirs level, more or less.
+        """
+        view, camera = cls.around(box), cameras[index]
+        view.up = _common_up(cameras.poses)
+        view.field_of_view = 2 * math.atan(0.5 * camera.height / camera.fy)
+        forward = -camera.pose[:, 2].astype(np.float64)
+        eye = camera.position.astype(np.float64)
+        view.distance = max(float((view.target - eye) @ forward), 0.05 * view.extent)
+        view.target = eye + view.distance * forward
+        east, north, up = view._axes()
+        view.azimuth = math.atan2(-forward @ north, -forward @ east)
+        view.elevation = math.asin(float(np.clip(-forward @ up, -1.0, 1.0)))
+        return view.limited()
+
+    def copy(self) -> Orbit:
+        """The same view, to keep."""
+        return replace(self, target=self.target.copy())
+
+    def limited(self) -> Orbit:
+        """This view, brought back to where one can stand."""
+        self.elevation = min(max(self.elevation, -_STEEPEST), _STEEPEST)
+        self.azimuth = math.remainder(self.azimuth, 2 * math.pi)
+        self.distance = min(max(self.distance, 0.01 * self.extent), 20.0 * self.extent)
+        return self
+
+    def rotate(self, right: float, down: float, height: int) -> None:
+        """Turn the scene with a drag of ``right`` and ``down`` pixels in a window ``height`` pixels high."""
+        self.azimuth -= _TURN * right / height
+        self.elevation += _TURN * down / height
+        self.limited()
+
+    def pan(self, right: float, down: float, height: int) -> None:
+        """Move the scene with the mouse: what lies at the target's depth stays under it."""
+        pose = self._pose()
+        unit = 2 * self.distance * math.tan(self.field_of_view / 2) / height  # world units a pixel, at the target
+        self.target = self.target + unit * (down * pose[:, 1] - right * pose[:, 0])
+
+    def dolly(self, down: float, height: int) -> None:
+        """Come nearer (drag up) or go farther (drag down), in proportion to the distance."""
+        self.distance *= math.exp(_DOLLY * min(max(down / height, -10.0), 10.0))
+        self.limited()
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The pinhole camera of this view for an image of ``width`` x ``height`` pixels."""
+        focal = 0.5 * height / math.tan(self.field_of_view / 2)
+        return Camera(self._pose().astype(np.float32), focal, focal, width / 2, height / 2, width, height)
+
+    def state(self) -> dict[str, object]:
+        """The view as plain numbers, angles in degrees."""
+        return {
+            "target": [float(value) for value in self.target],
+            "distance": self.distance,
+            "azimuth": math.degrees(self.azimuth),
+            "elevation": math.degrees(self.elevation),
+        }
+
+    def _pose(self) -> npt.NDArray[np.float64]:
+        east, north, up = self._axes()
+        level = math.cos(self.azimuth) * east + math.sin(self.azimuth) * north
+        offset = math.cos(self.elevation) * level + math.sin(self.elevation) * up
+        return look_at(self.target + self.distance * offset, self.target, self.up).astype(np.float64)
+
+    def _axes(self) -> npt.NDArray[np.float64]:
+        """(3, 3): east, north and up; x, y and z when z is up."""
+        up = np.asarray(self.up, dtype=np.float64) / np.linalg.norm(self.up)
+        east = np.eye(3)[0] if abs(up[0]) < 0.9 else np.eye(3)[1]
+        east = east - (east @ up) * up
+        east /= np.linalg.norm(east)
+        return np.stack([east, np.cross(up, east), up])
+
+
+def _common_up(poses: npt.NDArray[np.float32]) -> tuple[float, float, float]:
+    """The direction nearest to perpendicular to every camera's right; an axis of the world where it is close to one."""
+    right, above = poses[:, :, 0].astype(np.float64), poses[:, :, 1].astype(np.float64).sum(axis=0)
+    if len(poses) < 3 or np.linalg.svd(right, compute_uv=False)[1] < 1e-3 * len(poses) ** 0.5:
+        up = above  # cameras side by side say nothing about the tilt
+    else:
+        up = np.linalg.svd(right)[2][-1]
+        up = up if up @ above >= 0 else -up
+    if not np.linalg.norm(up) > 0:
+        return _UP
+    up = up / np.linalg.norm(up)
+    axis = int(np.argmax(np.abs(up)))
+    if abs(up[axis]) > 0.95:
+        up = np.sign(up[axis]) * np.eye(3)[axis]
+    return float(up[0]), float(up[1]), float(up[2])
