@@ -105,3 +105,27 @@ def test_whole_box_is_in_the_first_picture():
     pixels, depth = camera.project(corners)
     assert np.all(depth > 0)
     assert np.all((pixels >= 0) & (pixels <= 400))
+
+
+def test_view_survives_being_written_down():
+    view = Orbit.from_cameras(ring(), BOX, 3)
+    view.rotate(12, 5, 100)
+    view.pan(9, 4, 100)
+    again = Orbit.from_state(view.state(), BOX)
+    np.testing.assert_allclose(again.camera(64, 48).pose, view.camera(64, 48).pose, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": [0, 0]},
+        {"up": [0, 0, 0]},
+        {"distance": math.nan},
+        {"azimuth": "east"},
+        {"field_of_view": 1e300},
+        None,
+    ],
+)
+def test_senseless_view_from_a_file_falls_back_to_the_whole_box(change):
+    state = None if change is None else Orbit.around(BOX).state() | change
+    assert Orbit.from_state(state, BOX).state() == Orbit.around(BOX).state()

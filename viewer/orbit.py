@@ -64,6 +64,26 @@ class Orbit:
         view.elevation = math.asin(float(np.clip(-forward @ up, -1.0, 1.0)))
         return view.limited()
 
+    @classmethod
+    def from_state(cls, state: object, box: npt.ArrayLike) -> Orbit:
+        """The view that :meth:`state` described; :meth:`around` the box where it is missing or makes no sense."""
+        view = cls.around(box)
+        if not isinstance(state, dict):
+            return view
+        try:
+            target, up = (np.asarray(state[key], dtype=np.float64) for key in ("target", "up"))
+            distance, *degrees = (float(state[key]) for key in ("distance", "azimuth", "elevation", "field_of_view"))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return view
+        numbers = np.concatenate([target.ravel(), up.ravel(), [distance], degrees])
+        if target.shape != (3,) or up.shape != (3,) or not np.all(np.abs(numbers) < 1e6) or not np.any(up):
+            return view
+        if not (distance > 0 and 1 <= degrees[2] <= 170):
+            return view
+        view.target, view.distance, view.up = target, distance, (float(up[0]), float(up[1]), float(up[2]))
+        view.azimuth, view.elevation, view.field_of_view = (math.radians(value) for value in degrees)
+        return view.limited()
+
     def copy(self) -> Orbit:
         """The same view, to keep."""
         return replace(self, target=self.target.copy())
@@ -104,6 +124,8 @@ class Orbit:
             "distance": self.distance,
             "azimuth": math.degrees(self.azimuth),
             "elevation": math.degrees(self.elevation),
+            "field_of_view": math.degrees(self.field_of_view),
+            "up": list(self.up),
         }
 
     def _pose(self) -> npt.NDArray[np.float64]:

@@ -46,9 +46,9 @@ class View:
 class Progressive:
     """Holds the picture shown and works on the next, sharper one.
 
-    ``canvas`` is that picture as a window wants it, (width, height, 3) uint8 with x first and y upwards; ``picture`` is
-    the same memory seen as an image, (height, width, 3). ``divisor`` is the side of the pixels in it: 16 is coarse, 1 is
-    full resolution; ``complete`` says that nothing sharper or newer will follow.
+    ``canvas`` is that picture as windows want it, (width, height, 3) uint8 with x first and y upwards; ``picture`` is
+    the same memory seen as an image, (height, width, 3). ``divisor`` is the side of its pixels in those of the window:
+    16 is coarse, 1 is full resolution. ``complete`` says that nothing sharper or newer will follow.
     """
 
     def __init__(self, render: RenderBand, clock: Callable[[], float] = time.perf_counter) -> None:

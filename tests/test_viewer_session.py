@@ -1,0 +1,386 @@
+"""The session: levels, pictures that sharpen at rest, and training in the time that is left. No window, no Taichi."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from taichi_rf.errors import UserError
+from taichi_rf.rays import Cameras, look_at
+from viewer.progressive import quantise
+from viewer.session import MODES, Session, model_file
+
+BOX = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
+RAYS_PER_SECOND = 100_000.0
+
+
+class Clock:
+    """Time passes only when something is done."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class FakeField:
+    num_levels: int = 4
+    level_name: str = "rank"
+    level: int = 4
+
+    def bytes_at(self, level: int) -> int:
+        return 250_000 * level
+
+
+@dataclass
+class FakeModel:
+    field: FakeField = dataclasses.field(default_factory=FakeField)
+    box: np.ndarray = dataclasses.field(default_factory=lambda: BOX)
+    metadata: dict = dataclasses.field(default_factory=lambda: {"level_psnr": [20.0, 25.0, 28.0, 30.0]})
+
+
+class FakeTrainer:
+    """Ten steps of 0.1 s; a level more after every second one."""
+
+    def __init__(self, clock: Clock, *, steps: int = 10, fails_at: int | None = None):
+        self.clock, self.steps, self.fails_at = clock, steps, fails_at
+        self.model = FakeModel(metadata={})
+        self.model.field.level = 1
+        self.iteration, self.saved = 0, 0
+        poses = np.stack([look_at((3, 0, 1), (0, 0, 0)), look_at((0, 3, 1), (0, 0, 0))])
+        cameras = Cameras(poses, np.tile(np.float32([[80, 80, 32, 32]]), (2, 1)), 64, 64)
+        empty = Cameras(poses[:0], np.zeros((0, 4), np.float32), 64, 64)
+        self.scene = SimpleNamespace(train=Views(cameras), test=Views(empty))
+
+    @property
+    def progress(self) -> float:
+        return self.iteration / self.steps
+
+    @property
+    def done(self) -> bool:
+        return self.iteration >= self.steps
+
+    def step(self):
+        if self.iteration == self.fails_at:
+            raise UserError("the loss is not a number")
+        self.clock.now += 0.1
+        self.iteration += 1
+        level = min(1 + self.iteration // 2, 4)
+        self.model.field.level = level
+        return SimpleNamespace(iteration=self.iteration, loss=0.01, psnr=20.0, level=level, rays=4096)
+
+    def save(self):
+        self.saved += 1
+
+
+@dataclass
+class Views:
+    cameras: Cameras
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+
+class FakeRender:
+    """The direction of each ray as its colour, dimmed by level: every pixel, level and view has its own."""
+
+    def __init__(self, clock: Clock):
+        self.clock, self.sizes = clock, []
+
+    def __call__(self, model, camera, *, level, mode):
+        self.clock.now += camera.width * camera.height / RAYS_PER_SECOND
+        self.sizes.append((camera.width, camera.height))
+        _, directions = camera.rays()
+        colours = (0.5 + 0.5 * directions) * level / model.field.num_levels * (1.0 if mode == "colour" else 0.5)
+        return colours.reshape(camera.height, camera.width, 3).astype(np.float32)
+
+
+def make(**arguments) -> tuple[Session, FakeRender, Clock]:
+    clock = Clock()
+    render = FakeRender(clock)
+    if "trainer" in arguments:
+        arguments["trainer"].clock = clock
+    else:
+        arguments["model"] = FakeModel()
+    return Session(render=render, clock=clock, **arguments), render, clock
+
+
+def settle(session: Session, size=(96, 64), budget=0.02) -> int:
+    """Frames until nothing sharper follows."""
+    for count in range(1, 1000):
+        session.frame(*size, budget)
+        if session.progress.complete:
+            return count
+    raise AssertionError("the picture never settled")
+
+
+# Levels
+
+
+def test_level_is_kept_within_the_model_whatever_a_slider_says():
+    session, _, _ = make()
+    for asked, shown in [(99, 4), (-3, 1), (2, 2), (2.6, 3)]:
+        session.set_level(asked)
+        assert session.level == shown
+
+
+def test_first_level_outside_the_model_is_the_users_error():
+    for level in (0, 5):
+        with pytest.raises(UserError, match="rank 1 to 4"):
+            make(level=level)
+
+
+def test_bytes_and_psnr_follow_the_level():
+    session, _, _ = make()
+    for level, psnr in [(4, 30.0), (2, 25.0)]:
+        session.set_level(level)
+        stats = session.stats()
+        assert (stats["level"], stats["psnr"], stats["megabytes"]) == (level, psnr, 0.25 * level)
+
+
+def test_psnr_is_unknown_for_a_model_that_was_never_evaluated():
+    for metadata in ({}, {"level_psnr": []}, {"level_psnr": "good"}, {"level_psnr": [1.0]}):
+        session, _, _ = make()
+        session.model.metadata.clear()
+        session.model.metadata.update(metadata)
+        assert session.stats()["psnr"] is None
+
+
+# Pictures
+
+
+def test_picture_at_rest_is_the_plain_render_to_the_byte():
+    session, render, _ = make()
+    settle(session)
+    expected = render(session.model, session.orbit.camera(96, 64), level=4, mode="colour")
+    np.testing.assert_array_equal(session.frame(96, 64, 0.02), quantise(expected))
+
+
+def test_canvas_has_x_first_and_y_up():
+    session, _, _ = make()
+    settle(session)
+    picture, canvas = session.progress.picture, session.progress.canvas
+    assert canvas.shape == (96, 64, 3)
+    assert canvas.flags.c_contiguous
+    np.testing.assert_array_equal(canvas[10, 63 - 20], picture[20, 10])
+
+
+def test_every_change_shows_at_once_and_coarse():
+    session, render, clock = make()
+    settle(session)
+    changes = [
+        lambda: session.set_level(2),
+        session.next_mode,
+        lambda: session.orbit.rotate(10, 0, 64),
+        session.reset_view,
+    ]
+    for change in changes:
+        before, start = session.progress.picture.copy(), clock.now
+        change()
+        session.frame(96, 64, 0.02)
+        assert clock.now - start < 0.03
+        assert session.progress.divisor > 1
+        assert np.abs(session.progress.picture.astype(int) - before).mean() > 1
+        settle(session)
+        assert session.progress.divisor == 1
+
+
+def test_preview_resembles_the_sharp_picture():
+    session, _, _ = make()
+    session.frame(96, 64, 0.005)
+    coarse = session.progress.picture.astype(int)
+    assert session.progress.divisor >= 4
+    settle(session)
+    assert np.abs(session.progress.picture - coarse).max() < 16
+
+
+def test_no_frame_takes_much_longer_than_its_budget():
+    session, _, clock = make()
+    session.frame(640, 360, 0.05)  # learns the speed
+    for _ in range(200):
+        start = clock.now
+        session.frame(640, 360, 0.05)
+        assert clock.now - start < 0.08
+    assert session.progress.complete
+
+
+def test_sharp_picture_costs_little_more_than_itself():
+    session, _, clock = make()
+    settle(session, (640, 360), 0.05)
+    assert clock.now < 1.2 * 640 * 360 / RAYS_PER_SECOND
+
+
+def test_nothing_is_rendered_once_the_picture_is_complete():
+    session, render, _ = make()
+    settle(session)
+    count = len(render.sizes)
+    session.frame(96, 64, 0.02)
+    assert len(render.sizes) == count
+
+
+def test_window_may_become_a_sliver_or_nothing():
+    session, _, _ = make()
+    for size in [(96, 64), (1, 300), (500, 1), (0, 0), (97, 63)]:
+        settle(session, size)
+        assert session.progress.picture.shape == (max(size[1], 1), max(size[0], 1), 3)
+
+
+def test_frames_a_second_are_counted():
+    session, _, clock = make()
+    for _ in range(60):
+        session.frame(32, 32, 0.01)
+        clock.now = round(clock.now + 0.05, 6)
+    assert session.fps == pytest.approx(20, rel=0.1)
+
+
+def test_reset_returns_to_the_first_view():
+    session, _, _ = make()
+    first = session.orbit.state()
+    session.orbit.rotate(30, 20, 100)
+    session.orbit.pan(5, 5, 100)
+    session.orbit.dolly(20, 100)
+    assert session.orbit.state() != first
+    session.reset_view()
+    assert session.orbit.state() == first
+
+
+def test_modes_come_round():
+    session, _, _ = make()
+    seen = []
+    for _ in MODES:
+        seen.append(session.mode)
+        session.next_mode()
+    assert tuple(seen) == MODES
+    assert session.mode == MODES[0]
+
+
+# Training
+
+
+def test_session_wants_a_model_or_a_trainer():
+    for both in ({}, {"model": FakeModel(), "trainer": FakeTrainer(Clock())}):
+        with pytest.raises(ValueError, match="one of the two"):
+            Session(**both)
+
+
+def test_training_gets_its_share_of_the_time_although_a_step_is_longer_than_a_frame():
+    session, _, clock = make(trainer=FakeTrainer(Clock(), steps=1000))
+    trained = 0.0
+    for _ in range(200):
+        start = clock.now
+        session.train(0.025)
+        trained += clock.now - start
+        assert clock.now - start < 0.11
+    assert trained == pytest.approx(200 * 0.025, rel=0.05)
+
+
+def test_level_follows_the_training_until_one_is_chosen():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    assert session.level == 1
+    for _ in range(3):
+        session.train(0.1)
+    assert session.level == session.trainer.model.field.level > 1
+    session.set_level(1)
+    while session.training:
+        session.train(0.1)
+    assert session.level == 1
+    session.set_level(4)
+    assert session.level == 4
+
+
+def test_choosing_a_level_leaves_the_trained_model_alone():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    while session.training:
+        session.train(0.1)
+    session.set_level(1)
+    settle(session)
+    assert session.trainer.model.field.level == 4
+
+
+def test_pause_and_resume():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    session.toggle_training()
+    session.train(1.0)
+    assert session.trainer.iteration == 0
+    session.toggle_training()
+    session.train(0.1)
+    assert session.trainer.iteration == 1
+
+
+def test_training_that_is_done_stays_done():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    for _ in range(100):
+        session.train(0.1)
+    assert session.trainer.iteration == 10
+    session.toggle_training()
+    assert not session.training
+    assert session.stats()["training"]["done"]
+
+
+def test_picture_is_renewed_while_training_and_sharp_after_it():
+    session, _, _ = make(trainer=FakeTrainer(Clock(), steps=40))
+    session.frame(96, 64, 0.02)
+    pictures = []
+    while session.training:
+        session.train(0.1)
+        pictures.append(session.frame(96, 64, 0.02).copy())
+    assert len({picture.tobytes() for picture in pictures}) > 3
+    settle(session)
+    assert session.progress.divisor == 1
+
+
+def test_figures_of_the_training_are_shown():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    assert session.stats()["training"]["loss"] is None
+    session.train(0.1)
+    training = session.stats()["training"]
+    assert (training["iteration"], training["progress"]) == (1, 0.1)
+    assert training["loss"] == pytest.approx(0.01)
+    assert training["psnr"] == pytest.approx(20.0)
+    assert training["rays_per_second"] == pytest.approx(40_960)
+
+
+def test_failed_training_stops_and_does_not_overwrite_the_checkpoint():
+    session, _, _ = make(trainer=FakeTrainer(Clock(), fails_at=2))
+    for _ in range(5):
+        session.train(0.1)
+    assert not session.training
+    assert session.stats()["training"]["failure"] == "the loss is not a number"
+    session.toggle_training()
+    assert not session.training
+    session.save()
+    assert session.trainer.saved == 0
+
+
+def test_save_keeps_what_was_trained():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    session.train(0.1)
+    session.save()
+    assert session.trainer.saved == 1
+
+
+def test_training_starts_from_a_camera_of_the_scene():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    pose = session.trainer.scene.train.cameras[0].pose
+    np.testing.assert_allclose(session.orbit.camera(64, 64).pose, pose, atol=1e-5)
+
+
+# Files
+
+
+def test_run_folder_means_the_model_in_it(tmp_path):
+    (tmp_path / "model.trf").write_bytes(b"")
+    assert model_file(tmp_path) == tmp_path / "model.trf" == model_file(tmp_path / "model.trf")
+
+
+def test_missing_model_is_the_users_error(tmp_path):
+    with pytest.raises(UserError, match="holds no model.trf"):
+        model_file(tmp_path)
+    with pytest.raises(UserError, match="does not exist"):
+        model_file(tmp_path / "nothing.trf")

@@ -1,0 +1,300 @@
+"""What the viewer knows and does, without a window.
+
+A session holds a model, or a trainer and the model it is making, and where one stands, which level one looks at and
+how. Front ends (a window, a test) hand it what the user did and take a picture and a few numbers from it. Everything
+happens on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.train` with the time that is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from taichi_rf.errors import UserError
+from taichi_rf.rays import Camera, Cameras
+from viewer.orbit import Orbit
+from viewer.progressive import PREVIEWS, Progressive, View
+
+MODES = ("colour", "depth", "opacity")
+_PASS_SECONDS = 1.0  # while training, a picture of the whole window is renewed about this often
+_FPS_SECONDS = 1.0  # over which frames are counted
+_SMOOTHING = 0.1  # how fast the figures of single training batches enter what is shown
+
+
+class Field(Protocol):
+    """What the viewer needs of a field."""
+
+    @property
+    def num_levels(self) -> int: ...
+    @property
+    def level_name(self) -> str: ...
+    @property
+    def level(self) -> int: ...
+    def bytes_at(self, level: int) -> int: ...
+
+
+class Model(Protocol):
+    """What the viewer needs of a model."""
+
+    @property
+    def field(self) -> Field: ...
+    @property
+    def box(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+
+
+class Trainer(Protocol):
+    """What the viewer needs of a trainer; ``scene`` is looked at for its cameras."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def scene(self) -> Any: ...
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def progress(self) -> float: ...
+    @property
+    def done(self) -> bool: ...
+    def step(self) -> Any: ...
+    def save(self) -> Any: ...
+
+
+Render = Callable[..., npt.NDArray[np.float32]]
+"""render(model, camera, level=, mode=) -> (H, W, 3) float32 in [0, 1]."""
+
+
+class Session:
+    """One model on show, or one in the making.
+
+    Args:
+        model: the model to show; not needed with a trainer, whose model is shown.
+        trainer: steps are taken from it by :meth:`train`; it starts running.
+        level: the level shown first; the highest when None.
+        render: how a picture is made; :func:`taichi_rf.render.render` unless a test has its own.
+        clock: seconds, for frame rates and budgets.
+
+    Raises:
+        UserError: ``level`` is not one of the model's.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        *,
+        trainer: Trainer | None = None,
+        level: int | None = None,
+        render: Render | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if (model is None) == (trainer is None):
+            raise ValueError("a session shows a model or a trainer's model: give one of the two")
+        self._model, self.trainer, self._render, self._clock = model, trainer, render, clock
+        self.training = trainer is not None and not trainer.done
+        self.failure: UserError | None = None  # what ended the training
+        self.mode = MODES[0]
+        self.progress = Progressive(self._render_band, clock)
+        self._trained = self.field.level if trainer else self.num_levels  # levels above it hold nothing yet
+        self._wanted = self.num_levels
+        if level is not None:
+            self._wanted = self.check_level(level)
+        self._first_view = self._start()
+        self.orbit = self._first_view.copy()
+        self._frames: deque[float] = deque()
+        self._debt = 0.0  # seconds that training has taken more than it was given
+        self._figures: dict[str, float] = {}
+
+    @property
+    def model(self) -> Model:
+        """The model on show; a trainer may replace its own at any step."""
+        if self.trainer is not None:
+            return self.trainer.model
+        assert self._model is not None
+        return self._model
+
+    @property
+    def field(self) -> Field:
+        return self.model.field
+
+    # What is looked at
+
+    @property
+    def num_levels(self) -> int:
+        return self.field.num_levels
+
+    @property
+    def level(self) -> int:
+        """The level shown: the one asked for, or the highest that training has reached."""
+        return max(1, min(self._wanted, self._trained, self.num_levels))
+
+    def set_level(self, level: float) -> None:
+        """Show ``level``, or the nearest there is. The highest also means: follow the training upwards."""
+        self._wanted = min(max(round(level), 1), self.num_levels)
+
+    def step_level(self, step: int) -> None:
+        """Show a level ``step`` higher or lower."""
+        self.set_level(self.level + step)
+
+    def check_level(self, level: int) -> int:
+        """Return ``level`` when the model has it.
+
+        Raises:
+            UserError: it has not.
+        """
+        if not 1 <= level <= self.num_levels:
+            raise UserError(
+                f"{self.field.level_name} {level} is outside this model: it has {self.field.level_name} 1 to "
+                f"{self.num_levels}"
+            )
+        return level
+
+    def next_mode(self) -> None:
+        """Colour, depth, opacity, and round again."""
+        self.mode = MODES[(MODES.index(self.mode) + 1) % len(MODES)]
+
+    def reset_view(self) -> None:
+        """Stand again where one stood at first."""
+        self.orbit = self._first_view.copy()
+
+    # The picture
+
+    def frame(self, width: int, height: int, budget: float) -> npt.NDArray[np.uint8]:
+        """Work on the picture for about ``budget`` seconds and return it: (height, width, 3), row 0 the top.
+
+        The first picture of a new view comes at once and is as coarse as the budget asks for; later calls sharpen it.
+        The array is the session's own and changes with the next call; ``progress.canvas`` is the same memory in the
+        order in which a window draws it.
+        """
+        now = self._clock()
+        self._frames.append(now)
+        while self._frames[0] < now - _FPS_SECONDS:
+            self._frames.popleft()
+        version = self.trainer.iteration if self.trainer else 0
+        camera = self.orbit.camera(max(width, 1), max(height, 1))
+        finest = 1
+        if self.training:
+            pixels = camera.width * camera.height
+            affordable = self.progress.rays_per_second * budget * self.fps * _PASS_SECONDS
+            finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
+        self.progress.advance(View(camera, self.level, self.mode, version), budget, finest=finest)
+        return self.progress.picture
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, over the last one."""
+        if len(self._frames) < 2 or self._frames[-1] <= self._frames[0]:
+            return 0.0
+        return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
+
+    def _render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
+        if self._render is None:
+            from taichi_rf.render import render
+
+            self._render = render
+        return self._render(self.model, camera, level=level, mode=mode)
+
+    def _start(self) -> Orbit:
+        scene = getattr(self.trainer, "scene", None)
+        cameras: Cameras | None = None
+        if scene is not None:
+            cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
+        if cameras is not None and len(cameras):
+            return Orbit.from_cameras(cameras, self.model.box)
+        return Orbit.from_state(self.model.metadata.get("view"), self.model.box)
+
+    # Training
+
+    def toggle_training(self) -> None:
+        """Pause, or go on."""
+        if self.trainer is not None and not self.trainer.done and self.failure is None:
+            self.training = not self.training
+            self._debt = 0.0
+
+    def train(self, budget: float) -> None:
+        """Take training steps for about ``budget`` seconds.
+
+        A step may last longer than that; what it took too much is taken off later budgets, so that training has its
+        share of the time whatever a step costs. An error ends the training and is kept in ``failure``.
+        """
+        if not self.training or self.trainer is None:
+            return
+        self._debt -= budget
+        while self.training and self._debt < 0:
+            start = self._clock()
+            try:
+                info = self.trainer.step()
+            except UserError as error:
+                self.failure, self.training = error, False
+                return
+            took = max(self._clock() - start, 1e-6)
+            self._debt += took
+            self._trained = info.level
+            self._follow(loss=info.loss, psnr=info.psnr, rays_per_second=info.rays / took)
+            self.training = not self.trainer.done
+        self._debt = min(self._debt, 0.25)  # a step that had a kernel to compile does not stop training for long
+
+    def save(self) -> None:
+        """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
+        if self.trainer is not None and self.failure is None:
+            self.trainer.save()
+
+    def _follow(self, **figures: float) -> None:
+        for name, value in figures.items():
+            self._figures[name] = self._figures.get(name, value) * (1 - _SMOOTHING) + value * _SMOOTHING
+
+    # Numbers
+
+    def stats(self) -> dict[str, Any]:
+        """What a panel shows beside the picture; ``psnr`` and ``training`` are None where there is none."""
+        level = self.level
+        known = self.model.metadata.get("level_psnr")
+        psnr = known[level - 1] if isinstance(known, list | tuple) and len(known) >= level else None
+        return {
+            "level": level,
+            "level_name": self.field.level_name,
+            "num_levels": self.num_levels,
+            "megabytes": self.field.bytes_at(level) / 1e6,
+            "psnr": float(psnr) if isinstance(psnr, int | float) else None,
+            "fps": self.fps,
+            "divisor": self.progress.divisor,
+            "complete": self.progress.complete,
+            "mode": self.mode,
+            "training": self._training_stats(),
+        }
+
+    def _training_stats(self) -> dict[str, Any] | None:
+        if self.trainer is None:
+            return None
+        return {
+            "running": self.training,
+            "done": self.trainer.done,
+            "iteration": self.trainer.iteration,
+            "progress": self.trainer.progress,
+            "level": self._trained,
+            "loss": self._figures.get("loss"),
+            "psnr": self._figures.get("psnr"),
+            "rays_per_second": self._figures.get("rays_per_second"),
+            "failure": None if self.failure is None else str(self.failure),
+        }
+
+
+def model_file(path: Path) -> Path:
+    """The ``.trf`` file that ``path`` means: itself, or the one in the run folder it names.
+
+    Raises:
+        UserError: there is no such thing.
+    """
+    if path.is_dir():
+        if not (path / "model.trf").is_file():
+            raise UserError(f"{path} holds no model.trf: name a .trf file or the folder of a run that has saved one")
+        return path / "model.trf"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: name a .trf file or the folder of a run")
+    return path
