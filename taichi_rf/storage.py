@@ -390,8 +390,8 @@ def load_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
             raise UserError(
                 f"checkpoint {path} has version {version}, this program reads up to {newest}: please update it"
             )
-        if length > min(MAX_STATE, size - _CHECKPOINT.size):
-            raise UserError(f"{damaged}: its state claims {length} bytes")
+        if version < 1 or length > min(MAX_STATE, size - _CHECKPOINT.size):
+            raise UserError(f"{damaged}: it claims version {version} and {length} bytes of state")
         text = file.read(length)
         if len(text) != length or zlib.crc32(text) != crc:
             raise UserError(f"{damaged}: the state fails its checksum")
