@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from scenes import blender
+from scenes import blender, builtin
 from scenes.base import Progress, Scene, Split
 from taichi_rf.errors import UserError
 
@@ -41,6 +41,15 @@ def load(
     if max_test_views is not None and max_test_views < 0:
         raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
     name = source.removeprefix("builtin:")
+    if name in builtin_names() and not (name == source and Path(source).is_dir()):
+        return builtin.load(
+            name,
+            downscale=downscale,
+            views=views,
+            background=background,
+            max_test_views=max_test_views,
+            progress=progress,
+        )
     folder = Path(source)
     if (folder / blender.MARKER).is_file():
         return blender.load(
@@ -56,7 +65,7 @@ def load(
 
 def builtin_names() -> tuple[str, ...]:
     """The scenes that need no files."""
-    return ()
+    return builtin.NAMES
 
 
 def _unknown(source: str, name: str, folder: Path) -> str:
