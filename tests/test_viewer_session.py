@@ -166,9 +166,9 @@ def test_canvas_has_x_first_and_y_up():
     session, _, _ = make()
     settle(session)
     picture, canvas = session.progress.picture, session.progress.canvas
-    assert canvas.shape == (96, 64, 3)
+    assert canvas.shape == (96, 64, 4)
     assert canvas.flags.c_contiguous
-    np.testing.assert_array_equal(canvas[10, 63 - 20], picture[20, 10])
+    np.testing.assert_array_equal(canvas[10, 63 - 20], [*picture[20, 10], 255])
 
 
 def test_every_change_shows_at_once_and_coarse():
@@ -248,6 +248,21 @@ def test_reset_returns_to_the_first_view():
     assert session.orbit.state() != first
     session.reset_view()
     assert session.orbit.state() == first
+
+
+def test_first_view_can_be_given():
+    session, _, _ = make()
+    session.start_from(azimuth=30, elevation=-10, distance=3)
+    session.orbit.rotate(30, 20, 100)
+    session.reset_view()
+    view = session.orbit.state()
+    assert (view["azimuth"], view["elevation"], view["distance"]) == pytest.approx((30, -10, 3))
+
+
+def test_snapshot_is_what_the_window_shows_at_rest():
+    session, _, _ = make()
+    settle(session)
+    np.testing.assert_array_equal(session.snapshot(96, 64), session.progress.picture)
 
 
 def test_modes_come_round():

@@ -46,13 +46,13 @@ class View:
 class Progressive:
     """Holds the picture shown and works on the next, sharper one.
 
-    ``canvas`` is that picture as windows want it, (width, height, 3) uint8 with x first and y upwards; ``picture`` is
-    the same memory seen as an image, (height, width, 3). ``divisor`` is the side of its pixels in those of the window:
-    16 is coarse, 1 is full resolution. ``complete`` says that nothing sharper or newer will follow.
+    ``canvas`` is that picture as windows want it, (width, height, 4) uint8 with x first and y upwards, alpha 255;
+    ``picture`` is the same memory seen as an image, (height, width, 3). ``divisor`` is the side of its pixels, counted
+    in those of the window: 16 is coarse, 1 is full resolution. ``complete`` says that nothing sharper or newer follows.
     """
 
     def __init__(self, render: RenderBand, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.canvas = np.zeros((1, 1, 3), dtype=np.uint8)
+        self.canvas = np.full((1, 1, 4), 255, dtype=np.uint8)
         self.divisor = 0
         self.complete = False
         self.rays_per_second = _FIRST_GUESS
@@ -63,7 +63,7 @@ class Progressive:
     @property
     def picture(self) -> npt.NDArray[np.uint8]:
         """(height, width, 3): row 0 is the top."""
-        return self.canvas.transpose(1, 0, 2)[::-1]
+        return self.canvas[..., :3].transpose(1, 0, 2)[::-1]
 
     def advance(self, view: View, budget: float, *, finest: int = 1) -> bool:
         """Work towards the picture of ``view`` for about ``budget`` seconds; say whether the picture changed.
@@ -128,7 +128,7 @@ class Progressive:
         if work.divisor > 1:
             columns = np.ascontiguousarray(work.pixels[::-1].transpose(1, 0, 2))
             size = (self.canvas.shape[1], self.canvas.shape[0])
-            self.canvas[:] = np.asarray(Image.fromarray(columns).resize(size, Image.Resampling.BILINEAR))
+            self.canvas[..., :3] = np.asarray(Image.fromarray(columns).resize(size, Image.Resampling.BILINEAR))
         self.divisor, self._shown, self._pass = work.divisor, work.original, None
         return True
 
@@ -145,8 +145,8 @@ class Progressive:
             self.rays_per_second += 0.3 * (measured - self.rays_per_second)
 
     def _resize(self, width: int, height: int) -> None:
-        if self.canvas.shape != (width, height, 3):
-            self.canvas = np.zeros((width, height, 3), dtype=np.uint8)
+        if self.canvas.shape[:2] != (width, height):
+            self.canvas = np.full((width, height, 4), 255, dtype=np.uint8)
 
 
 @dataclass

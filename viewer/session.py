@@ -7,6 +7,7 @@ happens on the caller's thread: :meth:`Session.frame` first, then :meth:`Session
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Camera, Cameras
 from viewer.orbit import Orbit
-from viewer.progressive import PREVIEWS, Progressive, View
+from viewer.progressive import PREVIEWS, Progressive, View, quantise
 
 MODES = ("colour", "depth", "opacity")
 _PASS_SECONDS = 1.0  # while training, a picture of the whole window is renewed about this often
@@ -163,6 +164,23 @@ class Session:
         """Stand again where one stood at first."""
         self.orbit = self._first_view.copy()
 
+    def start_from(
+        self,
+        *,
+        azimuth: float | None = None,
+        elevation: float | None = None,
+        distance: float | None = None,
+        field_of_view: float | None = None,
+    ) -> None:
+        """Change what is given of the first view, to which one returns. Angles are in degrees."""
+        view = self._first_view
+        view.azimuth = view.azimuth if azimuth is None else math.radians(azimuth)
+        view.elevation = view.elevation if elevation is None else math.radians(elevation)
+        view.distance = view.distance if distance is None else distance
+        view.field_of_view = view.field_of_view if field_of_view is None else math.radians(field_of_view)
+        view.limited()
+        self.reset_view()
+
     # The picture
 
     def frame(self, width: int, height: int, budget: float) -> npt.NDArray[np.uint8]:
@@ -185,6 +203,10 @@ class Session:
             finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
         self.progress.advance(View(camera, self.level, self.mode, version), budget, finest=finest)
         return self.progress.picture
+
+    def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
+        """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
+        return quantise(self._render_band(self.orbit.camera(width, height), self.level, self.mode))
 
     @property
     def fps(self) -> float:
