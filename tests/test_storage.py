@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taichi_rf import arrays as array_blocks
@@ -361,6 +361,7 @@ def test_a_thousand_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------- arrays in a chunk
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=20),

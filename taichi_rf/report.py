@@ -1,0 +1,282 @@
+"""One page that shows a run: quality against file size, how training went, and the same view at several levels."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taichi_rf import plot
+from taichi_rf.files import atomic_write
+from taichi_rf.plot import Axis, Labels, Page, Plot
+
+WIDTH = 1400  # pixels
+SHOWN_LEVELS = (1, 2, 4, 8, 12, 16)
+
+_MARGIN = 56
+_GAP = 20
+_COLUMNS = 4
+_PLOT_TOP = 196
+_PLOT_HEIGHT = 330
+_CAPTION = 34
+_LOGARITHMIC_FROM = 30.0  # largest over smallest file: beyond this an even axis crowds the small ones together
+
+Entry = Mapping[str, Any]
+Picture = tuple[str, NDArray[Any]]
+
+
+def report(path: str | os.PathLike[str], metrics: Entry, history: Sequence[Entry], pictures: Sequence[Picture]) -> None:
+    """Draw ``report.png``, ``WIDTH`` pixels wide, atomically.
+
+    Args:
+        path: the PNG to write.
+        metrics: as in ``metrics.json``; every key may be missing or None. ``level_name`` ("rank" or "LOD") names the
+            levels.
+        history: entries ``{"iteration", "psnr"}`` in dB on the training batch (``"test_psnr"`` for test views, either
+            may be missing), and events ``{"iteration", "event": "rank", "level"}``, in any order; others are ignored.
+        pictures: (caption, image) with images (H, W, 3), uint8 or float in [0, 1], any size; see :func:`caption`.
+
+    Raises:
+        UserError: the file cannot be written.
+        ValueError: a picture has another shape.
+    """
+    rows = math.ceil(len(pictures) / _COLUMNS)
+    columns = min(max(len(pictures), 1), _COLUMNS)
+    cell = min((WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) / columns, 420.0)
+    ratio = max((min(image.shape[0] / max(image.shape[1], 1), 1.5) for _, image in pictures), default=0.0)
+    pictures_top = _PLOT_TOP + _PLOT_HEIGHT + 92
+    page = Page(WIDTH, round(pictures_top + rows * (cell * ratio + _CAPTION + 10) + (22 if rows else 0)))
+
+    _heading(page, metrics)
+    middle = WIDTH / 2
+    _rate_distortion(page, (_MARGIN + 40, _PLOT_TOP, middle - 34, _PLOT_TOP + _PLOT_HEIGHT), metrics)
+    _training(page, (middle + 74, _PLOT_TOP, WIDTH - _MARGIN, _PLOT_TOP + _PLOT_HEIGHT), metrics, history)
+    for index in range(rows * columns):
+        left = _MARGIN + (index % columns) * (cell + _GAP)
+        top = pictures_top + (index // columns) * (cell * ratio + _CAPTION + 10)
+        box = (left, top, left + cell, top + cell * ratio)
+        if index < len(pictures):
+            text, image = pictures[index]
+            drawn = page.picture(image, box)
+            page.text((drawn[0], box[3] + 21), plot.fit_text(text, 15, cell), 15, plot.INK)
+        elif index == len(pictures):
+            _table(page, box, metrics)
+    with atomic_write(path) as file:
+        page.finish().save(file, format="PNG", optimize=False)
+
+
+def caption(level_name: str, level: int, psnr: float | None, size: float | None) -> str:
+    """Return such as "rank 4 · 27.1 dB · 1.3 MB", leaving out what is None or not finite."""
+    parts = [f"{level_name} {level}"]
+    if _finite(psnr):
+        parts.append(f"{psnr:.1f} dB")
+    if _finite(size):
+        parts.append(megabytes(float(size or 0.0)))
+    return " · ".join(parts)
+
+
+def megabytes(size: float) -> str:
+    """Return a size in bytes as text, in MB of 10^6 bytes or, below 0.1 MB, in kB."""
+    if size < 1e5:
+        return f"{size / 1e3:.1f} kB"
+    return f"{size / 1e6:.2f} MB" if size < 1e6 else f"{size / 1e6:.1f} MB"
+
+
+def _heading(page: Page, metrics: Entry) -> None:
+    levels = _levels(metrics)
+    page.line([(_MARGIN, 112), (WIDTH - _MARGIN, 112)], plot.RULE)
+    right = float(WIDTH - _MARGIN)
+    if levels:
+        last = levels[-1]
+        parts = [f"{_level_name(metrics)} {last['level']}"]
+        if _finite(last.get("ssim")):
+            parts.append(f"SSIM {last['ssim']:.3f}")
+        if _finite(last.get("bytes")):
+            parts.append(megabytes(last["bytes"]))
+        headline = f"{last['psnr']:.2f} dB" if _finite(last.get("psnr")) else ""
+        page.text((right, 62), headline, 34, plot.BLUE, "rs")
+        page.text((right, 92), " · ".join(parts), 15, plot.MUTED, "rs")
+        right -= max(plot.text_width(headline, 34), plot.text_width(" · ".join(parts), 15)) + 30
+    page.text((_MARGIN, 62), plot.fit_text(str(metrics.get("scene") or "untitled"), 34, right - _MARGIN), 34)
+    page.text((_MARGIN, 92), plot.fit_text(_summary(metrics), 15, right - _MARGIN), 15, plot.MUTED)
+
+
+def _summary(metrics: Entry) -> str:
+    parts = [str(metrics["method"])] if metrics.get("method") else []
+    if metrics.get("preset"):
+        parts.append(f"preset {metrics['preset']}")
+    if metrics.get("arch"):
+        parts.append(str(metrics["arch"]))
+    if metrics.get("seed") is not None:
+        parts.append(f"seed {metrics['seed']}")
+    if _finite(metrics.get("iterations")):
+        parts.append(f"{metrics['iterations']:,} iterations")
+    if _finite(metrics.get("train_seconds")):
+        parts.append(_duration(metrics["train_seconds"]))
+    if _finite(metrics.get("rays_per_second")):
+        parts.append(f"{metrics['rays_per_second']:,.0f} rays/s")
+    return " · ".join(parts)
+
+
+def _rate_distortion(page: Page, box: plot.Box, metrics: Entry) -> None:
+    """PSNR against file size, one marker a level."""
+    name = _level_name(metrics)
+    page.text((box[0] - 40, box[1] - 46), f"Quality against size, one mark a {name}", 19)
+    measured = [level for level in _levels(metrics) if _finite(level.get("psnr")) and _finite(level.get("bytes"))]
+    measured = [level for level in measured if level["bytes"] > 0]
+    if not measured:
+        _nothing(page, box, "no PSNR was measured")
+        return
+    largest, smallest = (pick(level["bytes"] for level in measured) for pick in (max, min))
+    unit, divisor = ("MB", 1e6) if largest >= 1e5 else ("kB", 1e3)
+    values = [(level["bytes"] / divisor, float(level["psnr"])) for level in measured]
+    logarithmic = largest / smallest > _LOGARITHMIC_FROM
+    if logarithmic:
+        x = Axis.around([size for size, _ in values], logarithmic=True)
+    else:
+        x = Axis(0.0, largest / divisor * 1.06)
+    chart = Plot(
+        page, box, x, Axis.around([psnr for _, psnr in values], margin=0.1), f"file size ({unit})", "PSNR (dB)"
+    )
+    chart.curve(values, plot.BLUE, 2.0)
+    places = [chart.at(*value) for value in values]
+    radius = 4.5 if len(values) <= 20 else 3.5
+    for place in places:
+        page.dot(place, radius)
+    taken = plot.along(places, 2.0) + [(px - radius, py - radius, px + radius, py + radius) for px, py in places]
+    labels = Labels(page, (box[0], box[1] - 10, box[2] + 10, box[3]), taken)
+    for index in _most_telling([level["level"] for level in measured]):
+        labels.put(places[index], str(measured[index]["level"]), 14 if len(values) <= 20 else 12)
+
+
+def _training(page: Page, box: plot.Box, metrics: Entry, history: Sequence[Entry]) -> None:
+    """PSNR of training batches and test views against the iteration, with a mark where each level entered."""
+    name = _level_name(metrics)
+    events = [
+        e for e in history if e.get("event") == "rank" and _finite(e.get("iteration")) and _finite(e.get("level"))
+    ]
+    page.text((box[0] - 40, box[1] - 46), f"Training, and where each {name} entered" if events else "Training", 19)
+    series = {key: _series(history, key) for key in ("psnr", "test_psnr")}
+    points = series["psnr"] + series["test_psnr"]
+    last = max([x for x, _ in points] + [float(e["iteration"]) for e in events], default=1.0)
+    if not points:
+        _nothing(page, box, "no PSNR was recorded")
+        return
+    x = Axis(0.0, max(last, 1.0))
+    y = Axis.around([value for _, value in points], margin=0.08)
+    chart = Plot(page, box, x, y, "iteration", "PSNR (dB)")
+    right_of_last = -math.inf
+    for event in sorted(events, key=lambda e: (e["iteration"], -e["level"])):
+        across = chart.at(event["iteration"], y.low)[0]
+        page.dashes((across, box[1]), (across, box[3]), plot.RULE)
+        width = plot.text_width(str(event["level"]), 12)
+        if across - width / 2 > right_of_last + 3:  # ranks that entered close together share one label
+            page.text((across, box[1] - 5), str(event["level"]), 12, plot.MUTED, "ms")
+            right_of_last = across + width / 2
+    binned = _binned(series["psnr"], 400)
+    chart.curve(binned, plot.PALE_BLUE, 1.2)
+    chart.curve(_smooth(binned), plot.BLUE, 2.2)
+    chart.curve(series["test_psnr"], plot.ORANGE, 1.5)
+    if len(binned) == 1:
+        page.dot(chart.at(*binned[0]))
+    for point in series["test_psnr"] if len(series["test_psnr"]) <= 40 else series["test_psnr"][-1:]:
+        page.dot(chart.at(*point), 4.0, plot.ORANGE)
+    entries = [("training rays", plot.BLUE, series["psnr"]), ("test views", plot.ORANGE, series["test_psnr"])]
+    _legend(page, box, [(text, colour) for text, colour, there in entries if there])
+
+
+def _nothing(page: Page, box: plot.Box, reason: str) -> None:
+    """Stand in for a plot that has no data."""
+    box = (box[0] - 40, box[1] - 22, box[2], box[3])
+    page.rectangle(box, fill=plot.WASH)
+    page.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), reason, 15, plot.MUTED, "mm")
+
+
+def _legend(page: Page, box: plot.Box, entries: Sequence[tuple[str, str]]) -> None:
+    """Name the curves at the lower right, where a curve that rises leaves room."""
+    width = max(plot.text_width(text, 13) for text, _ in entries)
+    left, top = box[2] - width - 46, box[3] - 12 - 22 * len(entries)
+    page.rectangle((left - 10, top - 6, box[2] - 4, box[3] - 8), fill="white")
+    for row, (text, colour) in enumerate(entries):
+        height = top + 22 * row + 10
+        page.line([(left, height), (left + 24, height)], colour, 2.5)
+        page.text((left + 32, height), text, 13, plot.INK, "lm")
+
+
+def _table(page: Page, box: plot.Box, metrics: Entry) -> None:
+    """The shown levels in numbers, where the grid of pictures leaves a cell free and high enough."""
+    levels = _levels(metrics)
+    shown = [level for level in levels if level["level"] in (*SHOWN_LEVELS, levels[-1]["level"])]
+    step = min(30.0, (box[3] - box[1]) / (len(shown) + 1.5))
+    if not shown or step < 18:
+        return
+    left, right = box[0] + 8, box[2] - 8
+    ends = [left + 40, left + 0.40 * (right - left) + 20, left + 0.70 * (right - left) + 10, right]
+    rows = [[_level_name(metrics), "PSNR", "SSIM", "size"]]
+    for level in shown:
+        psnr, ssim, size = (level.get(key) for key in ("psnr", "ssim", "bytes"))
+        rows.append(
+            [
+                str(level["level"]),
+                f"{psnr:.2f}" if _finite(psnr) else "-",
+                f"{ssim:.3f}" if _finite(ssim) else "-",
+                megabytes(float(size or 0)) if _finite(size) else "-",
+            ]
+        )
+    for number, row in enumerate(rows):
+        base = box[1] + step * (number + 0.75)
+        for end, text in zip(ends, row):
+            page.text((end, base), text, 14, plot.INK if number else plot.MUTED, "rs")
+        page.line([(left, base + 0.3 * step), (right, base + 0.3 * step)], plot.GRID if number else plot.RULE)
+
+
+def _levels(metrics: Entry) -> list[dict[str, Any]]:
+    return [dict(level) for level in metrics.get("levels") or [] if _finite(level.get("level"))]
+
+
+def _level_name(metrics: Entry) -> str:
+    return str(metrics.get("level_name") or "rank")
+
+
+def _series(history: Sequence[Entry], key: str) -> list[plot.Point]:
+    entries = [e for e in history if "event" not in e and _finite(e.get("iteration")) and _finite(e.get(key))]
+    return sorted((float(e["iteration"]), float(e[key])) for e in entries)
+
+
+def _binned(points: list[plot.Point], count: int) -> list[plot.Point]:
+    """Means of at most ``count`` groups of neighbours."""
+    if len(points) <= count:
+        return points
+    return [tuple(group.mean(0).tolist()) for group in np.array_split(np.array(points), count)]
+
+
+def _smooth(points: list[plot.Point]) -> list[plot.Point]:
+    """A running mean over a twentieth of the curve, less at its steep beginning."""
+    values = np.array([y for _, y in points])
+    reach = len(points) // 40
+    means = [float(values[i - min(reach, i) : i + min(reach, i) + 1].mean()) for i in range(len(points))]
+    return [(x, mean) for (x, _), mean in zip(points, means)]
+
+
+def _most_telling(levels: Sequence[int]) -> list[int]:
+    """Indices in the order in which they deserve a label: the ends, the usual ranks, then the others."""
+    last = len(levels) - 1
+    usual = (*SHOWN_LEVELS, 24, 32)
+    return sorted(range(len(levels)), key=lambda i: (i not in (0, last), levels[i] not in usual, i))
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
