@@ -1,0 +1,92 @@
+"""The one module that imports and starts Taichi.
+
+Everything else takes ``ti`` from here, so that the package can be swapped for a fork, and asks :func:`current` which way
+of working suits the device: scatter gradients by owner (CPU) or by hardware atomics (GPU).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # stops a thread that phones home
+os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
+
+import taichi as ti  # noqa: E402
+
+from taichi_rf.errors import UserError  # noqa: E402
+
+ARCHES = ("auto", "cpu", "cuda", "vulkan", "metal")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The device in use.
+
+    ``owner_computes``: gradients are gathered by one owner per block of memory (bit-identical from run to run) rather
+    than scattered with atomics. On the CPU that is 16-30 times faster; on a GPU the opposite holds.
+    """
+
+    arch: str
+    owner_computes: bool
+    threads: int
+
+
+_current: Backend | None = None
+
+
+def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
+    """Start Taichi on ``arch`` (one of :data:`ARCHES`) and return what was started.
+
+    ``auto`` is CUDA where there is one, Metal on a Mac, else the CPU; Vulkan only when asked for, because a software
+    driver looks the same as a real one. Calling again with the same arch keeps the running backend and its memory.
+
+    Raises:
+        UserError: the arch is unknown or not available on this machine; the message lists what is.
+    """
+    global _current
+    if arch not in ARCHES:
+        raise UserError(f"unknown arch '{arch}': choose one of {', '.join(ARCHES)}")
+    if _current is not None and arch in ("auto", _current.arch):
+        return _current
+    if arch == "auto":
+        arch = next(a for a in ("cuda", "metal", "cpu") if a == "cpu" or available(a))
+    elif not available(arch):
+        usable = [a for a in ARCHES[1:] if available(a)]
+        raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(usable)}")
+    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    reset()
+    ti.init(
+        arch=getattr(ti, arch), log_level=ti.WARN, offline_cache=True, cpu_max_num_threads=threads, random_seed=0
+    )
+    got = "cpu" if ti.cfg.arch in (ti.x64, ti.arm64) else arch
+    if got != arch:  # Taichi falls back to the CPU with a mere warning
+        ti.reset()
+        raise UserError(f"arch '{arch}' could not be started; try --arch cpu")
+    _current = Backend(arch=arch, owner_computes=arch == "cpu", threads=threads)
+    return _current
+
+
+def available(arch: str) -> bool:
+    """Whether Taichi can start on ``arch`` here, found out without starting it."""
+    if arch == "cpu":
+        return True
+    if arch == "metal" and platform.system() != "Darwin":
+        return False
+    from taichi.lang.misc import is_arch_supported
+
+    return bool(is_arch_supported(getattr(ti, arch)))
+
+
+def current() -> Backend:
+    """The running backend; starts the default one when none runs."""
+    return _current or init()
+
+
+def reset() -> None:
+    """Stop Taichi and free its memory. Every array made before is dead."""
+    global _current
+    if _current is not None:
+        ti.reset()
+        _current = None

@@ -1,0 +1,245 @@
+"""Features and view direction to colour: spherical harmonics, or the paper's MLP."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+from taichi_rf.device import BLOCK, I32, Vec3s
+from taichi_rf.errors import UserError
+from taichi_rf.linear import Linear
+from taichi_rf.optim import Parameters
+
+FEATURES = 27
+ENCODED = 150
+HIDDEN = 128
+
+
+class Decoder(ABC):
+    """Colours of rows of 27 features. ``rows`` is how many it can hold at once."""
+
+    kind: str
+
+    @abstractmethod
+    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
+        """colours[first + i] for row i of ``features``; its view direction is ``directions[rays[first + i]]``."""
+
+    @abstractmethod
+    def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:
+        """After :meth:`forward` on the same rows: adds to the gradients, returns dL/d features (n, 27)."""
+
+    def parameters(self) -> list[Parameters]:
+        return []
+
+    def published(self) -> None:
+        """Called after parameters changed."""
+
+    def pack(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> None:
+        """The inverse of :meth:`pack`."""
+
+    def schema(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {}
+
+
+@ti.func
+def harmonics(d):
+    """The nine real spherical harmonics of degree 0..2 at a unit direction."""
+    x, y, z = d[0], d[1], d[2]
+    return ti.Vector(
+        [
+            0.28209479177387814,
+            -0.4886025119029199 * y,
+            0.4886025119029199 * z,
+            -0.4886025119029199 * x,
+            1.0925484305920792 * x * y,
+            -1.0925484305920792 * y * z,
+            0.31539156525252005 * (2.0 * z * z - x * x - y * y),
+            -1.0925484305920792 * x * z,
+            0.5462742152960396 * (x * x - y * y),
+        ]
+    )
+
+
+@ti.func
+def sigmoid(x):
+    return 1.0 / (1.0 + ti.exp(-x))
+
+
+@ti.data_oriented
+class SphericalHarmonics(Decoder):
+    """colour_c = sigmoid(sum_k f_{9c + k} Y_k(direction)): no parameters of its own (Plenoxels' colour model)."""
+
+    kind = "sh"
+
+    def __init__(self, *, rows: int = 1 << 16, rate: float = 1e-3, seed: int = 0) -> None:
+        self.d_features = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
+
+    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
+        if n > 0:
+            self._forward(n, first, features, rays, directions, colours)
+
+    @ti.kernel
+    def _forward(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s, colours: Vec3s):  # type: ignore[valid-type]
+        for i in range(n):
+            y = harmonics(directions[rays[first + i]])
+            total = ti.Vector.zero(ti.f32, 3)
+            for c in ti.static(range(3)):
+                for k in ti.static(range(9)):
+                    total[c] += features[i, (9 * c + k) // BLOCK][(9 * c + k) % BLOCK] * y[k]
+            colours[first + i] = sigmoid(total)
+
+    def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:
+        if n > 0:
+            self._adjoint(n, first, rays, directions, colours, d_colours)
+        return self.d_features
+
+    @ti.kernel
+    def _adjoint(self, n: int, first: int, rays: I32, directions: Vec3s, colours: Vec3s, d_colours: Vec3s):  # type: ignore[valid-type]
+        # d f_{9c+k} = d colour_c * s (1 - s) * Y_k
+        for i in range(n):
+            y = harmonics(directions[rays[first + i]])
+            s = colours[first + i]
+            d = d_colours[first + i] * s * (1.0 - s)
+            a = ti.Vector.zero(ti.f32, BLOCK)
+            b = ti.Vector.zero(ti.f32, BLOCK)
+            for c in ti.static(range(3)):
+                for k in ti.static(range(9)):
+                    if ti.static(9 * c + k < BLOCK):
+                        a[9 * c + k] = d[c] * y[k]
+                    else:
+                        b[9 * c + k - BLOCK] = d[c] * y[k]
+            self.d_features[i, 0] = a
+            self.d_features[i, 1] = b
+
+
+@ti.data_oriented
+class MLP(Decoder):
+    """TensoRF's MLP_Fea: 150 inputs (features, direction, two octaves of each), two hidden layers of 128, sigmoid.
+
+    Input order: 27 features, 3 direction, sin then cos of the features at frequencies 1 and 2 (component-major), the same
+    of the direction. Biases; the last one starts at zero.
+    """
+
+    kind = "mlp"
+
+    def __init__(self, *, rows: int = 1 << 16, rate: float = 1e-3, seed: int = 0) -> None:
+        self.first = Linear(ENCODED, HIDDEN, bias=True, offset=0)
+        self.second = Linear(HIDDEN, HIDDEN, bias=True, offset=self.first.size)
+        self.last = Linear(HIDDEN, 3, bias=True, offset=self.first.size + self.second.size)
+        self.layers = (self.first, self.second, self.last)
+        self.size = sum(layer.size for layer in self.layers)
+        for name, blocks in (("x", 10), ("h1", 8), ("h2", 8), ("out", 2)):
+            setattr(self, name, ti.Vector.field(BLOCK, ti.f32, (rows, blocks)))
+            setattr(self, "d_" + name, ti.Vector.field(BLOCK, ti.f32, (rows, blocks)))
+        self.d_features = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
+        self.value = ti.field(ti.f32, self.size)
+        self.gradient = ti.field(ti.f32, self.size)
+        rng = np.random.default_rng(seed)
+        values = np.concatenate([layer.initial(rng) for layer in self.layers])
+        values[-3:] = 0
+        self.value.from_numpy(values)
+        self.published()
+        self._parameters = [Parameters("mlp", self.value, self.gradient, rate, self.size)]
+
+    def parameters(self) -> list[Parameters]:
+        return self._parameters
+
+    def published(self) -> None:
+        for layer in self.layers:
+            layer.publish(self.value)
+
+    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
+        if n > 0:
+            self._encode(n, first, features, rays, directions)
+            self.first.forward(n, self.x, self.h1, relu=True)
+            self.second.forward(n, self.h1, self.h2, relu=True)
+            self._output(n, first, colours)
+
+    @ti.kernel
+    def _encode(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s):  # type: ignore[valid-type]
+        for i in range(n):
+            direction = directions[rays[first + i]]
+            for c in range(FEATURES + 3):
+                v = 0.0
+                at = 30 + 2 * c  # sines of this component at both frequencies; cosines follow all sines
+                cosines = 2 * FEATURES
+                if c < FEATURES:
+                    v = features[i, c // BLOCK][c % BLOCK]
+                else:
+                    v = direction[c - FEATURES]
+                    at = 30 + 4 * FEATURES + 2 * (c - FEATURES)
+                    cosines = 6
+                self.x[i, c // BLOCK][c % BLOCK] = v
+                s, k = ti.sin(v), ti.cos(v)
+                self.x[i, at // BLOCK][at % BLOCK] = s
+                self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 2.0 * s * k
+                at += cosines
+                self.x[i, at // BLOCK][at % BLOCK] = k
+                self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 1.0 - 2.0 * s * s
+
+    @ti.kernel
+    def _output(self, n: int, first: int, colours: Vec3s):  # type: ignore[valid-type]
+        # three outputs: dot products of blocks, not a tile of 32 that would be nine tenths padding
+        for i in range(n):
+            total = ti.Vector([self.last.b[0][0], self.last.b[0][1], self.last.b[0][2]])
+            for block in range(HIDDEN // BLOCK):
+                h = self.h2[i, block]
+                for c in ti.static(range(3)):
+                    total[c] += (h * self.last.w_t[block, c]).sum()
+            colours[first + i] = sigmoid(total)
+
+    def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:
+        if n > 0:
+            self._output_gradient(n, first, colours, d_colours)
+            self.last.adjoint(n, self.h2, self.d_out, self.d_h2, self.gradient, relu=True)
+            self.second.adjoint(n, self.h1, self.d_h2, self.d_h1, self.gradient, relu=True)
+            self.first.adjoint(n, self.x, self.d_h1, self.d_x, self.gradient)
+            self._encode_gradient(n)
+        return self.d_features
+
+    @ti.kernel
+    def _output_gradient(self, n: int, first: int, colours: Vec3s, d_colours: Vec3s):  # type: ignore[valid-type]
+        for i in range(n):
+            s = colours[first + i]
+            d = d_colours[first + i] * s * (1.0 - s)
+            for c in ti.static(range(3)):
+                self.d_out[i, 0][c] = d[c]
+
+    @ti.kernel
+    def _encode_gradient(self, n: int):
+        # d v = d x_v + cos(v) d sin(v) - sin(v) d cos(v) + 2 (cos(2v) d sin(2v) - sin(2v) d cos(2v))
+        for i in range(n):
+            for c in range(FEATURES):
+                s1 = 30 + 2 * c
+                c1 = s1 + 2 * FEATURES
+                total = self.d_x[i, c // BLOCK][c % BLOCK]
+                total += self.x[i, c1 // BLOCK][c1 % BLOCK] * self.d_x[i, s1 // BLOCK][s1 % BLOCK]
+                total -= self.x[i, s1 // BLOCK][s1 % BLOCK] * self.d_x[i, c1 // BLOCK][c1 % BLOCK]
+                s2, c2 = s1 + 1, c1 + 1
+                twice = self.x[i, c2 // BLOCK][c2 % BLOCK] * self.d_x[i, s2 // BLOCK][s2 % BLOCK]
+                twice -= self.x[i, s2 // BLOCK][s2 % BLOCK] * self.d_x[i, c2 // BLOCK][c2 % BLOCK]
+                self.d_features[i, c // BLOCK][c % BLOCK] = total + 2.0 * twice
+
+    def schema(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {"mlp": ("f2", (self.size,))}
+
+    def pack(self) -> dict[str, np.ndarray]:
+        return {"mlp": self.value.to_numpy().astype(np.float16)}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> None:
+        self.value.from_numpy(arrays["mlp"].astype(np.float32))
+        self.published()
+
+
+DECODERS: dict[str, type[Decoder]] = {"sh": SphericalHarmonics, "mlp": MLP}
+
+
+def make_decoder(kind: str, **arguments: Any) -> Decoder:
+    """The decoder called ``kind``; UserError for an unknown one."""
+    if kind not in DECODERS:
+        raise UserError(f"unknown decoder '{kind}': choose one of {', '.join(DECODERS)}")
+    return DECODERS[kind](**arguments)

@@ -1,0 +1,52 @@
+"""Device arrays: the element types kernels speak, and scratch arrays that grow when a batch needs more room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+
+BLOCK = 16
+"""Components in one block: a texel's block is one 64-byte line and one vector register."""
+
+Vec3 = ti.types.vector(3, ti.f32)
+Block = ti.types.vector(BLOCK, ti.f32)
+
+F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
+I32 = ti.types.ndarray(dtype=ti.i32, ndim=1)
+Vec3s = ti.types.ndarray(dtype=Vec3, ndim=1)
+Blocks = ti.types.ndarray(dtype=Block, ndim=1)
+
+
+def empty(dtype: Any, count: int) -> Any:
+    """A flat device array of ``count`` elements of ``dtype`` (ti.f32, ti.i32 or a vector type), all zero."""
+    array = ti.Vector.ndarray(dtype.n, ti.f32, count) if hasattr(dtype, "n") else ti.ndarray(dtype, count)
+    array.fill(0)
+    return array
+
+
+def upload(values: np.ndarray, dtype: Any = ti.f32) -> Any:
+    """Copy a numpy array, shape (n,), (n, 3) for Vec3 or (n, 16) for Block, to a new device array."""
+    array = empty(dtype, len(values))
+    array.from_numpy(np.ascontiguousarray(values, dtype=np.int32 if dtype == ti.i32 else np.float32))
+    return array
+
+
+class Scratch:
+    """Named arrays that only ever grow, so that a step neither allocates nor recompiles.
+
+    Contents do not survive growth.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Any] = {}
+
+    def get(self, name: str, dtype: Any, count: int) -> Any:
+        """The array called ``name``, with room for at least ``count`` elements."""
+        array = self._arrays.get(name)
+        if array is None or array.shape[0] < count:
+            self._arrays.pop(name, None)
+            array = self._arrays[name] = empty(dtype, max(1024, count + count // 4))
+        return array

@@ -1,0 +1,111 @@
+"""What every field is to the rest of the house: a stack of levels, every prefix of which is a model.
+
+A level is a tensor rank for the VM factorisation and a level of detail for the octree; nothing outside ``fields/`` knows
+which. Samples are packed: positions (n, 3) in the unit box of the field.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.errors import UserError
+from taichi_rf.optim import Parameters
+
+Arrays = dict[str, np.ndarray]
+Schema = dict[str, tuple[str, tuple[int, ...]]]
+
+
+class Field(ABC):
+    """Density and features in the unit box, as a sum over levels. All calls take effect on the device."""
+
+    kind: str
+    level_name: str
+    num_levels: int
+    feature_width: int
+    """Numbers in one row of features, what the decoder reads."""
+
+    _level: int
+
+    @property
+    def level(self) -> int:
+        """How many levels take part, 1..num_levels. Setting it is free; UserError outside the range."""
+        return self._level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        if not 1 <= level <= self.num_levels:
+            raise UserError(f"{self.level_name} {level} is outside this model: choose 1 to {self.num_levels}")
+        self._level = int(level)
+        self._level_changed()
+
+    def _level_changed(self) -> None:
+        """Called after :attr:`level` was set."""
+
+    @abstractmethod
+    def bytes_at(self, level: int) -> int:
+        """Bytes of the first ``level`` levels as stored, decoder and occupancy excluded."""
+
+    @abstractmethod
+    def density(self, n: int, positions: Any, density: Any) -> None:
+        """density[i] (n,), per world unit before ``distance_scale``, at ``positions`` (n, 3)."""
+
+    @abstractmethod
+    def density_levels(self, n: int, positions: Any, density: Any) -> None:
+        """density[i * num_levels + l]: that of every prefix l + 1 in one lookup."""
+
+    @abstractmethod
+    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any) -> None:
+        """Add to the gradients what ``d_density`` (n,) = dL/d density asks for."""
+
+    @abstractmethod
+    def lookup(self, n: int, first: int, positions: Any) -> None:
+        """Look up what the features of samples [first, first + n) are made of; kept for the next three calls."""
+
+    @abstractmethod
+    def features(self, n: int, *, level: int | None = None) -> Any:
+        """Rows of features (n, feature_width) of the samples looked up last.
+
+        With ``level``, features of that prefix, which must be asked for in the order 1, 2, 3, ...: each adds to the last.
+        """
+
+    @abstractmethod
+    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
+        """Add to the gradients what ``d_features`` (n, feature_width) asks for."""
+
+    @abstractmethod
+    def parameters(self) -> list[Parameters]:
+        """Everything that the optimiser updates."""
+
+    @abstractmethod
+    def published(self) -> None:
+        """Called after parameters changed."""
+
+    @property
+    @abstractmethod
+    def resolution(self) -> tuple[int, int, int]:
+        """Grid nodes along x, y and z."""
+
+    @abstractmethod
+    def resample(self, resolution: tuple[int, int, int]) -> None:
+        """The same function on another grid, as nearly as it can represent it."""
+
+    @abstractmethod
+    def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
+        """Keep grid nodes low..high (inclusive) along each axis. The function inside does not change."""
+
+    @abstractmethod
+    def density_nodes(self, out: Any) -> None:
+        """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners' maximum."""
+
+    @abstractmethod
+    def schema(self, level: int) -> Schema:
+        """Name, type and shape of what :meth:`pack` stores for one level."""
+
+    @abstractmethod
+    def pack(self, level: int) -> Arrays:
+        """What one level (1..num_levels) adds to the file."""
+
+    @abstractmethod
+    def unpack(self, level: int, arrays: Arrays) -> None:
+        """The inverse of :meth:`pack`; ``arrays`` were checked against :meth:`schema`."""

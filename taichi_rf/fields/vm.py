@@ -1,0 +1,548 @@
+"""The vector-matrix factorised field (TensoRF, Chen et al. 2022; slimmable as in SlimmeRF, Yuan 2024).
+
+Three modes; mode m has R planes over two axes and R lines over the third. The density feature is
+sum_m sum_r plane_mr(p) line_mr(p) over R density components, bilinear times linear between nodes with corners aligned;
+appearance features are a basis matrix times the products of 3R appearance components a mode. Level r keeps the first r
+density and 3r appearance components: a hard limit in the loops instead of the paper's masks of 1e-6 (equivalent, because
+masked entries receive gradients 1e-12 times smaller, far below Adam's epsilon).
+
+All factors live in one arena of texels, each a block of 16 components. Block b occupies one unit of
+nx ny + nx nz + ny nz + nz + ny + nx texels: planes xy, xz, yz, then lines z, y, x. Density blocks come first.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import current, ti
+from taichi_rf.device import BLOCK, F32, Vec3s
+from taichi_rf.errors import UserError
+from taichi_rf.fields.base import Arrays, Field, Schema
+from taichi_rf.linear import Linear, blocks_of
+from taichi_rf.optim import Parameters
+
+APPEARANCE_PER_LEVEL = 3  # SlimmeRF-R is R density and 3R appearance components a mode
+FEATURES = 27
+PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # and the line runs along the axis left over: z, y, x
+MAX_TEXELS = 1 << 27
+
+
+def unit_texels(resolution: tuple[int, int, int]) -> int:
+    """Texels of one block of 16 components on a grid of ``resolution`` nodes."""
+    nx, ny, nz = resolution
+    return nx * ny + nx * nz + ny * nz + nx + ny + nz
+
+
+@ti.func
+def softplus(x):
+    """log(1 + e^x) without overflow."""
+    return ti.max(x, 0.0) + ti.log(1.0 + ti.exp(-ti.abs(x)))
+
+
+@ti.func
+def locate(u, nodes):
+    """Node below u in [0, 1] on a grid of ``nodes``, and the fraction of the way to the next."""
+    g = ti.math.clamp(u, 0.0, 1.0) * (nodes - 1)
+    i = ti.min(ti.cast(g, ti.i32), nodes - 2)
+    return i, g - i
+
+
+@ti.data_oriented
+class VMField(Field):
+    """A VM field on a grid of ``resolution`` nodes. ``capacity_texels`` reserves room for a finer grid later.
+
+    Args:
+        ranks: number of levels R.
+        resolution: nodes along x, y, z, each at least 2.
+        activation: "softplus" (shifted by ``density_shift``) or "relu".
+        rows: samples whose features can be computed at once.
+        seed: of the initial 0.1 * randn factors.
+    """
+
+    kind = "vm"
+    level_name = "rank"
+    feature_width = FEATURES
+
+    def __init__(
+        self,
+        *,
+        ranks: int = 16,
+        resolution: tuple[int, int, int] = (128, 128, 128),
+        capacity_texels: int | None = None,
+        activation: str = "softplus",
+        density_shift: float = -10.0,
+        rows: int = 1 << 16,
+        factor_rate: float = 0.02,
+        basis_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        if min(resolution) < 2 or not 1 <= ranks <= 64:
+            raise UserError(f"a VM field has 1 to 64 ranks and 2 nodes an axis; got {ranks} and {resolution}")
+        self.num_levels = ranks
+        self.relu = activation == "relu"
+        self.activation = activation
+        self.density_shift = density_shift if not self.relu else 0.0
+        self.rows = rows
+        self.density_blocks = blocks_of(ranks)
+        self.appearance_blocks = blocks_of(APPEARANCE_PER_LEVEL * ranks)
+        self.total_blocks = self.density_blocks + self.appearance_blocks
+        self.owner = current().owner_computes
+        self._resolution = resolution
+        self.unit = unit_texels(resolution)
+        self.capacity = max(capacity_texels or 0, self.unit)
+        texels = self.capacity * self.total_blocks
+        if texels > MAX_TEXELS:
+            raise UserError(f"a grid of {resolution} with {ranks} ranks needs {texels * 64 >> 20} MiB: too large")
+
+        self.value = ti.Vector.field(BLOCK, ti.f32, texels)
+        self.gradient = ti.Vector.field(BLOCK, ti.f32, texels)
+        self.mask = ti.Vector.field(BLOCK, ti.f32, self.total_blocks)
+        self.product_blocks = 3 * self.appearance_blocks
+        self.product_width = self.product_blocks * BLOCK
+        self.products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks))
+        self.d_products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks))
+        self.basis = Linear(self.product_width, FEATURES, bias=False, offset=0, segments=3)
+        self.output = ti.Vector.field(BLOCK, ti.f32, (rows, self.basis.output_blocks))
+        self.basis_value = ti.field(ti.f32, self.basis.size)
+        self.basis_gradient = ti.field(ti.f32, self.basis.size)
+
+        rng = np.random.default_rng(seed)
+        used = self.unit * self.total_blocks
+        values = np.zeros((texels, BLOCK), np.float32)
+        values[:used] = 0.1 * rng.standard_normal((used, BLOCK), dtype=np.float32)
+        self.value.from_numpy(values)
+        self.basis_value.from_numpy(self._real_basis_rows(self.basis.initial(rng)))
+        self.basis.publish(self.basis_value)
+        self._parameters = [
+            Parameters("factors", self.value, self.gradient, factor_rate, used),
+            Parameters("basis", self.basis_value, self.basis_gradient, basis_rate, self.basis.size),
+        ]
+        self.level = ranks
+
+    def _real_basis_rows(self, values: np.ndarray) -> np.ndarray:
+        """Zero the rows that belong to components which only pad the last block."""
+        rows = values.reshape(3, self.appearance_blocks * BLOCK, FEATURES).copy()
+        rows[:, APPEARANCE_PER_LEVEL * self.num_levels :] = 0
+        return rows.reshape(-1)
+
+    # Levels
+
+    def _level_changed(self) -> None:
+        """The hard rank limit: a mask over each block's components, and no work at all for blocks that are off."""
+        mask = np.zeros((self.total_blocks, BLOCK), np.float32)
+        mask[: self.density_blocks].reshape(-1)[: self.level] = 1
+        mask[self.density_blocks :].reshape(-1)[: self.appearance] = 1
+        self.mask.from_numpy(mask)
+        self.active_density_blocks = blocks_of(self.level)
+        self.active_appearance_blocks = blocks_of(self.appearance)
+        self._set_active()
+
+    def _set_active(self) -> None:
+        self._parameters[0].active = self.unit * (self.density_blocks + self.active_appearance_blocks)
+
+    @property
+    def appearance(self) -> int:
+        """Active appearance components a mode."""
+        return APPEARANCE_PER_LEVEL * self.level
+
+    def bytes_at(self, level: int) -> int:
+        return sum(
+            int(np.prod(shape)) * np.dtype(kind).itemsize
+            for r in range(1, level + 1)
+            for kind, shape in self.schema(r).values()
+        )
+
+    # Lookups
+
+    @ti.func
+    def plane_value(self, base, i, j, fi, fj, ni):
+        """Bilinear at node (i, j) plus fractions of the plane that starts at texel ``base``, i fastest."""
+        t = base + j * ni + i
+        return (self.value[t] * (1 - fi) + self.value[t + 1] * fi) * (1 - fj) + (
+            self.value[t + ni] * (1 - fi) + self.value[t + ni + 1] * fi
+        ) * fj
+
+    @ti.func
+    def line_value(self, base, k, fk):
+        return self.value[base + k] * (1 - fk) + self.value[base + k + 1] * fk
+
+    @ti.func
+    def mode_products(self, block, unit, nx, ny, nz, p):
+        """Products of plane and line of one block, a (3) x 16 list of blocks for the three modes, at unit position p."""
+        ix, fx = locate(p[0], nx)
+        iy, fy = locate(p[1], ny)
+        iz, fz = locate(p[2], nz)
+        b = block * unit
+        lines = b + nx * ny + nx * nz + ny * nz
+        xy = self.plane_value(b, ix, iy, fx, fy, nx) * self.line_value(lines, iz, fz)
+        xz = self.plane_value(b + nx * ny, ix, iz, fx, fz, nx) * self.line_value(lines + nz, iy, fy)
+        yz = self.plane_value(b + nx * ny + nx * nz, iy, iz, fy, fz, ny) * self.line_value(lines + nz + ny, ix, fx)
+        return xy, xz, yz
+
+    @ti.func
+    def activate(self, feature):
+        result = feature
+        if ti.static(self.relu):
+            result = ti.max(feature, 0.0)
+        else:
+            result = softplus(feature + self.density_shift)
+        return result
+
+    @ti.func
+    def activation_slope(self, density):
+        """d density / d feature, from the density itself: 1 - exp(-softplus(x)) = sigmoid(x)."""
+        slope = 1.0
+        if ti.static(self.relu):
+            slope = ti.select(density > 0, 1.0, 0.0)
+        else:
+            slope = 1.0 - ti.exp(-density)
+        return slope
+
+    def density(self, n: int, positions: Any, density: Any) -> None:
+        if n > 0:
+            self._density(n, *self._resolution, self.unit, self.active_density_blocks, positions, density)
+
+    @ti.kernel
+    def _density(
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, density: F32
+    ):  # type: ignore[valid-type]
+        # feature = sum over modes and components of plane times line
+        for i in range(n):
+            total = 0.0
+            for b in range(blocks):
+                xy, xz, yz = self.mode_products(b, unit, nx, ny, nz, positions[i])
+                total += ((xy + xz + yz) * self.mask[b]).sum()
+            density[i] = self.activate(total)
+
+    def density_levels(self, n: int, positions: Any, density: Any) -> None:
+        if n > 0:
+            self._density_levels(n, *self._resolution, self.unit, positions, density)
+
+    @ti.kernel
+    def _density_levels(self, n: int, nx: int, ny: int, nz: int, unit: int, positions: Vec3s, density: F32):  # type: ignore[valid-type]
+        for i in range(n):
+            total = 0.0
+            for b in range(self.density_blocks):
+                xy, xz, yz = self.mode_products(b, unit, nx, ny, nz, positions[i])
+                s = xy + xz + yz
+                for c in ti.static(range(BLOCK)):
+                    total += s[c]
+                    if b * BLOCK + c < self.num_levels:
+                        density[i * self.num_levels + b * BLOCK + c] = self.activate(total)
+
+    def lookup(self, n: int, first: int, positions: Any, *, blocks: int | None = None) -> None:
+        if n > 0:
+            self._lookup(
+                n, first, *self._resolution, self.unit, blocks or self.active_appearance_blocks, positions
+            )  # fmt: skip
+
+    @ti.kernel
+    def _lookup(self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s):  # type: ignore[valid-type]
+        for i in range(n):
+            for b in range(blocks):
+                block = self.density_blocks + b
+                xy, xz, yz = self.mode_products(block, unit, nx, ny, nz, positions[first + i])
+                mask = self.mask[block]
+                self.products[i, b] = xy * mask
+                self.products[i, self.appearance_blocks + b] = xz * mask
+                self.products[i, 2 * self.appearance_blocks + b] = yz * mask
+
+    def features(self, n: int, *, level: int | None = None) -> Any:
+        end = self.appearance if level is None else APPEARANCE_PER_LEVEL * level
+        begin = 0 if level in (None, 1) else end - APPEARANCE_PER_LEVEL
+        self.basis.forward(n, self.products, self.output, begin=begin, end=end, add=begin > 0)
+        return self.output
+
+    # Adjoints
+
+    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any) -> None:
+        if n == 0:
+            return
+        self._feature_gradient(n, density, d_density)
+        scatter = self._scatter_density_owner if self.owner else self._scatter_density_atomic
+        scatter(n, *self._resolution, self.unit, self.active_density_blocks, positions, d_density)
+
+    @ti.kernel
+    def _feature_gradient(self, n: int, density: F32, d_density: F32):  # type: ignore[valid-type]
+        # d feature = d density * slope, in place
+        for i in range(n):
+            d_density[i] = d_density[i] * self.activation_slope(density[i])
+
+    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
+        if n == 0:
+            return
+        self.basis.adjoint(n, self.products, d_features, self.d_products, self.basis_gradient)
+        scatter = self._scatter_products_owner if self.owner else self._scatter_products_atomic
+        scatter(n, first, *self._resolution, self.unit, self.active_appearance_blocks, positions)
+
+    @ti.func
+    def mode_geometry(self, mode, nx, ny, nz, p):
+        """(ni, nj, nk, plane offset, line offset, u, v, w): sizes, places in the unit and coordinates of one mode."""
+        lines = nx * ny + nx * nz + ny * nz
+        ni, nj, nk, plane, line = nx, ny, nz, 0, lines
+        q = ti.Vector([p[0], p[1], p[2]])
+        if mode == 1:
+            ni, nj, nk, plane, line = nx, nz, ny, nx * ny, lines + nz
+            q = ti.Vector([p[0], p[2], p[1]])
+        elif mode == 2:
+            ni, nj, nk, plane, line = ny, nz, nx, nx * ny + nx * nz, lines + nz + ny
+            q = ti.Vector([p[1], p[2], p[0]])
+        return ni, nj, nk, plane, line, q
+
+    @ti.func
+    def add_to(self, texel, amount):
+        """Plain read, add, write: only the owner of a texel calls this."""
+        self.gradient[texel] = self.gradient[texel] + amount
+
+    @ti.func
+    def scatter_plane(self, base, mode, nx, ny, nz, p, d):
+        # d plane = line * d, spread over four nodes by the bilinear weights
+        ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
+        i, fi = locate(q[0], ni)
+        j, fj = locate(q[1], nj)
+        k, fk = locate(q[2], nk)
+        dp = self.line_value(base + line, k, fk) * d
+        t = base + plane + j * ni + i
+        self.add_to(t, dp * ((1 - fi) * (1 - fj)))
+        self.add_to(t + 1, dp * (fi * (1 - fj)))
+        self.add_to(t + ni, dp * ((1 - fi) * fj))
+        self.add_to(t + ni + 1, dp * (fi * fj))
+
+    @ti.func
+    def scatter_line(self, base, mode, nx, ny, nz, p, d):
+        # d line = plane * d, spread over two nodes
+        ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
+        i, fi = locate(q[0], ni)
+        j, fj = locate(q[1], nj)
+        k, fk = locate(q[2], nk)
+        dl = self.plane_value(base + plane, i, j, fi, fj, ni) * d
+        self.add_to(base + line + k, dl * (1 - fk))
+        self.add_to(base + line + k + 1, dl * fk)
+
+    @ti.kernel
+    def _scatter_density_owner(
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, d_feature: F32
+    ):  # type: ignore[valid-type]
+        # a task owns the planes or the lines of one mode and block, and walks all samples in order
+        ti.loop_config(block_dim=1)
+        for task in range(6 * blocks):
+            block, mode = task // 6, task % 6 // 2
+            mask = self.mask[block]
+            if task % 2 == 0:
+                for i in range(n):
+                    d = d_feature[i]
+                    if d != 0.0:
+                        self.scatter_plane(block * unit, mode, nx, ny, nz, positions[i], d * mask)
+            else:
+                for i in range(n):
+                    d = d_feature[i]
+                    if d != 0.0:
+                        self.scatter_line(block * unit, mode, nx, ny, nz, positions[i], d * mask)
+
+    @ti.kernel
+    def _scatter_products_owner(
+        self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s
+    ):  # type: ignore[valid-type]
+        ti.loop_config(block_dim=1)
+        for task in range(6 * blocks):
+            b, mode = task // 6, task % 6 // 2
+            block = self.density_blocks + b
+            column = mode * self.appearance_blocks + b
+            mask = self.mask[block]
+            if task % 2 == 0:
+                for i in range(n):
+                    d = self.d_products[i, column] * mask
+                    self.scatter_plane(block * unit, mode, nx, ny, nz, positions[first + i], d)
+            else:
+                for i in range(n):
+                    d = self.d_products[i, column] * mask
+                    self.scatter_line(block * unit, mode, nx, ny, nz, positions[first + i], d)
+
+    @ti.func
+    def scatter_component_atomic(self, base, mode, c, nx, ny, nz, p, d):
+        """The GPU's way: neighbouring threads take neighbouring components of one sample, and += is a hardware atomic."""
+        ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
+        i, fi = locate(q[0], ni)
+        j, fj = locate(q[1], nj)
+        k, fk = locate(q[2], nk)
+        t = base + plane + j * ni + i
+        s = base + line + k
+        value = (self.value[t][c] * (1 - fi) + self.value[t + 1][c] * fi) * (1 - fj) + (
+            self.value[t + ni][c] * (1 - fi) + self.value[t + ni + 1][c] * fi
+        ) * fj
+        dp = (self.value[s][c] * (1 - fk) + self.value[s + 1][c] * fk) * d
+        dl = value * d
+        self.gradient[t][c] += dp * ((1 - fi) * (1 - fj))
+        self.gradient[t + 1][c] += dp * (fi * (1 - fj))
+        self.gradient[t + ni][c] += dp * ((1 - fi) * fj)
+        self.gradient[t + ni + 1][c] += dp * (fi * fj)
+        self.gradient[s][c] += dl * (1 - fk)
+        self.gradient[s + 1][c] += dl * fk
+
+    @ti.kernel
+    def _scatter_density_atomic(
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, d_feature: F32
+    ):  # type: ignore[valid-type]
+        for i, b, c in ti.ndrange(n, blocks, BLOCK):
+            d = d_feature[i] * self.mask[b][c]
+            if d != 0.0:
+                for mode in range(3):
+                    self.scatter_component_atomic(b * unit, mode, c, nx, ny, nz, positions[i], d)
+
+    @ti.kernel
+    def _scatter_products_atomic(
+        self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s
+    ):  # type: ignore[valid-type]
+        for i, b, c in ti.ndrange(n, blocks, BLOCK):
+            block = self.density_blocks + b
+            if self.mask[block][c] != 0.0:
+                for mode in range(3):
+                    d = self.d_products[i, mode * self.appearance_blocks + b][c]
+                    self.scatter_component_atomic(block * unit, mode, c, nx, ny, nz, positions[first + i], d)
+
+    # Parameters and the grid
+
+    def parameters(self) -> list[Parameters]:
+        return self._parameters
+
+    def published(self) -> None:
+        self.basis.publish(self.basis_value)
+
+    @property
+    def resolution(self) -> tuple[int, int, int]:
+        return self._resolution
+
+    def density_nodes(self, out: Any) -> None:
+        self._density_nodes(*self._resolution, self.unit, self.active_density_blocks, out)
+
+    @ti.kernel
+    def _density_nodes(self, nx: int, ny: int, nz: int, unit: int, blocks: int, out: F32):  # type: ignore[valid-type]
+        # at a node nothing is interpolated: three products of texels a block
+        for z, y in ti.ndrange(nz, ny):
+            for x in range(nx):
+                total = 0.0
+                for b in range(blocks):
+                    base = b * unit
+                    lines = base + nx * ny + nx * nz + ny * nz
+                    s = self.value[base + y * nx + x] * self.value[lines + z]
+                    s += self.value[base + nx * ny + z * nx + x] * self.value[lines + nz + y]
+                    s += self.value[base + nx * ny + nx * nz + z * ny + y] * self.value[lines + nz + ny + x]
+                    total += (s * self.mask[b]).sum()
+                out[(z * ny + y) * nx + x] = self.activate(total)
+
+    def factors(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Per block, three planes (nj, ni, 16) and three lines (nk, 16), as numpy copies."""
+        return _split(self.value.to_numpy()[: self.unit * self.total_blocks], self._resolution, self.total_blocks)
+
+    def set_factors(
+        self, factors: list[tuple[list[np.ndarray], list[np.ndarray]]], resolution: tuple[int, int, int]
+    ) -> None:
+        """Replace all factors by ones on another grid. Adam's moments are not touched: restart the optimiser.
+
+        Raises:
+            UserError: the grid does not fit the capacity that was reserved.
+        """
+        unit = unit_texels(resolution)
+        if unit > self.capacity:
+            raise UserError(f"a grid of {resolution} does not fit a field made for {self.capacity} texels a block")
+        values = np.zeros((self.capacity * self.total_blocks, BLOCK), np.float32)
+        flat = [a.reshape(-1, BLOCK) for planes, lines in factors for a in (*planes, *lines)]
+        values[: unit * self.total_blocks] = np.concatenate(flat)
+        self._resolution, self.unit = resolution, unit
+        self.value.from_numpy(values)
+        self.gradient.fill(0)
+        self._set_active()
+
+    def resample(self, resolution: tuple[int, int, int]) -> None:
+        resampled = []
+        for planes, lines in self.factors():
+            new_planes = [
+                _resample(_resample(plane, 0, resolution[b]), 1, resolution[a])
+                for plane, (a, b) in zip(planes, PLANE_AXES, strict=True)
+            ]
+            new_lines = [_resample(line, 0, resolution[2 - m]) for m, line in enumerate(lines)]
+            resampled.append((new_planes, new_lines))
+        self.set_factors(resampled, resolution)
+
+    def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
+        cut = [slice(a, b + 1) for a, b in zip(low, high, strict=True)]
+        cropped = [
+            (
+                [plane[cut[b], cut[a]] for plane, (a, b) in zip(planes, PLANE_AXES, strict=True)],
+                [line[cut[2 - m]] for m, line in enumerate(lines)],
+            )
+            for planes, lines in self.factors()
+        ]
+        nx, ny, nz = (b - a + 1 for a, b in zip(low, high, strict=True))
+        self.set_factors(cropped, (nx, ny, nz))
+
+    # Storage: half precision, as the paper stores it
+
+    def schema(self, level: int) -> Schema:
+        nx, ny, nz = self._resolution
+        texels = nx * ny + nx * nz + ny * nz + nx + ny + nz
+        components = 1 + APPEARANCE_PER_LEVEL
+        return {
+            "factors": ("f2", (components, texels)),
+            "basis": ("f2", (3, APPEARANCE_PER_LEVEL, FEATURES)),
+        }
+
+    def pack(self, level: int) -> Arrays:
+        value = self.value.to_numpy()[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
+        factors = np.stack([value[b, :, c] for b, c in self._components(level)])
+        basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
+        first = APPEARANCE_PER_LEVEL * (level - 1)
+        limit = np.finfo(np.float16).max
+        return {
+            "factors": np.clip(factors, -limit, limit).astype(np.float16),
+            "basis": basis[:, first : first + APPEARANCE_PER_LEVEL].astype(np.float16),
+        }
+
+    def unpack(self, level: int, arrays: Arrays) -> None:
+        self.unpack_all({level: arrays})
+
+    def unpack_all(self, levels: dict[int, Arrays]) -> None:
+        """:meth:`unpack` for several levels with one upload."""
+        value = self.value.to_numpy()
+        units = value[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
+        basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
+        for level, arrays in levels.items():
+            for (b, c), column in zip(self._components(level), arrays["factors"], strict=True):
+                units[b, :, c] = column
+            first = APPEARANCE_PER_LEVEL * (level - 1)
+            basis[:, first : first + APPEARANCE_PER_LEVEL] = arrays["basis"]
+        self.value.from_numpy(value)
+        self.basis_value.from_numpy(basis.reshape(-1))
+        self.published()
+
+    def _components(self, level: int) -> list[tuple[int, int]]:
+        """(block, component in it) of what ``level`` adds: one density component, then three of appearance."""
+        a = APPEARANCE_PER_LEVEL * (level - 1)
+        density = (level - 1) // BLOCK, (level - 1) % BLOCK
+        return [density] + [
+            (self.density_blocks + c // BLOCK, c % BLOCK) for c in range(a, a + APPEARANCE_PER_LEVEL)
+        ]
+
+
+def _split(
+    value: np.ndarray, resolution: tuple[int, int, int], blocks: int
+) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """An arena (texels, 16) as planes (nj, ni, 16) and lines (nk, 16) of each block."""
+    shapes = [(resolution[b], resolution[a], BLOCK) for a, b in PLANE_AXES]
+    shapes += [(resolution[2 - m], BLOCK) for m in range(3)]  # type: ignore[misc]
+    ends = np.cumsum([int(np.prod(s[:-1])) for s in shapes])[:-1]
+    result = []
+    for unit in value.reshape(blocks, -1, BLOCK):
+        parts = [p.reshape(s) for p, s in zip(np.split(unit, ends), shapes, strict=True)]
+        result.append((parts[:3], parts[3:]))
+    return result
+
+
+def _resample(values: np.ndarray, axis: int, nodes: int) -> np.ndarray:
+    """Linear interpolation along one axis to ``nodes`` nodes, corners aligned."""
+    old = values.shape[axis]
+    place = np.linspace(0, old - 1, nodes)
+    i = np.minimum(place.astype(int), old - 2)
+    f = (place - i).astype(np.float32)
+    f = f.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+    return np.take(values, i, axis) * (1 - f) + np.take(values, i + 1, axis) * f

@@ -1,0 +1,258 @@
+"""Matrix products over rows of activations, tiled for registers, with their adjoints.
+
+Activations are fields of blocks: element (i, k) of an (n, K) matrix is ``x[i, k // 16][k % 16]``. Fields and not arrays
+passed as arguments, because only a field's addresses are provably contiguous to LLVM: index arithmetic on arguments is
+in 32 bits that might wrap, nothing is vectorised, and a product runs at 10 GFLOP/s instead of 120 (two AVX-512 cores).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import current, ti
+from taichi_rf.device import BLOCK, Block
+
+TILE = 32
+"""Outputs that one task accumulates in registers, for two rows at a time."""
+
+PARTITIONS = 16
+"""Into how many runs of rows the weight gradient is split. Fixed, so that sums do not depend on the number of threads."""
+
+CHUNK = 128
+"""Rows of one partition that are walked for every tile before going on: inputs and gradients of a chunk stay in L2."""
+
+
+@ti.func
+def runaway(x):
+    """False for every number that can occur here. A second exit of an accumulation loop: with a single one LLVM vectorises
+    the tile across its reduction, with gathers, which is eight times slower than the tile as written."""
+    return x > 1e38
+
+
+def blocks_of(components: int) -> int:
+    """Blocks that hold a row of ``components`` numbers."""
+    return -(-components // BLOCK)
+
+
+@ti.data_oriented
+class Linear:
+    """y = x W + b over packed rows, W of shape (inputs, outputs).
+
+    Rows of y hold ``outputs`` numbers padded with zeros to a multiple of 32. With ``segments`` s, the inputs are s equal runs
+    of whole blocks, and a forward pass may use only elements [begin, end) of each: a prefix of every mode's components.
+    The parameters are views into flat arrays owned by the caller (from ``offset`` on: W row by row, then b), so that one
+    optimiser step serves all layers; :meth:`publish` copies them to fields of fixed shape, whose strides the compiler knows.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool, offset: int, segments: int = 1) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        self.bias, self.offset = bias, offset
+        self.size = inputs * outputs + (outputs if bias else 0)
+        self.input_blocks = blocks_of(inputs)
+        self.segment_blocks = self.input_blocks // segments
+        self.segment = inputs // segments
+        self.tiles = -(-outputs // TILE)
+        self.output_blocks = 2 * self.tiles
+        self.w = ti.Vector.field(TILE, ti.f32, (self.tiles, self.input_blocks * BLOCK))
+        self.b = ti.Vector.field(TILE, ti.f32, self.tiles)
+        self.w_t = ti.Vector.field(BLOCK, ti.f32, (self.input_blocks, outputs))
+        self.atomic = not current().owner_computes
+        if not self.atomic:
+            self.partial = ti.Vector.field(
+                BLOCK, ti.f32, (PARTITIONS, self.input_blocks * BLOCK + 1, self.output_blocks)
+            )
+
+    def initial(self, rng: np.random.Generator) -> np.ndarray:
+        """Uniform in +-1/sqrt(inputs), the usual default for linear layers; shape (size,)."""
+        bound = 1 / np.sqrt(self.inputs)
+        return rng.uniform(-bound, bound, self.size).astype(np.float32)
+
+    @ti.kernel
+    def publish(self, values: ti.template()):  # type: ignore[valid-type]
+        """Copy W and b out of the flat parameters. Call after every change of them."""
+        for k, j in ti.ndrange(self.inputs, self.outputs):
+            v = values[self.offset + k * self.outputs + j]
+            self.w[j // TILE, k][j % TILE] = v
+            self.w_t[k // BLOCK, j][k % BLOCK] = v
+        if ti.static(self.bias):
+            for j in range(self.outputs):
+                self.b[j // TILE][j % TILE] = values[self.offset + self.inputs * self.outputs + j]
+
+    def forward(
+        self, n: int, x: Any, y: Any, *, relu: bool = False, begin: int = 0, end: int | None = None, add: bool = False
+    ) -> None:
+        """y = (y if ``add`` else b) + x[begin:end of each segment] W, then relu if asked; x (n, inputs), y (n, outputs)."""
+        if n > 0:
+            self._forward(n, x, y, begin, self.segment if end is None else end, int(add), int(relu))
+
+    @ti.kernel
+    def _forward(self, n: int, x: ti.template(), y: ti.template(), begin: int, end: int, add: int, relu: int):  # type: ignore[valid-type]
+        for pair in range((n + 1) // 2):
+            i0 = 2 * pair
+            i1 = ti.min(i0 + 1, n - 1)
+            for tile in range(self.tiles):
+                a0 = self.b[tile]
+                a1 = self.b[tile]
+                if add != 0:
+                    for j in ti.static(range(TILE)):
+                        a0[j] = y[i0, tile * 2 + j // BLOCK][j % BLOCK]
+                        a1[j] = y[i1, tile * 2 + j // BLOCK][j % BLOCK]
+                for block in range(self.input_blocks):
+                    first = (block % self.segment_blocks) * BLOCK
+                    for c in range(ti.max(begin - first, 0), ti.min(end - first, BLOCK)):
+                        x0 = x[i0, block][c]
+                        x1 = x[i1, block][c]
+                        if runaway(x0):
+                            break
+                        w = self.w[tile, block * BLOCK + c]
+                        for j in ti.static(range(TILE)):
+                            a0[j] += x0 * w[j]
+                            a1[j] += x1 * w[j]
+                if relu != 0:
+                    a0 = ti.max(a0, 0.0)
+                    a1 = ti.max(a1, 0.0)
+                for q in ti.static(range(2)):
+                    y[i0, tile * 2 + q] = Block([a0[q * BLOCK + j] for j in range(BLOCK)])
+                    y[i1, tile * 2 + q] = Block([a1[q * BLOCK + j] for j in range(BLOCK)])
+
+    def adjoint(
+        self, n: int, x: Any, dy: Any, dx: Any | None, gradient: Any, *, relu: bool = False
+    ) -> None:
+        """dx = dy W^T (zero where x <= 0 if ``relu``: x came out of one) and gradient += x^T dy.
+
+        Args:
+            n: rows.
+            x, dy: (n, inputs) and (n, outputs) as in :meth:`forward`.
+            dx: (n, inputs), overwritten, or None where nobody needs it.
+            gradient: flat array, laid out like the parameters.
+        """
+        if n == 0:
+            return
+        if dx is not None:
+            self._input_gradient(n, x, dy, dx, int(relu))
+        if self.atomic:
+            self._weight_gradient_atomic(n, x, dy, gradient)
+        else:
+            self._weight_gradient(n, x, dy)
+            self._reduce(gradient)
+
+    @ti.kernel
+    def _input_gradient(self, n: int, x: ti.template(), dy: ti.template(), dx: ti.template(), relu: int):  # type: ignore[valid-type]
+        # dx_k = sum_j dy_j W_kj, four rows by 16 inputs
+        for quad in range((n + 3) // 4):
+            i0 = 4 * quad
+            i1 = ti.min(i0 + 1, n - 1)
+            i2 = ti.min(i0 + 2, n - 1)
+            i3 = ti.min(i0 + 3, n - 1)
+            for block in range(self.input_blocks):
+                a0 = ti.Vector.zero(ti.f32, BLOCK)
+                a1 = ti.Vector.zero(ti.f32, BLOCK)
+                a2 = ti.Vector.zero(ti.f32, BLOCK)
+                a3 = ti.Vector.zero(ti.f32, BLOCK)
+                for j in range(self.outputs):
+                    b, c = j // BLOCK, j % BLOCK
+                    d0 = dy[i0, b][c]
+                    d1 = dy[i1, b][c]
+                    d2 = dy[i2, b][c]
+                    d3 = dy[i3, b][c]
+                    if runaway(d0):
+                        break
+                    w = self.w_t[block, j]
+                    a0 += d0 * w
+                    a1 += d1 * w
+                    a2 += d2 * w
+                    a3 += d3 * w
+                if relu != 0:
+                    a0 = ti.select(x[i0, block] > 0, a0, ti.Vector.zero(ti.f32, BLOCK))
+                    a1 = ti.select(x[i1, block] > 0, a1, ti.Vector.zero(ti.f32, BLOCK))
+                    a2 = ti.select(x[i2, block] > 0, a2, ti.Vector.zero(ti.f32, BLOCK))
+                    a3 = ti.select(x[i3, block] > 0, a3, ti.Vector.zero(ti.f32, BLOCK))
+                dx[i0, block] = a0
+                dx[i1, block] = a1
+                dx[i2, block] = a2
+                dx[i3, block] = a3
+
+    @ti.kernel
+    def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template()):  # type: ignore[valid-type]
+        # dW_kj = sum_i x_ik dy_ij; partition p owns its own copy, so no two tasks write one number
+        # (and a = a + b, because Taichi makes += on memory an atomic)
+        ti.loop_config(block_dim=1)
+        for p in range(PARTITIONS):
+            for row, block in ti.ndrange(self.input_blocks * BLOCK + 1, self.output_blocks):
+                self.partial[p, row, block] = ti.Vector.zero(ti.f32, BLOCK)
+            first = n * p // PARTITIONS
+            last = n * (p + 1) // PARTITIONS
+            for chunk in range((last - first + CHUNK - 1) // CHUNK):
+                i_begin = first + chunk * CHUNK
+                i_end = ti.min(i_begin + CHUNK, last)
+                for tile in range(self.tiles):
+                    for quad in range(self.input_blocks * 4):
+                        block, c = quad // 4, quad % 4 * 4
+                        a0 = ti.Vector.zero(ti.f32, BLOCK)
+                        a1 = ti.Vector.zero(ti.f32, BLOCK)
+                        a2 = ti.Vector.zero(ti.f32, BLOCK)
+                        a3 = ti.Vector.zero(ti.f32, BLOCK)
+                        b0 = ti.Vector.zero(ti.f32, BLOCK)
+                        b1 = ti.Vector.zero(ti.f32, BLOCK)
+                        b2 = ti.Vector.zero(ti.f32, BLOCK)
+                        b3 = ti.Vector.zero(ti.f32, BLOCK)
+                        for i in range(i_begin, i_end):
+                            x0 = x[i, block][c]
+                            x1 = x[i, block][c + 1]
+                            x2 = x[i, block][c + 2]
+                            x3 = x[i, block][c + 3]
+                            if runaway(x0):
+                                break
+                            d0 = dy[i, tile * 2]
+                            d1 = dy[i, tile * 2 + 1]
+                            a0 += x0 * d0
+                            b0 += x0 * d1
+                            a1 += x1 * d0
+                            b1 += x1 * d1
+                            a2 += x2 * d0
+                            b2 += x2 * d1
+                            a3 += x3 * d0
+                            b3 += x3 * d1
+                        self.partial[p, quad * 4 + 0, tile * 2] = self.partial[p, quad * 4 + 0, tile * 2] + a0
+                        self.partial[p, quad * 4 + 0, tile * 2 + 1] = self.partial[p, quad * 4 + 0, tile * 2 + 1] + b0
+                        self.partial[p, quad * 4 + 1, tile * 2] = self.partial[p, quad * 4 + 1, tile * 2] + a1
+                        self.partial[p, quad * 4 + 1, tile * 2 + 1] = self.partial[p, quad * 4 + 1, tile * 2 + 1] + b1
+                        self.partial[p, quad * 4 + 2, tile * 2] = self.partial[p, quad * 4 + 2, tile * 2] + a2
+                        self.partial[p, quad * 4 + 2, tile * 2 + 1] = self.partial[p, quad * 4 + 2, tile * 2 + 1] + b2
+                        self.partial[p, quad * 4 + 3, tile * 2] = self.partial[p, quad * 4 + 3, tile * 2] + a3
+                        self.partial[p, quad * 4 + 3, tile * 2 + 1] = self.partial[p, quad * 4 + 3, tile * 2 + 1] + b3
+                    if ti.static(self.bias):
+                        s0 = ti.Vector.zero(ti.f32, BLOCK)
+                        s1 = ti.Vector.zero(ti.f32, BLOCK)
+                        for i in range(i_begin, i_end):
+                            if runaway(dy[i, tile * 2][0]):
+                                break
+                            s0 += dy[i, tile * 2]
+                            s1 += dy[i, tile * 2 + 1]
+                        row = self.input_blocks * BLOCK
+                        self.partial[p, row, tile * 2] = self.partial[p, row, tile * 2] + s0
+                        self.partial[p, row, tile * 2 + 1] = self.partial[p, row, tile * 2 + 1] + s1
+
+    @ti.kernel
+    def _reduce(self, gradient: ti.template()):  # type: ignore[valid-type]
+        for k, j in ti.ndrange(self.inputs + (1 if ti.static(self.bias) else 0), self.outputs):
+            row = k
+            if k == self.inputs:
+                row = self.input_blocks * BLOCK
+            total = 0.0
+            for p in range(PARTITIONS):
+                total += self.partial[p, row, j // BLOCK][j % BLOCK]
+            e = self.offset + k * self.outputs + j
+            gradient[e] = gradient[e] + total  # += would be atomic
+
+    @ti.kernel
+    def _weight_gradient_atomic(self, n: int, x: ti.template(), dy: ti.template(), gradient: ti.template()):  # type: ignore[valid-type]
+        # one thread a (run of rows, k, j): neighbours read neighbouring j; one atomic add a run
+        for run, k, j in ti.ndrange((n + 255) // 256, self.inputs + (1 if ti.static(self.bias) else 0), self.outputs):
+            total = 0.0
+            for i in range(run * 256, ti.min(run * 256 + 256, n)):
+                xk = 1.0
+                if k < self.inputs:
+                    xk = x[i, k // BLOCK][k % BLOCK]
+                total += xk * dy[i, j // BLOCK][j % BLOCK]
+            gradient[self.offset + k * self.outputs + j] += total

@@ -1,0 +1,307 @@
+"""Rays to packed samples, skipping what the occupancy grid knows to be empty.
+
+Samples of a batch lie in one flat list, ray after ray: ``offsets[r]`` to ``offsets[r + 1]`` are those of ray r. Along a ray
+they stand at t = t_entry + (k + jitter) * step for k = 0, 1, ..., one jitter a ray (TensoRF).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, empty
+
+COARSE = 8
+"""Cells along each side of a coarse cell, which is skipped in one stride when all of it is empty."""
+
+SCAN = 256
+"""Counts summed by one task of the prefix sum."""
+
+
+class Occupancy:
+    """Which cells of a grid may hold density: one bit a cell, and one number for each coarse cell of 8^3.
+
+    Cell (i, j, k) spans nodes i..i+1, j..j+1, k..k+1 of a grid of ``nodes``. Starts full.
+    """
+
+    def __init__(self, nodes: tuple[int, int, int]) -> None:
+        self.cells = (nodes[0] - 1, nodes[1] - 1, nodes[2] - 1)
+        self.words = -(-self.cells[0] // 32)
+        self.bits = empty(ti.i32, self.words * self.cells[1] * self.cells[2])
+        self.coarse_cells = tuple(-(-c // COARSE) for c in self.cells)
+        self.coarse = empty(ti.i32, int(np.prod(self.coarse_cells)))
+        self.bits.fill(-1)
+        self.coarse.fill(1)
+
+    def update(self, node_density: Any, scale: float, threshold: float, *, grow: bool) -> None:
+        """Mark the cells where alpha = 1 - exp(-density * scale) may exceed ``threshold``.
+
+        A VM field is trilinear inside a cell before its monotonic activation, so the largest of the eight corners bounds it:
+        nothing that could matter is dropped. ``grow`` marks the neighbours too, for a field that still trains.
+
+        Args:
+            node_density: (nx * ny * nz,) at the grid's nodes, x fastest.
+            scale: step size times distance scale.
+            threshold: smallest alpha that counts.
+            grow: mark one cell more in every direction.
+        """
+        limit = -np.log1p(-threshold) / scale
+        _mark(*self.cells, self.words, int(grow), float(limit), node_density, self.bits)
+        _mark_coarse(*self.cells, self.words, *self.coarse_cells, self.bits, self.coarse)
+
+    def to_numpy(self) -> np.ndarray:
+        """(cells z, cells y, cells x) of bool."""
+        words = self.bits.to_numpy().view(np.uint32).reshape(self.cells[2], self.cells[1], self.words)
+        bits = (words[..., None] >> np.arange(32, dtype=np.uint32)) & 1
+        return bits.reshape(self.cells[2], self.cells[1], -1)[..., : self.cells[0]].astype(bool)
+
+    def packed(self) -> np.ndarray:
+        """The bits as stored: uint8, eight cells a byte, x fastest."""
+        return np.packbits(self.to_numpy().reshape(-1), bitorder="little")
+
+    def set_packed(self, packed: np.ndarray) -> None:
+        """The inverse of :meth:`packed`."""
+        count = int(np.prod(self.cells))
+        cells = np.unpackbits(packed, bitorder="little", count=count).reshape(self.cells[::-1])
+        self.set_cells(cells.astype(bool))
+
+    def set_cells(self, cells: np.ndarray) -> None:
+        """Occupied cells from a (z, y, x) array of bool."""
+        padded = np.zeros((*cells.shape[:2], self.words * 32), np.uint8)
+        padded[..., : self.cells[0]] = cells
+        words = np.packbits(padded.reshape(-1), bitorder="little").view("<u4").astype(np.uint32)
+        self.bits.from_numpy(words.view(np.int32))
+        _mark_coarse(*self.cells, self.words, *self.coarse_cells, self.bits, self.coarse)
+
+    def packed_size(self) -> int:
+        """Bytes of :meth:`packed`."""
+        return -(-int(np.prod(self.cells)) // 8)
+
+
+@ti.kernel
+def _mark(nx: int, ny: int, nz: int, words: int, grow: int, limit: float, density: F32, bits: I32):
+    for z, y in ti.ndrange(nz, ny):
+        for w in range(words):
+            word = 0
+            for b in range(32):
+                x = w * 32 + b
+                if x < nx:
+                    found = 0
+                    for k in range(ti.max(z - grow, 0), ti.min(z + 1 + grow, nz) + 1):
+                        for j in range(ti.max(y - grow, 0), ti.min(y + 1 + grow, ny) + 1):
+                            for i in range(ti.max(x - grow, 0), ti.min(x + 1 + grow, nx) + 1):
+                                if density[(k * (ny + 1) + j) * (nx + 1) + i] > limit:
+                                    found = 1
+                    word |= found << b
+            bits[(z * ny + y) * words + w] = word
+
+
+@ti.kernel
+def _mark_coarse(nx: int, ny: int, nz: int, words: int, cx: int, cy: int, cz: int, bits: I32, coarse: I32):
+    for c in range(cx * cy * cz):
+        x0 = c % cx * COARSE
+        y0 = c // cx % cy * COARSE
+        z0 = c // (cx * cy) * COARSE
+        found = 0
+        for z in range(z0, ti.min(z0 + COARSE, nz)):
+            for y in range(y0, ti.min(y0 + COARSE, ny)):
+                word = bits[(z * ny + y) * words + x0 // 32]  # eight divides 32: one word covers the run
+                if (word >> (x0 % 32)) & 255 != 0:
+                    found = 1
+        coarse[c] = found
+
+
+@ti.func
+def box_interval(o, d, low, high, near, far):
+    """Entry and exit of a ray in the box, clamped to [near, far]; entry > exit where it misses."""
+    t0 = near
+    t1 = far
+    for a in ti.static(range(3)):
+        direction = ti.select(ti.abs(d[a]) < 1e-9, 1e-9, d[a])
+        ta = (low[a] - o[a]) / direction
+        tb = (high[a] - o[a]) / direction
+        t0 = ti.max(t0, ti.min(ta, tb))
+        t1 = ti.min(t1, ti.max(ta, tb))
+    return t0, t1
+
+
+@ti.func
+def uniform01(seed, index):
+    """A number in [0, 1) that depends on nothing but its arguments (PCG hash, Jarzynski and Olano 2020)."""
+    state = ti.cast(index, ti.u32) * ti.u32(747796405) + ti.cast(seed, ti.u32) * ti.u32(2891336453) + ti.u32(1)
+    word = ((state >> ((state >> 28) + 4)) ^ state) * ti.u32(277803737)
+    word = (word >> 22) ^ word
+    return ti.cast(word >> 8, ti.f32) * (1.0 / 16777216.0)
+
+
+@dataclass
+class Samples:
+    """Packed samples of a batch of rays, on the device."""
+
+    rays: int
+    count: int
+    offsets: Any
+    """(rays + 1,) int: where each ray's samples begin."""
+    positions: Any
+    """(count, 3) in the unit box."""
+    t: Any
+    """(count,) distance along the ray, world units."""
+    step: float
+    """Distance between neighbouring samples, world units."""
+
+
+class Marcher:
+    """Marches batches of rays; the arrays it returns are valid until its next batch."""
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+
+    def march(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        *,
+        box: np.ndarray,
+        near: float,
+        far: float,
+        step: float,
+        occupancy: Occupancy,
+        seed: int | None = None,
+    ) -> Samples:
+        """Samples of rays in occupied cells.
+
+        Args:
+            origins, directions: (n, 3) float32; directions of unit length.
+            box: (2, 3) of the field, world units.
+            near, far, step: world units.
+            occupancy: over the same box.
+            seed: of one jitter a ray; None puts every sample at the middle of its step.
+        """
+        n = len(origins)
+        get = self.scratch.get
+        o, d = get("origins", Vec3, n), get("directions", Vec3, n)
+        if o.shape[0] == n:
+            o.from_numpy(np.ascontiguousarray(origins, np.float32))
+            d.from_numpy(np.ascontiguousarray(directions, np.float32))
+        else:
+            _fill_vec3(n, np.ascontiguousarray(origins, np.float32), o)
+            _fill_vec3(n, np.ascontiguousarray(directions, np.float32), d)
+        counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
+        offsets = get("offsets", ti.i32, n + 1)
+        low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
+        geometry = (low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
+        grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
+        dummy_p, dummy_t = get("positions", Vec3, 1), get("t", ti.f32, 1)
+        _march(n, 0, o, d, *geometry, *grid, counts, offsets, dummy_p, dummy_t)
+        count = prefix_sum(n, counts, offsets, sums)
+        positions, t = get("positions", Vec3, count), get("t", ti.f32, count)
+        if count:
+            _march(n, 1, o, d, *geometry, *grid, counts, offsets, positions, t)
+        return Samples(n, count, offsets, positions, t, step)
+
+
+def prefix_sum(n: int, counts: Any, offsets: Any, sums: Any) -> int:
+    """offsets[i] = counts[0] + ... + counts[i - 1] for i = 0..n; returns offsets[n]. ``sums`` lends n // 256 + 2 numbers."""
+    _scan(n, counts, offsets, sums)
+    return int(offsets[n])
+
+
+@ti.kernel
+def _scan(n: int, counts: I32, offsets: I32, sums: I32):
+    for c in range((n + SCAN - 1) // SCAN):
+        total = 0
+        for i in range(c * SCAN, ti.min(c * SCAN + SCAN, n)):
+            total += counts[i]
+        sums[c] = total
+    ti.loop_config(serialize=True)
+    for _ in range(1):
+        running = 0
+        for c in range((n + SCAN - 1) // SCAN):
+            s = sums[c]
+            sums[c] = running
+            running += s
+        offsets[n] = running
+    for c in range((n + SCAN - 1) // SCAN):
+        running = sums[c]
+        for i in range(c * SCAN, ti.min(c * SCAN + SCAN, n)):
+            offsets[i] = running
+            running += counts[i]
+
+
+@ti.kernel
+def _fill_vec3(n: int, source: ti.types.ndarray(dtype=ti.f32, ndim=2), target: Vec3s):
+    for i in range(n):
+        target[i] = Vec3(source[i, 0], source[i, 1], source[i, 2])
+
+
+@ti.kernel
+def _march(
+    n: int,
+    write: int,
+    origins: Vec3s,
+    directions: Vec3s,
+    low: ti.math.vec3,
+    high: ti.math.vec3,
+    near: float,
+    far: float,
+    step: float,
+    seed: int,
+    nx: int,
+    ny: int,
+    nz: int,
+    words: int,
+    cx: int,
+    cy: int,
+    cz: int,
+    bits: I32,
+    coarse: I32,
+    counts: I32,
+    offsets: I32,
+    positions: Vec3s,
+    ts: F32,
+):
+    for r in range(n):
+        o, d = origins[r], directions[r]
+        t0, t1 = box_interval(o, d, low, high, near, far)
+        jitter = 0.5
+        if seed >= 0:
+            jitter = uniform01(seed, r)
+        size = high - low
+        cells = ti.Vector([ti.cast(nx, ti.f32), ti.cast(ny, ti.f32), ti.cast(nz, ti.f32)])
+        speed = d / size * cells  # cells crossed per unit of t
+        k = 0
+        found = 0
+        out = 0
+        if write != 0:
+            out = offsets[r]
+        t = t0 + jitter * step
+        while t < t1:
+            u = (o + d * t - low) / size
+            x = ti.math.clamp(ti.cast(u[0] * nx, ti.i32), 0, nx - 1)
+            y = ti.math.clamp(ti.cast(u[1] * ny, ti.i32), 0, ny - 1)
+            z = ti.math.clamp(ti.cast(u[2] * nz, ti.i32), 0, nz - 1)
+            stride = 1
+            if coarse[(z // COARSE * cy + y // COARSE) * cx + x // COARSE] == 0:
+                # out of the empty coarse cell in one stride: steps to its nearest face along the ray, at least one
+                leave = 1e9
+                cell = ti.Vector([x // COARSE, y // COARSE, z // COARSE])
+                for a in ti.static(range(3)):
+                    g = u[a] * cells[a]
+                    if speed[a] > 1e-6:
+                        leave = ti.min(leave, (ti.cast((cell[a] + 1) * COARSE, ti.f32) - g) / speed[a])
+                    elif speed[a] < -1e-6:
+                        leave = ti.min(leave, (ti.cast(cell[a] * COARSE, ti.f32) - g) / speed[a])
+                stride = ti.max(1, ti.cast(ti.floor(ti.min(leave, 1e6) / step), ti.i32))
+            elif (bits[(z * ny + y) * words + x // 32] >> (x % 32)) & 1 != 0:
+                if write != 0:
+                    positions[out + found] = u
+                    ts[out + found] = t
+                found += 1
+            k += stride
+            t = t0 + (ti.cast(k, ti.f32) + jitter) * step
+        if write == 0:
+            counts[r] = found
+
+
+__all__ = ["COARSE", "Marcher", "Occupancy", "Samples", "prefix_sum", "uniform01"]

@@ -1,0 +1,93 @@
+"""Adam (Kingma and Ba 2015) over the parameters of fields and decoders."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+
+
+@dataclass
+class Parameters:
+    """One device array of numbers that train together, its gradient and Adam's moments, all of one shape.
+
+    ``active`` elements from the front take part: what lies behind belongs to levels that are not there yet.
+    """
+
+    name: str
+    value: Any
+    gradient: Any
+    rate: float
+    """Learning rate before the schedule's factor."""
+    active: int
+    first: Any = field(default=None)
+    second: Any = field(default=None)
+
+    def reset(self) -> None:
+        """Forget Adam's moments, as a new optimiser would."""
+        self.first.fill(0)
+        self.second.fill(0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of value and moments, for the checkpoint."""
+        return {
+            f"{self.name}.value": self.value.to_numpy(),
+            f"{self.name}.first": self.first.to_numpy(),
+            f"{self.name}.second": self.second.to_numpy(),
+        }
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """The inverse of :meth:`state`."""
+        for key, array in (("value", self.value), ("first", self.first), ("second", self.second)):
+            array.from_numpy(np.ascontiguousarray(arrays[f"{self.name}.{key}"]))
+
+
+@ti.kernel
+def _adam(
+    n: int,
+    value: ti.template(),
+    gradient: ti.template(),
+    first: ti.template(),
+    second: ti.template(),
+    rate: float,
+    beta1: float,
+    beta2: float,
+    correction1: float,
+    correction2: float,
+    epsilon: float,
+):
+    # m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, x -= rate m' / (sqrt(v') + eps); clears g for the next step
+    for i in range(n):
+        g = gradient[i]
+        m = beta1 * first[i] + (1 - beta1) * g
+        v = beta2 * second[i] + (1 - beta2) * g * g
+        first[i] = m
+        second[i] = v
+        value[i] = value[i] - rate * (m * correction1) / (ti.sqrt(v * correction2) + epsilon)
+        gradient[i] = g * 0.0
+
+
+class Adam:
+    """Adam with the paper's constants: betas (0.9, 0.99), epsilon 1e-8 (TensoRF and SlimmeRF, code)."""
+
+    def __init__(self, beta1: float = 0.9, beta2: float = 0.99, epsilon: float = 1e-8) -> None:
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.steps = 0
+
+    def step(self, parameters: list[Parameters], factor: float) -> None:
+        """One update of each by its rate times ``factor``; gradients are zero afterwards."""
+        self.steps += 1
+        correction1 = 1 / (1 - self.beta1**self.steps)
+        correction2 = 1 / (1 - self.beta2**self.steps)
+        for p in parameters:
+            _adam(
+                p.active, p.value, p.gradient, p.first, p.second, p.rate * factor,
+                self.beta1, self.beta2, correction1, correction2, self.epsilon,
+            )  # fmt: skip
+
+    def restart(self, parameters: list[Parameters]) -> None:
+        """As a new optimiser: moments and step count at zero (after each upsampling, as the paper's code does)."""
+        self.steps = 0
+        for p in parameters:
+            p.reset()
