@@ -6,6 +6,7 @@ One thread and one loop: the frame comes first, training gets the time that is l
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import tempfile
@@ -126,11 +127,11 @@ class _Window:
 
     def _listen(self) -> None:
         """Hand the session what the mouse and the keys did since the last frame."""
-        x, y = self._window.get_cursor_pos()
-        mouse = (x * self._size[0], (1.0 - y) * self._size[1])
-        # Both kinds have to be asked for, or GGUI keeps the other for ever.
+        # Both kinds have to be asked for, or GGUI keeps the other for ever; and first, because they renew the cursor.
         pressed = [event.key for event in self._window.get_events(ti.ui.PRESS)]
         released = [event.key for event in self._window.get_events(ti.ui.RELEASE)]
+        x, y = self._window.get_cursor_pos()
+        mouse = (x * self._size[0], (1.0 - y) * self._size[1])
         if pressed or released:
             self._touched = time.perf_counter()
         for key in pressed:
@@ -204,7 +205,8 @@ def _set_image(canvas: Any, pixels: npt.NDArray[np.uint8]) -> None:
     What ``canvas.set_image`` comes to for pixels that are RGBA bytes already. Its own conversion takes 25 ms for
     1280x720 on two cores, and it keeps a copy of every size of picture for ever.
     """
-    canvas.canvas.set_image(ti.ui.utils.get_field_info(pixels.view(np.uint32)[..., 0]))
+    utilities = importlib.import_module(f"{ti.__name__}.ui.utils")
+    canvas.canvas.set_image(utilities.get_field_info(pixels.view(np.uint32)[..., 0]))
 
 
 @contextlib.contextmanager
