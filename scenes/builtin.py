@@ -34,7 +34,7 @@ from scenes.images import smaller_size
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras, look_at
 
-NAMES = ("lantern",)
+NAMES = ("lantern", "orrery", "rotunda")
 BASE_SIZE = 400  # pixels a side at --downscale 1
 MIN_SIZE = 16
 TRAIN_VIEWS, TEST_VIEWS, MAX_VIEWS = 100, 20, 1000

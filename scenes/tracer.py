@@ -126,20 +126,16 @@ def _make_kernel(model: Model) -> Any:
         normal, ambient = vec3(0.0), 0.0
         step = max(0.4 * width, 6e-4)
         for k in range(7):  # four corners of a tetrahedron for the normal, then three steps out for the occlusion
+            out = 0.025 * 3.0 ** (k - 4)
+            corner = vec3(1.0 if k % 2 == 1 else -1.0, 1.0 if k >= 2 else -1.0, 0.0)
+            corner.z = corner.x * corner.y
+            here = distance(p + (corner * step if k < 4 else normal * out)).x  # the only call: each is compiled apart
             if k < 4:
-                corner = vec3(1.0, -1.0, -1.0)
-                if k == 1:
-                    corner = vec3(-1.0, -1.0, 1.0)
-                elif k == 2:
-                    corner = vec3(-1.0, 1.0, -1.0)
-                elif k == 3:
-                    corner = vec3(1.0, 1.0, 1.0)
-                normal += corner * distance(p + corner * step).x
-                if k == 3:
-                    normal = normal.normalized()
+                normal += corner * here
             else:
-                out = 0.025 * 3.0 ** (k - 4)
-                ambient += (1.0 - tm.clamp(distance(p + normal * out).x / out, 0.0, 1.0)) * 0.6 ** (k - 4)
+                ambient += (1.0 - tm.clamp(here / out, 0.0, 1.0)) * 0.6 ** (k - 4)
+            if k == 3:
+                normal = normal.normalized()
         ambient = 1.0 - 0.95 * ambient / 1.96
         ambient *= ambient
         look = surface(p, normal, material, width)
