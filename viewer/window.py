@@ -30,6 +30,7 @@ _RESTING = 0.08  # while nothing does: fewer frames, sooner sharp
 _REST_AFTER = 0.3  # seconds without input
 _TRAINING = (0.015, 0.03)  # seconds of rendering and of training in a frame
 _IDLE_SLEEP = 0.02  # a complete picture that nobody touches needs no more frames than this allows
+_PUT_BACK_AFTER = 3  # frames after the mouse let go: ImGui sees a quick click up to two frames late
 _KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
 
 
@@ -85,6 +86,7 @@ class _Window:
         self._closed = False
         self._button: Any = None  # the mouse button that is dragging the scene
         self._over_panel = False  # whether the left button went down on a panel
+        self._put_back_in = 0  # frames
         self._mouse = (0.0, 0.0)
         self._touched = time.perf_counter()
 
@@ -144,7 +146,11 @@ class _Window:
         if self._button in released or not (self._button and self._window.is_pressed(self._button)):
             self._button = None
         if self._over_panel and ti.ui.LMB in released:
-            self._release_panel(mouse)
+            self._release_panel()
+        if self._put_back_in:
+            self._put_back_in -= 1
+            if not self._put_back_in:
+                self._panels.put_back()
 
     def _press(self, button: Any, mouse: tuple[float, float]) -> None:
         if self._panels.covers(*mouse):
@@ -167,12 +173,12 @@ class _Window:
         else:
             orbit.rotate(right, down, height)
 
-    def _release_panel(self, mouse: tuple[float, float]) -> None:
-        """Put the panels back, unless the mouse held the slider: ImGui has then moved nothing."""
+    def _release_panel(self) -> None:
+        """Have the panels put back, unless the mouse held the slider: ImGui has then moved nothing."""
         self._over_panel = False
         slider = self._panels.slider
         if slider is None or not slider.covers(*self._mouse):
-            self._panels.put_back()
+            self._put_back_in = _PUT_BACK_AFTER
 
     def _key(self, key: Any) -> None:
         session, panels = self._session, self._panels

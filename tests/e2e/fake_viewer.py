@@ -1,0 +1,42 @@
+"""The real window over a model or a trainer that costs little: ``fake_viewer.py model|trainer STATE_FILE``.
+
+Prints what became of it when the window is closed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from taichi_rf import backend
+from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
+from viewer import window
+from viewer.session import Session
+
+
+class RealClock(Clock):
+    """Spending time means waiting."""
+
+    def __call__(self) -> float:
+        return time.perf_counter()
+
+    def spend(self, seconds: float) -> None:
+        time.sleep(0.2 * seconds)
+
+
+def main(kind: str, state_file: str) -> None:
+    backend.init("cpu")
+    clock = RealClock()
+    render = FakeRender(clock)
+    if kind == "model":
+        session = Session(FakeModel(), render=render)
+    else:
+        session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
+    window.run(session, state_file=Path(state_file))
+    if session.trainer is not None:
+        print(f"iteration {session.trainer.iteration} saved {session.trainer.saved}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
