@@ -54,8 +54,14 @@ def test_bytes_and_psnr_follow_the_level():
         assert (stats["level"], stats["psnr"], stats["megabytes"]) == (level, psnr, 0.25 * level)
 
 
+def test_size_is_that_of_the_file_where_the_file_says_it():
+    session, _, _ = make(level=2)
+    session.model.metadata["level_bytes"] = [300_000, 600_000, 900_000, 1_200_000]
+    assert session.stats()["megabytes"] == 0.6
+
+
 def test_psnr_is_unknown_for_a_model_that_was_never_evaluated():
-    for metadata in ({}, {"level_psnr": []}, {"level_psnr": "good"}, {"level_psnr": [1.0]}):
+    for metadata in ({}, {"level_psnr": []}, {"level_psnr": "good"}, {"level_psnr": [1.0]}, {"level_psnr": ["x"] * 4}):
         session, _, _ = make()
         session.model.metadata.clear()
         session.model.metadata.update(metadata)
@@ -210,7 +216,7 @@ def test_level_follows_the_training_until_one_is_chosen():
     assert session.level == 1
     for _ in range(3):
         session.train(0.1)
-    assert session.level == session.trainer.model.field.level > 1
+    assert session.level == session.trainer.level > 1
     session.set_level(1)
     while session.training:
         session.train(0.1)
@@ -219,13 +225,14 @@ def test_level_follows_the_training_until_one_is_chosen():
     assert session.level == 4
 
 
-def test_choosing_a_level_leaves_the_trained_model_alone():
+def test_looking_at_a_level_is_asked_of_the_renderer_and_sets_nothing_in_the_model():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     while session.training:
         session.train(0.1)
     session.set_level(1)
     settle(session)
-    assert session.trainer.model.field.level == 4
+    assert session.trainer.level == 4
+    assert not hasattr(session.field, "level")
 
 
 def test_pause_and_resume():

@@ -32,7 +32,6 @@ class Clock:
 class FakeField:
     num_levels: int = 4
     level_name: str = "rank"
-    level: int = 4
 
     def bytes_at(self, level: int) -> int:
         return 250_000 * level
@@ -51,8 +50,7 @@ class FakeTrainer:
     def __init__(self, clock: Clock, *, steps: int = 10, fails_at: int | None = None):
         self.clock, self.steps, self.fails_at = clock, steps, fails_at
         self.model = FakeModel(metadata={})
-        self.model.field.level = 1
-        self.iteration, self.saved = 0, 0
+        self.iteration, self.level, self.saved = 0, 1, 0
         poses = np.stack([look_at((3, 0, 1), (0, 0, 0)), look_at((0, 3, 1), (0, 0, 0))])
         cameras = Cameras(poses, np.tile(np.float32([[80, 80, 32, 32]]), (2, 1)), 64, 64)
         empty = Cameras(poses[:0], np.zeros((0, 4), np.float32), 64, 64)
@@ -71,9 +69,8 @@ class FakeTrainer:
             raise UserError("the loss is not a number")
         self.clock.spend(0.1)
         self.iteration += 1
-        level = min(1 + self.iteration // 2, 4)
-        self.model.field.level = level
-        return SimpleNamespace(iteration=self.iteration, loss=0.01, psnr=20.0, level=level, rays=4096)
+        self.level = min(1 + self.iteration // 2, 4)
+        return SimpleNamespace(iteration=self.iteration, loss=0.01, psnr=20.0, level=self.level, rays=4096)
 
     def save(self):
         self.saved += 1

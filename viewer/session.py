@@ -35,8 +35,6 @@ class Field(Protocol):
     def num_levels(self) -> int: ...
     @property
     def level_name(self) -> str: ...
-    @property
-    def level(self) -> int: ...
     def bytes_at(self, level: int) -> int: ...
 
 
@@ -52,7 +50,7 @@ class Model(Protocol):
 
 
 class Trainer(Protocol):
-    """What the viewer needs of a trainer; ``scene`` is looked at for its cameras."""
+    """What the viewer needs of a trainer: ``scene`` has cameras, ``level`` counts the levels in use."""
 
     @property
     def model(self) -> Model: ...
@@ -64,8 +62,9 @@ class Trainer(Protocol):
     def progress(self) -> float: ...
     @property
     def done(self) -> bool: ...
+    @property
+    def level(self) -> int: ...
     def step(self) -> Any: ...
-    def save(self) -> Any: ...
 
 
 Render = Callable[..., npt.NDArray[np.float32]]
@@ -79,6 +78,7 @@ class Session:
         model: the model to show; not needed with a trainer, whose model is shown.
         trainer: steps are taken from it by :meth:`train`; it starts running.
         level: the level shown first; the highest when None.
+        save: what :meth:`save` calls to keep what has been trained; the trainer's own ``save`` when None.
         render: how a picture is made; :func:`taichi_rf.render.render` unless a test has its own.
         clock: seconds, for frame rates and budgets.
 
@@ -92,6 +92,7 @@ class Session:
         *,
         trainer: Trainer | None = None,
         level: int | None = None,
+        save: Callable[[], object] | None = None,
         render: Render | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -99,10 +100,10 @@ class Session:
             raise ValueError("a session shows a model or a trainer's model: give one of the two")
         self._model, self.trainer, self._render, self._clock = model, trainer, render, clock
         self.training = trainer is not None and not trainer.done
-        self.failure: UserError | None = None  # what ended the training
+        self.failure: Exception | None = None  # what ended the training
+        self._save = save or getattr(trainer, "save", None)
         self.mode = MODES[0]
         self.progress = Progressive(self._render_band, clock)
-        self._trained = self.field.level if trainer else self.num_levels  # levels above it hold nothing yet
         self._wanted = self.num_levels
         if level is not None:
             self._wanted = self.check_level(level)
@@ -133,7 +134,7 @@ class Session:
     @property
     def level(self) -> int:
         """The level shown: the one asked for, or the highest that training has reached."""
-        return max(1, min(self._wanted, self._trained, self.num_levels))
+        return min(self._wanted, self.num_levels if self.trainer is None else self.trainer.level)
 
     def set_level(self, level: float) -> None:
         """Show ``level``, or the nearest there is. The highest also means: follow the training upwards."""
@@ -252,20 +253,19 @@ class Session:
             start = self._clock()
             try:
                 info = self.trainer.step()
-            except UserError as error:
+            except (UserError, FloatingPointError) as error:
                 self.failure, self.training = error, False
                 return
             took = max(self._clock() - start, 1e-6)
             self._debt += took
-            self._trained = info.level
             self._follow(loss=info.loss, psnr=info.psnr, rays_per_second=info.rays / took)
             self.training = not self.trainer.done
         self._debt = min(self._debt, 0.25)  # a step that had a kernel to compile does not stop training for long
 
     def save(self) -> None:
         """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
-        if self.trainer is not None and self.failure is None:
-            self.trainer.save()
+        if self._save is not None and self.failure is None:
+            self._save()
 
     def _follow(self, **figures: float) -> None:
         for name, value in figures.items():
@@ -276,20 +276,25 @@ class Session:
     def stats(self) -> dict[str, Any]:
         """What a panel shows beside the picture; ``psnr`` and ``training`` are None where there is none."""
         level = self.level
-        known = self.model.metadata.get("level_psnr")
-        psnr = known[level - 1] if isinstance(known, list | tuple) and len(known) >= level else None
+        size = self._known("level_bytes", level)
         return {
             "level": level,
             "level_name": self.field.level_name,
             "num_levels": self.num_levels,
-            "megabytes": self.field.bytes_at(level) / 1e6,
-            "psnr": float(psnr) if isinstance(psnr, int | float) else None,
+            "megabytes": (self.field.bytes_at(level) if size is None else size) / 1e6,
+            "psnr": self._known("level_psnr", level),
             "fps": self.fps,
             "divisor": self.progress.divisor,
             "complete": self.progress.complete,
             "mode": self.mode,
             "training": self._training_stats(),
         }
+
+    def _known(self, name: str, level: int) -> float | None:
+        """What the model's file says about ``level``, if it says it; files may say anything."""
+        values = self.model.metadata.get(name)
+        value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
+        return float(value) if isinstance(value, int | float) else None
 
     def _training_stats(self) -> dict[str, Any] | None:
         if self.trainer is None:
@@ -299,7 +304,7 @@ class Session:
             "done": self.trainer.done,
             "iteration": self.trainer.iteration,
             "progress": self.trainer.progress,
-            "level": self._trained,
+            "level": self.trainer.level,
             "loss": self._figures.get("loss"),
             "psnr": self._figures.get("psnr"),
             "rays_per_second": self._figures.get("rays_per_second"),

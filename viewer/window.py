@@ -41,7 +41,8 @@ def run(session: Session, *, width: int = 1280, height: int = 720, state_file: P
     saved. ``state_file`` gets a line of JSON for every frame: what the window shows and where its slider is.
 
     Raises:
-        UserError: no window can open here, or training ended in an error (after the window was closed).
+        UserError: no window can open here.
+        Exception: what ended the training early, once the window has been closed.
     """
     reason = why_no_window()
     if reason:
