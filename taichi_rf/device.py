@@ -1,7 +1,5 @@
 """Device arrays: the element types kernels speak, and scratch arrays that grow when a batch needs more room."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -50,3 +48,21 @@ class Scratch:
             self._arrays.pop(name, None)
             array = self._arrays[name] = empty(dtype, max(1024, count + count // 4))
         return array
+
+
+def copy_rows(source: np.ndarray, target: Any) -> None:
+    """Copy (n, 3) numbers from the host to the first n elements of an array of Vec3."""
+    _copy_rows(len(source), np.ascontiguousarray(source, np.float32), target)
+
+
+@ti.kernel
+def _copy_rows(n: int, source: ti.types.ndarray(dtype=ti.f32, ndim=2), target: Vec3s):
+    for i in range(n):
+        target[i] = Vec3(source[i, 0], source[i, 1], source[i, 2])
+
+
+@ti.kernel
+def fill_rows(n: int, colour: ti.math.vec3, target: Vec3s):
+    """target[:n] = colour"""
+    for i in range(n):
+        target[i] = colour

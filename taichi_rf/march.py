@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import ti
-from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, empty
+from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rows, empty
 
 COARSE = 8
 """Cells along each side of a coarse cell, which is skipped in one stride when all of it is empty."""
@@ -47,7 +47,11 @@ class Occupancy:
             grow: mark one cell more in every direction.
         """
         limit = -np.log1p(-threshold) / scale
-        _mark(*self.cells, self.words, int(grow), float(limit), node_density, self.bits)
+        nodes = tuple(c + 1 for c in self.cells)
+        node_words = -(-nodes[0] // 32)
+        node_bits = empty(ti.i32, node_words * nodes[1] * nodes[2])
+        _threshold(*nodes, node_words, float(limit), node_density, node_bits)
+        _mark(*self.cells, self.words, int(grow), node_words, node_bits, self.bits)
         _mark_coarse(*self.cells, self.words, *self.coarse_cells, self.bits, self.coarse)
 
     def to_numpy(self) -> np.ndarray:
@@ -80,21 +84,45 @@ class Occupancy:
 
 
 @ti.kernel
-def _mark(nx: int, ny: int, nz: int, words: int, grow: int, limit: float, density: F32, bits: I32):
+def _threshold(nx: int, ny: int, nz: int, words: int, limit: float, density: F32, bits: I32):
+    # bit x of row (y, z): is the density at that node above the limit
     for z, y in ti.ndrange(nz, ny):
         for w in range(words):
             word = 0
-            for b in range(32):
-                x = w * 32 + b
-                if x < nx:
-                    found = 0
-                    for k in range(ti.max(z - grow, 0), ti.min(z + 1 + grow, nz) + 1):
-                        for j in range(ti.max(y - grow, 0), ti.min(y + 1 + grow, ny) + 1):
-                            for i in range(ti.max(x - grow, 0), ti.min(x + 1 + grow, nx) + 1):
-                                if density[(k * (ny + 1) + j) * (nx + 1) + i] > limit:
-                                    found = 1
-                    word |= found << b
+            for b in range(ti.min(32, nx - w * 32)):
+                if density[(z * ny + y) * nx + w * 32 + b] > limit:
+                    word |= 1 << b
             bits[(z * ny + y) * words + w] = word
+
+
+@ti.func
+def word_at(bits: ti.template(), row, w, words):
+    """Word w of a row, zero beyond its ends."""
+    word = ti.u32(0)
+    if 0 <= w < words:
+        word = ti.cast(bits[row * words + w], ti.u32)
+    return word
+
+
+@ti.kernel
+def _mark(nx: int, ny: int, nz: int, words: int, grow: int, node_words: int, nodes: I32, bits: I32):
+    # a cell is occupied if one of its corners is, nodes x - grow .. x + 1 + grow: an OR of shifted words
+    for z, y in ti.ndrange(nz, ny):
+        for w in range(words):
+            word = ti.u32(0)
+            for k in range(ti.max(z - grow, 0), ti.min(z + 1 + grow, nz) + 1):
+                for j in range(ti.max(y - grow, 0), ti.min(y + 1 + grow, ny) + 1):
+                    row = k * (ny + 1) + j
+                    here = word_at(nodes, row, w, node_words)
+                    after = word_at(nodes, row, w + 1, node_words)
+                    word |= here | (here >> 1) | (after << 31)
+                    if grow != 0:
+                        before = word_at(nodes, row, w - 1, node_words)
+                        word |= (here << 1) | (before >> 31) | (here >> 2) | (after << 30)
+            valid = ti.min(32, nx - w * 32)
+            if valid < 32:
+                word &= (ti.u32(1) << ti.cast(valid, ti.u32)) - 1
+            bits[(z * ny + y) * words + w] = ti.cast(word, ti.i32)
 
 
 @ti.kernel
@@ -147,6 +175,8 @@ class Samples:
     """(count, 3) in the unit box."""
     t: Any
     """(count,) distance along the ray, world units."""
+    directions: Any
+    """(rays, 3) unit view directions."""
     step: float
     """Distance between neighbouring samples, world units."""
 
@@ -168,6 +198,7 @@ class Marcher:
         step: float,
         occupancy: Occupancy,
         seed: int | None = None,
+        count_only: bool = False,
     ) -> Samples:
         """Samples of rays in occupied cells.
 
@@ -177,28 +208,25 @@ class Marcher:
             near, far, step: world units.
             occupancy: over the same box.
             seed: of one jitter a ray; None puts every sample at the middle of its step.
+            count_only: fill the offsets and leave positions and t alone.
         """
         n = len(origins)
         get = self.scratch.get
         o, d = get("origins", Vec3, n), get("directions", Vec3, n)
-        if o.shape[0] == n:
-            o.from_numpy(np.ascontiguousarray(origins, np.float32))
-            d.from_numpy(np.ascontiguousarray(directions, np.float32))
-        else:
-            _fill_vec3(n, np.ascontiguousarray(origins, np.float32), o)
-            _fill_vec3(n, np.ascontiguousarray(directions, np.float32), d)
+        copy_rows(origins, o)
+        copy_rows(directions, d)
         counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
         offsets = get("offsets", ti.i32, n + 1)
         low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
         geometry = (low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
-        dummy_p, dummy_t = get("positions", Vec3, 1), get("t", ti.f32, 1)
-        _march(n, 0, o, d, *geometry, *grid, counts, offsets, dummy_p, dummy_t)
+        positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
+        _march(n, 0, o, d, *geometry, *grid, counts, offsets, positions, t)
         count = prefix_sum(n, counts, offsets, sums)
-        positions, t = get("positions", Vec3, count), get("t", ti.f32, count)
-        if count:
+        if count and not count_only:
+            positions, t = get("positions", Vec3, count), get("t", ti.f32, count)
             _march(n, 1, o, d, *geometry, *grid, counts, offsets, positions, t)
-        return Samples(n, count, offsets, positions, t, step)
+        return Samples(n, count, offsets, positions, t, d, step)
 
 
 def prefix_sum(n: int, counts: Any, offsets: Any, sums: Any) -> int:
@@ -227,12 +255,6 @@ def _scan(n: int, counts: I32, offsets: I32, sums: I32):
         for i in range(c * SCAN, ti.min(c * SCAN + SCAN, n)):
             offsets[i] = running
             running += counts[i]
-
-
-@ti.kernel
-def _fill_vec3(n: int, source: ti.types.ndarray(dtype=ti.f32, ndim=2), target: Vec3s):
-    for i in range(n):
-        target[i] = Vec3(source[i, 0], source[i, 1], source[i, 2])
 
 
 @ti.kernel

@@ -21,8 +21,11 @@ class Parameters:
     rate: float
     """Learning rate before the schedule's factor."""
     active: int
-    first: Any = field(default=None)
-    second: Any = field(default=None)
+    first: Any = field(init=False)
+    second: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first, self.second = (_like(self.value) for _ in range(2))
 
     def reset(self) -> None:
         """Forget Adam's moments, as a new optimiser would."""
@@ -41,6 +44,13 @@ class Parameters:
         """The inverse of :meth:`state`."""
         for key, array in (("value", self.value), ("first", self.first), ("second", self.second)):
             array.from_numpy(np.ascontiguousarray(arrays[f"{self.name}.{key}"]))
+
+
+def _like(value: Any) -> Any:
+    """A zeroed field of the same element type and shape."""
+    if isinstance(value, ti.MatrixField):
+        return ti.Vector.field(value.n, ti.f32, value.shape)
+    return ti.field(ti.f32, value.shape)
 
 
 @ti.kernel

@@ -115,6 +115,17 @@ class Cameras:
     def __iter__(self) -> Iterator[Camera]:
         return (self[index] for index in range(len(self)))
 
+    def pixel_rays(
+        self, view: npt.NDArray[np.int64], x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
+    ) -> tuple[Float32Array, Float32Array]:
+        """Origins (n, 3) and unit directions (n, 3) through the centres of pixels (x, y) of the given views, each (n,)."""
+        fx, fy, cx, cy = self.intrinsics[view].T
+        local = np.stack([(x + 0.5 - cx) / fx, -(y + 0.5 - cy) / fy, np.full(len(x), -1.0)], axis=1)
+        local /= np.linalg.norm(local, axis=1, keepdims=True)
+        poses = self.poses[view]
+        directions = np.einsum("nij,nj->ni", poses[:, :, :3], local)
+        return poses[:, :, 3], directions.astype(np.float32)
+
 
 def look_at(eye: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike = (0.0, 0.0, 1.0)) -> Float32Array:
     """The (3, 4) pose of a camera that stands at ``eye`` and looks at ``target`` with ``up`` upwards in its image.

@@ -73,6 +73,9 @@ class Field(ABC):
     def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
         """Add to the gradients what ``d_features`` (n, feature_width) asks for."""
 
+    def regularise(self, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
+        """Add the gradients of the regularisers that this field has, by their weights."""
+
     @abstractmethod
     def parameters(self) -> list[Parameters]:
         """Everything that the optimiser updates."""

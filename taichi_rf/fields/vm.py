@@ -18,6 +18,7 @@ from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Field, Schema
+from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.linear import Linear, blocks_of
 from taichi_rf.optim import Parameters
 
@@ -117,6 +118,7 @@ class VMField(Field):
             Parameters("factors", self.value, self.gradient, factor_rate, used),
             Parameters("basis", self.basis_value, self.basis_gradient, basis_rate, self.basis.size),
         ]
+        self._regularisers = VMRegularisers(self)
         self.level = ranks
 
     def _real_basis_rows(self, values: np.ndarray) -> np.ndarray:
@@ -399,6 +401,9 @@ class VMField(Field):
                 for mode in range(3):
                     d = self.d_products[i, mode * self.appearance_blocks + b][c]
                     self.scatter_component_atomic(block * unit, mode, c, nx, ny, nz, positions[first + i], d)
+
+    def regularise(self, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
+        self._regularisers.add(l1, tv_density, tv_appearance, orthogonality)
 
     # Parameters and the grid
 

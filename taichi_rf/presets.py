@@ -1,0 +1,133 @@
+"""Training configurations: one dataclass, and named instances of it.
+
+Fractions are of the whole training (iterations, or seconds where a time limit stretches the schedule). Constants of the
+``paper`` preset are SlimmeRF's for NeRF-synthetic scenes, 30,000 iterations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from taichi_rf.errors import UserError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a training needs to be repeated, besides the scene."""
+
+    method: Literal["slimmerf"] = "slimmerf"
+    preset: str = "quick"
+    seed: int = 0
+    iterations: int = 30_000
+    max_seconds: float | None = None
+    """Training time; the schedule is stretched or shortened to fit it."""
+    batch_rays: int = 4096
+
+    ranks: Literal["train", "plain"] = "train"
+    """"train" adds ranks one by one (TRaIn); "plain" has all from the start (TensoRF)."""
+    num_ranks: int = 16
+    upsilon: float = 0.4
+    """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and T&T)."""
+    eta: float = 0.0
+    """TRaIn: least fraction of the training between two increments (paper: 0, LLFF 100 of 30,000 iterations)."""
+    rank_deadlines: tuple[float, float] = (0.3, 0.6)
+    """The second rank is in at the first fraction at the latest, the last one at the second; evenly between."""
+
+    decoder: Literal["mlp", "sh"] = "mlp"
+    activation: Literal["softplus", "relu"] = "softplus"
+    density_shift: float = -10.0
+    distance_scale: float = 25.0
+
+    resolutions: tuple[int, ...] = (128, 152, 180, 213, 253, 300)
+    """Nodes a side of a cube of as many voxels; the first at the start, the others at ``upsample_at``."""
+    upsample_at: tuple[float, ...] = (2 / 30, 3 / 30, 4 / 30, 5.5 / 30, 7 / 30)
+    step_ratio: float = 0.5
+    """Step along rays, in units of the grid's spacing."""
+
+    occupancy_from: float = 2 / 30
+    """Fraction from which empty space is skipped."""
+    occupancy_every: int = 1000
+    """Iterations between two refreshes of the occupancy grid."""
+    occupancy_threshold: float = 2.5e-3
+    """Alpha of one step below which a cell is empty. The paper's 1e-4 leaves out its distance scale of 25."""
+    shrink_at: float = 2 / 30
+    """Fraction at which the box shrinks to what is occupied; 1 for never."""
+    filter_at: float = 4 / 30
+    """Fraction at which rays that see nothing occupied are dropped; 1 for never."""
+
+    factor_rate: float = 0.02
+    network_rate: float = 1e-3
+    decay: float = 0.1
+    """Learning rate at the end over that at the start; exponential in between."""
+    restart_on_upsample: bool = True
+    """Adam and the learning rate start anew at each upsampling."""
+
+    l1: float = 8e-5
+    l1_after_shrink: float = 4e-5
+    tv_density: float = 0.0
+    tv_appearance: float = 0.0
+    orthogonality: float = 0.0
+    background: Literal["scene", "random"] = "scene"
+    """"random" trains against a new colour a batch, for scenes whose images have alpha."""
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.batch_rays < 1:
+            raise UserError("iterations and batch_rays must be at least 1")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise UserError("--max-seconds must be above 0")
+        if not 1 <= self.num_ranks <= 64:
+            raise UserError("num_ranks must be 1 to 64")
+        if len(self.resolutions) != len(self.upsample_at) + 1:
+            raise UserError("resolutions needs one entry more than upsample_at")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Config:
+        """The inverse of :meth:`to_json`; UserError for a key that this version does not know."""
+        names = set(Config.__dataclass_fields__)
+        unknown = set(values) - names
+        if unknown:
+            raise UserError(f"the configuration has unknown entries: {', '.join(sorted(unknown))}")
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return Config(**lists)
+        except TypeError as error:
+            raise UserError(f"the configuration is broken: {error}") from None
+
+
+PAPER = Config(preset="paper")
+"""SlimmeRF-16 on NeRF-synthetic, every constant of the paper and its code."""
+
+BALANCED = replace(
+    PAPER,
+    preset="balanced",
+    iterations=10_000,
+    resolutions=(128, 160, 200),
+    upsample_at=(0.15, 0.3),
+    occupancy_from=0.05,
+    occupancy_every=64,
+    shrink_at=0.1,
+    filter_at=0.2,
+    eta=0.01,
+    rank_deadlines=(0.05, 0.5),
+)
+"""Minutes on a GPU."""
+
+QUICK = replace(
+    BALANCED,
+    preset="quick",
+    iterations=3000,
+    decoder="sh",
+    resolutions=(64, 128),
+    upsample_at=(0.15,),
+    occupancy_from=0.03,
+    occupancy_every=16,
+    shrink_at=0.1,
+    filter_at=0.1,
+)
+"""Minutes on two CPU cores."""
+
+PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}

@@ -1,0 +1,127 @@
+"""What changes when: the order of pixels, the learning rate, the ranks (TRaIn), and milestones of the grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.presets import Config
+
+
+class PixelOrder:
+    """All pixels in a random order without replacement, epoch after epoch, at no memory and from any position.
+
+    A Feistel network over the next power of four permutes; numbers beyond ``count`` walk on until they fall inside
+    (cycle walking, Black and Rogaway 2002).
+    """
+
+    ROUNDS = 4
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.half_bits = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
+        self.seed = seed
+
+    def batch(self, start: int, size: int) -> np.ndarray:
+        """Pixels number start .. start + size of the endless sequence, int64 in [0, count)."""
+        positions = np.arange(start, start + size, dtype=np.int64)
+        epochs, places = positions // self.count, positions % self.count
+        result = self._permute(places, epochs)
+        while (outside := result >= self.count).any():
+            result[outside] = self._permute(result[outside], epochs[outside])
+        return result
+
+    def _permute(self, values: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+        mask = (1 << self.half_bits) - 1
+        left, right = values >> self.half_bits, values & mask
+        for r in range(self.ROUNDS):
+            key = (epochs * self.ROUNDS + r).astype(np.uint64) + np.uint64(self.seed) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = right.astype(np.uint64) ^ (key * np.uint64(0xD1B54A32D192ED03))
+            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xC4CEB9FE1A85EC53)
+            left, right = right, left ^ ((mixed >> np.uint64(32)).astype(np.int64) & mask)
+        return (left << self.half_bits) | right
+
+
+@dataclass
+class RankSchedule:
+    """How many levels take part: all from the start ("plain"), or TRaIn.
+
+    TRaIn (Algorithm 1, Yuan 2024): after a step with photometric loss L[t], one level more if
+    |L[t-1] - L[t]| / L[t] > upsilon and t - t_last > eta. L[-1] is infinite and t_last starts at 0. The rule promises
+    nothing, so deadlines add what is still missing: level k of K by the k-th of K - 1 even steps of ``rank_deadlines``.
+    """
+
+    config: Config
+    level: int = 1
+    last_loss: float = float("inf")
+    last_increment: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.config.ranks == "plain":
+            self.level = self.config.num_ranks
+
+    def update(self, loss: float, progress: float) -> str | None:
+        """Report the photometric loss of the step that ended at ``progress`` (0..1).
+
+        Returns the cause if a level was added ("loss" or "deadline"), else None.
+        """
+        change = abs(self.last_loss - loss) / max(loss, 1e-12)
+        self.last_loss = loss
+        if self.level >= self.config.num_ranks:
+            return None
+        cause = None
+        if change > self.config.upsilon and progress - self.last_increment > self.config.eta:
+            cause = "loss"
+        elif progress >= self._deadline(self.level + 1):
+            cause = "deadline"
+        if cause:
+            self.level += 1
+            self.last_increment = progress
+        return cause
+
+    def _deadline(self, level: int) -> float:
+        first, last = self.config.rank_deadlines
+        return first + (last - first) * (level - 2) / max(1, self.config.num_ranks - 2)
+
+    def state(self) -> dict[str, Any]:
+        return {"level": self.level, "last_loss": self.last_loss, "last_increment": self.last_increment}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.level = int(state["level"])
+        self.last_loss = float(state["last_loss"])
+        self.last_increment = float(state["last_increment"])
+
+
+@dataclass
+class LearningRate:
+    """factor = decay^progress, counted anew from each restart (as the paper's code does at each upsampling)."""
+
+    config: Config
+    restarted_at: float = field(default=0.0)
+
+    def factor(self, progress: float) -> float:
+        return float(self.config.decay ** (progress - self.restarted_at))
+
+
+class Milestones:
+    """Things that happen once, in order of their fraction: (fraction, name, argument)."""
+
+    def __init__(self, config: Config) -> None:
+        entries: list[tuple[float, str, int]] = [
+            (at, "upsample", nodes) for at, nodes in zip(config.upsample_at, config.resolutions[1:], strict=True)
+        ]
+        entries += [(config.shrink_at, "shrink", 0), (config.filter_at, "filter", 0)]
+        order = {"shrink": 0, "filter": 1, "upsample": 2}
+        self.entries = sorted((e for e in entries if e[0] < 1), key=lambda e: (e[0], order[e[1]]))
+        self.done = 0
+
+    def due(self, progress: float) -> tuple[str, int] | None:
+        """The next one if its time has come; call again until None."""
+        if self.done < len(self.entries) and progress >= self.entries[self.done][0]:
+            _, name, argument = self.entries[self.done]
+            self.done += 1
+            return name, argument
+        return None

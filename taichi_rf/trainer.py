@@ -1,0 +1,269 @@
+"""The training loop: one step at a time, evaluated, saved and resumed exactly. Returns and records, never prints."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import current
+from taichi_rf.decoders import make_decoder
+from taichi_rf.device import Scratch, Vec3, copy_rows
+from taichi_rf.errors import UserError
+from taichi_rf.fields.vm import VMField, unit_texels
+from taichi_rf.losses import PhotometricLoss
+from taichi_rf.model import Model
+from taichi_rf.optim import Adam
+from taichi_rf.presets import Config
+from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What one step did: ``psnr`` is that of its batch of training rays."""
+
+    iteration: int
+    loss: float
+    psnr: float
+    level: int
+    rays: int
+    seconds: float
+
+
+class Trainer:
+    """Trains a model on a scene.
+
+    ``scene`` needs ``train`` (images (N, H, W, 4) premultiplied RGBA, cameras), ``box``, ``near``, ``far``, ``background``,
+    ``name`` and ``source``: a ``scenes.Scene``, or anything like it.
+    """
+
+    def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
+        self.scene, self.config = scene, config
+        box = np.asarray(scene.box, np.float32)
+        first = grid_for(box, config.resolutions[0])
+        # cropping makes the grid of the same number of voxels less cubic: leave room for it
+        capacity = int(max(unit_texels(grid_for(box, n)) for n in config.resolutions) * 1.3)
+        rows = rows or (1 << 16 if current().owner_computes else 1 << 18)
+        field = VMField(
+            ranks=config.num_ranks,
+            resolution=first,
+            capacity_texels=capacity,
+            activation=config.activation,
+            density_shift=config.density_shift,
+            rows=rows,
+            factor_rate=config.factor_rate,
+            basis_rate=config.network_rate,
+            seed=config.seed,
+        )
+        decoder = make_decoder(config.decoder, rows=rows, rate=config.network_rate, seed=config.seed + 1)
+        self.model = Model(
+            field,
+            decoder,
+            box=box,
+            near=scene.near,
+            far=scene.far,
+            background=scene.background,
+            step_ratio=config.step_ratio,
+            distance_scale=config.distance_scale,
+            metadata={"scene": scene.name, "source": scene.source, "preset": config.preset, "method": config.method},
+        )
+        self.adam, self.loss = Adam(), PhotometricLoss()
+        self.scratch = Scratch()
+        self.milestones, self.rate = Milestones(config), LearningRate(config)
+        self.ranks = RankSchedule(config)
+        self.iteration = 0
+        self.elapsed = 0.0
+        """Seconds spent in training steps."""
+        self.rays_seen = 0
+        self.shrunk = False
+        self.next_occupancy = 0
+        self.events: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+        self.view_level: int | None = None
+        self._pixels = self._rays_in_box(scene.train.cameras)
+        self._order = PixelOrder(len(self._pixels), config.seed)
+        self._consumed = 0
+        self.model.field.level = self.ranks.level
+
+    # Progress
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the training that is over, 0..1."""
+        if self.config.max_seconds is not None:
+            return min(1.0, self.elapsed / self.config.max_seconds)
+        return min(1.0, self.iteration / self.config.iterations)
+
+    @property
+    def done(self) -> bool:
+        return self.progress >= 1.0
+
+    @property
+    def level(self) -> int:
+        """Levels that train now."""
+        return self.ranks.level
+
+    # One step
+
+    def step(self) -> StepInfo:
+        """One batch of rays through the model and back, and one update of everything.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the parameters are those of before the step.
+        """
+        started = time.perf_counter()
+        config, model, progress = self.config, self.model, self.progress
+        model.field.level = self.ranks.level
+        self._milestones(progress)
+        self._refresh_occupancy(progress)
+        origins, directions, targets, background = self._batch()
+        batch = model.forward(
+            origins, directions, background=background, seed=(config.seed * 1_000_003 + self.iteration)
+        )
+        n = len(origins)
+        target = self.scratch.get("targets", Vec3, n)
+        copy_rows(targets, target)
+        loss, d_pixels = self.loss(n, batch.pixels, target)
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"the loss became {loss} at iteration {self.iteration}")
+        model.backward(batch, d_pixels)
+        factor = self.rate.factor(progress)
+        l1 = config.l1_after_shrink if self.shrunk else config.l1
+        tv = factor  # the paper's code lets the TV weights decay with the learning rate
+        model.field.regularise(l1, config.tv_density * tv, config.tv_appearance * tv, config.orthogonality)
+        self.adam.step(model.parameters(), factor)
+        model.published()
+
+        self.iteration += 1
+        self.rays_seen += n
+        self.elapsed += time.perf_counter() - started
+        cause = self.ranks.update(loss, self.progress)
+        if cause:
+            self._event("rank", level=self.ranks.level, cause=cause, loss=loss)
+        psnr = -10 * np.log10(max(loss, 1e-12))
+        return StepInfo(self.iteration, loss, float(psnr), self.ranks.level, n, time.perf_counter() - started)
+
+    def _batch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Origins, directions, target colours (n, 3) and the background (3,) of the next batch."""
+        size = min(self.config.batch_rays, len(self._pixels))
+        chosen = self._pixels[self._order.batch(self._consumed, size)]
+        self._consumed += size
+        split = self.scene.train
+        height, width = split.images.shape[1:3]
+        view, pixel = np.divmod(chosen, height * width)
+        y, x = np.divmod(pixel, width)
+        origins, directions = split.cameras.pixel_rays(view, x, y)
+        background = np.asarray(self.scene.background, np.float32)
+        if self.config.background == "random":
+            background = np.random.default_rng((self.config.seed, self.iteration)).random(3, dtype=np.float32)
+        rgba = split.images[view, y, x].astype(np.float32)
+        targets = rgba[:, :3] + (1 - rgba[:, 3:]) * background
+        return origins, directions, np.ascontiguousarray(targets), background
+
+    # What changes when
+
+    def _milestones(self, progress: float) -> None:
+        while (due := self.milestones.due(progress)) is not None:
+            name, nodes = due
+            if name == "upsample":
+                resolution = grid_for(self.model.box, nodes)
+                self.model.field.resample(resolution)
+                self._grid_changed()
+                self._event("upsample", resolution=list(resolution))
+                if self.config.restart_on_upsample:
+                    self.rate.restarted_at = progress
+            elif name == "shrink":
+                self._shrink()
+            elif name == "filter":
+                self._filter_rays()
+
+    def _grid_changed(self) -> None:
+        self.adam.restart(self.model.parameters())
+        if self.next_occupancy:
+            self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        else:
+            self.model.occupancy = type(self.model.occupancy)(self.model.field.resolution)
+
+    def _refresh_occupancy(self, progress: float) -> None:
+        if progress >= self.config.occupancy_from and self.iteration >= self.next_occupancy:
+            self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+            self.next_occupancy = self.iteration + self.config.occupancy_every
+
+    def _shrink(self) -> None:
+        """Cut the box down to what is occupied, snapped to grid nodes."""
+        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        cells = self.model.occupancy.to_numpy()
+        if not cells.any():
+            self._event("shrink", box=self.model.box.tolist(), note="nothing is occupied: the box stays")
+            return
+        low, high = [], []
+        for axis in (2, 1, 0):
+            inside = np.flatnonzero(cells.any(axis=tuple(a for a in range(3) if a != axis)))
+            low.append(int(inside[0]))
+            high.append(int(inside[-1]) + 1)
+        field, box = self.model.field, self.model.box
+        spacing = (box[1] - box[0]) / (np.array(field.resolution) - 1)
+        field.crop((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        self.model.box = np.stack([box[0] + np.array(low) * spacing, box[0] + np.array(high) * spacing]).astype(
+            np.float32
+        )
+        self.shrunk = True
+        self.adam.restart(self.model.parameters())
+        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        self._event("shrink", box=self.model.box.tolist())
+
+    def _filter_rays(self) -> None:
+        """Drop training rays that see nothing occupied: they would only confirm the background."""
+        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        split = self.scene.train
+        height, width = split.images.shape[1:3]
+        kept = []
+        for start in range(0, len(self._pixels), 1 << 18):
+            chosen = self._pixels[start : start + (1 << 18)]
+            view, pixel = np.divmod(chosen, height * width)
+            y, x = np.divmod(pixel, width)
+            samples = self.model.march(*split.cameras.pixel_rays(view, x, y), count_only=True)
+            kept.append(chosen[np.diff(samples.offsets.to_numpy()[: len(chosen) + 1]) > 0])
+        remaining = np.concatenate(kept)
+        self._event("filter", rays=len(remaining), of=len(self._pixels))
+        if len(remaining) >= self.config.batch_rays:
+            self._pixels = remaining
+            self._order = PixelOrder(len(remaining), self.config.seed + 1)
+
+    def _rays_in_box(self, cameras: Any) -> np.ndarray:
+        """Indices, over all images, of the pixels whose rays cross the box."""
+        low, high = self.model.box
+        kept = []
+        for i in range(len(cameras)):
+            origins, directions = cameras[i].rays()
+            safe = np.where(np.abs(directions) < 1e-9, np.float32(1e-9), directions)
+            a, b = (low - origins) / safe, (high - origins) / safe
+            entry = np.maximum(np.minimum(a, b).max(1), self.model.near)
+            leave = np.minimum(np.maximum(a, b).min(1), self.model.far)
+            kept.append(np.flatnonzero(entry < leave) + i * len(origins))
+        pixels = np.concatenate(kept)
+        if len(pixels) == 0:
+            raise UserError(
+                f"no training camera sees the box {low.tolist()} to {high.tolist()} between near {self.model.near} "
+                f"and far {self.model.far}: check the poses' scale and convention (camera to world, looking down -z)"
+            )
+        return pixels
+
+    def _event(self, name: str, **values: Any) -> None:
+        self.events.append({"event": name, "iteration": self.iteration, "seconds": round(self.elapsed, 3), **values})
+
+
+def grid_for(box: np.ndarray, side: int) -> tuple[int, int, int]:
+    """Nodes along each axis of a grid over ``box`` with as many voxels as a cube of ``side`` (Eq. in TensoRF's code)."""
+    extent = np.asarray(box[1] - box[0], np.float64)
+    voxel = (extent.prod() / side**3) ** (1 / 3)
+    nx, ny, nz = (max(2, int(n + 1e-6)) for n in extent / voxel)
+    return nx, ny, nz
+
+
+def train(trainer: Trainer) -> Iterator[StepInfo]:
+    """Steps until the training is done."""
+    while not trainer.done:
+        yield trainer.step()
