@@ -41,7 +41,7 @@ def load(
     if max_test_views is not None and max_test_views < 0:
         raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
     name = source.removeprefix("builtin:")
-    if name in builtin_names() and not (name == source and Path(source).is_dir()):
+    if name in builtin_names() and not (name == source and _exists(Path(source) / blender.MARKER)):
         return builtin.load(
             name,
             downscale=downscale,
@@ -51,7 +51,7 @@ def load(
             progress=progress,
         )
     folder = Path(source)
-    if (folder / blender.MARKER).is_file():
+    if _exists(folder / blender.MARKER):
         return blender.load(
             folder,
             downscale=downscale,
@@ -68,14 +68,23 @@ def builtin_names() -> tuple[str, ...]:
     return builtin.NAMES
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return False
+
+
 def _unknown(source: str, name: str, folder: Path) -> str:
     known = f"built-in scenes: {', '.join(builtin_names())}"
-    if folder.is_dir():
+    if _exists(folder) and folder.is_dir():
         return (
             f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
         )
-    if folder.exists():
+    if _exists(folder):
         return f"'{source}' is a file; a folder with '{blender.MARKER}' is expected, or one of the {known}"
-    close = difflib.get_close_matches(name.lower(), builtin_names(), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:100].lower(), builtin_names(), n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"there is no scene '{source}': {hint}a folder with '{blender.MARKER}' is expected, or one of the {known}"
+    return (
+        f"there is no scene '{source[:200]}': {hint}a folder with '{blender.MARKER}' is expected, or one of the {known}"
+    )

@@ -194,7 +194,8 @@ def _path(root: Path, frame: dict[str, Any], key: str, where: str) -> Path:
             if path.is_file():
                 return path
         except (OSError, RuntimeError) as error:  # too long a name, a loop of links
-            raise UserError(f"{where}, key '{key}': '{value[:200]}' cannot be opened ({error})") from error
+            reason = getattr(error, "strerror", None) or "links that lead in a circle"
+            raise UserError(f"{where}, key '{key}': '{value[:200]}' cannot be opened ({reason})") from error
     raise UserError(f"{where}, key '{key}': there is no image '{root / value}' (nor with .png or .jpg added)")
 
 
