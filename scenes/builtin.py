@@ -11,6 +11,7 @@ import importlib
 import math
 import os
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -43,6 +44,7 @@ ANGLE_OF_VIEW = 0.6911112  # radians across, as in NeRF-synthetic
 LOWEST, HIGHEST = -0.05, 0.96  # sines of the training cameras' elevations
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 CACHE_VERSION = 1  # raise it whenever what is rendered changes
+STALE_SECONDS = 3600
 Step = Callable[[], None]
 FILES = ("shapes", "tracer")  # sources, besides the scene's own, that decide what is rendered
 
@@ -180,6 +182,9 @@ def _write_cache(path: Path, images: npt.NDArray[np.float16], depths: npt.NDArra
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob("*.part"):  # of a process that was killed long ago
+            if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                stale.unlink()
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
         with os.fdopen(handle, "wb") as file:
             np.savez(file, images=images, depths=depths)
