@@ -8,6 +8,7 @@ import numpy as np
 from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, I32, Vec3s
 from taichi_rf.errors import UserError
+from taichi_rf.fields.base import Schema
 from taichi_rf.linear import Linear
 from taichi_rf.optim import Parameters
 
@@ -41,7 +42,9 @@ class Decoder(ABC):
     def unpack(self, arrays: dict[str, np.ndarray]) -> None:
         """The inverse of :meth:`pack`."""
 
-    def schema(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+    @staticmethod
+    def schema() -> Schema:
+        """Name, type and shape of what :meth:`pack` stores."""
         return {}
 
 
@@ -224,8 +227,10 @@ class MLP(Decoder):
                 twice -= self.x[i, s2 // BLOCK][s2 % BLOCK] * self.d_x[i, c2 // BLOCK][c2 % BLOCK]
                 self.d_features[i, c // BLOCK][c % BLOCK] = total + 2.0 * twice
 
-    def schema(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        return {"mlp": ("f2", (self.size,))}
+    @staticmethod
+    def schema() -> Schema:
+        size = (ENCODED + 1) * HIDDEN + (HIDDEN + 1) * HIDDEN + (HIDDEN + 1) * 3
+        return {"mlp": ("f2", (size,))}
 
     def pack(self) -> dict[str, np.ndarray]:
         return {"mlp": self.value.to_numpy().astype(np.float16)}

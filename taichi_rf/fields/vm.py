@@ -57,7 +57,7 @@ class VMField(Field):
         resolution: nodes along x, y, z, each at least 2.
         activation: "softplus" (shifted by ``density_shift``) or "relu".
         rows: samples whose features can be computed at once.
-        seed: of the initial 0.1 * randn factors.
+        seed: of the initial 0.1 * randn factors; None leaves all at zero, to be unpacked or restored.
     """
 
     kind = "vm"
@@ -75,7 +75,7 @@ class VMField(Field):
         rows: int = 1 << 16,
         factor_rate: float = 0.02,
         basis_rate: float = 1e-3,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         if min(resolution) < 2 or not 1 <= ranks <= 64:
             raise UserError(f"a VM field has 1 to 64 ranks and 2 nodes an axis; got {ranks} and {resolution}")
@@ -107,12 +107,13 @@ class VMField(Field):
         self.basis_value = ti.field(ti.f32, self.basis.size)
         self.basis_gradient = ti.field(ti.f32, self.basis.size)
 
-        rng = np.random.default_rng(seed)
         used = self.unit * self.total_blocks
-        values = np.zeros((texels, BLOCK), np.float32)
-        values[:used] = 0.1 * rng.standard_normal((used, BLOCK), dtype=np.float32)
-        self.value.from_numpy(values)
-        self.basis_value.from_numpy(self._real_basis_rows(self.basis.initial(rng)))
+        if seed is not None:
+            rng = np.random.default_rng(seed)
+            values = np.zeros((texels, BLOCK), np.float32)
+            values[:used] = 0.1 * rng.standard_normal((used, BLOCK), dtype=np.float32)
+            self.value.from_numpy(values)
+            self.basis_value.from_numpy(self._real_basis_rows(self.basis.initial(rng)))
         self.basis.publish(self.basis_value)
         self._parameters = [
             Parameters("factors", self.value, self.gradient, factor_rate, used),
@@ -483,14 +484,17 @@ class VMField(Field):
 
     # Storage: half precision, as the paper stores it
 
-    def schema(self, level: int) -> Schema:
-        nx, ny, nz = self._resolution
-        texels = nx * ny + nx * nz + ny * nz + nx + ny + nz
+    @staticmethod
+    def level_schema(resolution: tuple[int, int, int]) -> Schema:
+        """Every level stores the same: one density and three appearance components, and their rows of the basis."""
         components = 1 + APPEARANCE_PER_LEVEL
         return {
-            "factors": ("f2", (components, texels)),
+            "factors": ("f2", (components, unit_texels(resolution))),
             "basis": ("f2", (3, APPEARANCE_PER_LEVEL, FEATURES)),
         }
+
+    def schema(self, level: int) -> Schema:
+        return self.level_schema(self._resolution)
 
     def pack(self, level: int) -> Arrays:
         value = self.value.to_numpy()[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)

@@ -1,0 +1,186 @@
+"""Every prefix of a model rendered at once: one march and one lookup serve all levels, because a prefix is a prefix sum.
+
+Sixteen ranks would otherwise cost sixteen renders. Each level keeps its own transmittance, and its own choice of samples
+worth shading; what is shared is everything that touches the factors.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+from taichi_rf.device import BLOCK, F32, I32, Scratch, Vec3, Vec3s
+from taichi_rf.march import SCAN, prefix_sum
+from taichi_rf.model import Model
+from taichi_rf.rays import Camera
+from taichi_rf.volume import STOP, WEIGHT_THRESHOLD
+
+CHUNK = 1 << 13
+"""Rays at once: what is kept per sample and level must stay small."""
+
+
+class PrefixRenderer:
+    """Renders pictures of all levels of one model."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.scratch = model, Scratch()
+        self.picked = ti.Vector.field(BLOCK, ti.f32, (model.field.rows, -(-model.field.feature_width // BLOCK)))
+
+    def render(self, camera: Camera) -> np.ndarray:
+        """(levels, height, width, 3) float32 in [0, 1]: the picture at level 1, 2, ..., num_levels."""
+        origins, directions = camera.rays()
+        levels = self.model.field.num_levels
+        picture = np.empty((levels, len(origins), 3), np.float32)
+        for first in range(0, len(origins), CHUNK):
+            part = slice(first, first + CHUNK)
+            picture[:, part] = self._rays(origins[part], directions[part])
+        return np.clip(picture, 0, 1).reshape(levels, camera.height, camera.width, 3)
+
+    def _rays(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """(levels, n, 3) for rays (n, 3)."""
+        model, field, get = self.model, self.model.field, self.scratch.get
+        levels, n = field.num_levels, len(origins)
+        before, field.level = field.level, field.num_levels
+        samples = model.march(origins, directions)
+        density = get("density", ti.f32, samples.count * levels)
+        field.density_levels(samples.count, samples.positions, density)
+        weights = get("weights", ti.f32, samples.count * levels)
+        opacity = get("opacity", ti.f32, n * levels)
+        counts, offsets = get("counts", ti.i32, n), get("offsets", ti.i32, n + 1)
+        delta = samples.step * model.distance_scale
+        _weights(n, levels, delta, samples.offsets, density, weights, opacity, counts)
+        count = prefix_sum(n, counts, offsets, get("sums", ti.i32, n // SCAN + 2))
+        index, rays = get("index", ti.i32, count), get("rays", ti.i32, count)
+        positions = get("positions", Vec3, count)
+        _gather(n, levels, samples.offsets, weights, offsets, samples.positions, positions, rays, index)
+        colours = get("colours", Vec3, count * levels)
+        rows = field.rows
+        for first in range(0, count, rows):
+            self._shade(first, min(rows, count - first), count, samples.directions, weights, positions, rays, index, colours)
+        pixels = get("pixels", Vec3, n * levels)
+        background = ti.math.vec3(*model.background)
+        _pixels(n, levels, count, background, offsets, index, weights, opacity, colours, pixels)
+        field.level = before
+        return pixels.to_numpy()[: n * levels].reshape(levels, n, 3)
+
+    def _shade(
+        self, first: int, n: int, count: int, directions: Any, weights: Any, positions: Any, rays: Any, index: Any,
+        colours: Any,
+    ) -> None:  # fmt: skip
+        """Colours of shaded samples [first, first + n) at every level, each level decoding only what it needs."""
+        field, decoder, get = self.model.field, self.model.decoder, self.scratch.get
+        field.lookup(n, first, positions)
+        flags, slots = get("flags", ti.i32, n), get("slots", ti.i32, n + 1)
+        picked_rays, picked_colours = get("picked rays", ti.i32, n), get("picked colours", Vec3, n)
+        for level in range(field.num_levels):
+            features = field.features(n, level=level + 1)
+            _flag(n, first, level, field.num_levels, index, weights, flags)
+            picked = prefix_sum(n, flags, slots, get("flag sums", ti.i32, n // SCAN + 2))
+            _pick(n, first, flags, slots, rays, features, self.picked, picked_rays)
+            decoder.forward(picked, 0, self.picked, picked_rays, directions, picked_colours)
+            _unpick(n, level * count + first, flags, slots, picked_colours, colours)
+
+
+@ti.kernel
+def _weights(
+    n: int, levels: int, delta: float, offsets: I32, density: F32, weights: F32, opacity: F32, counts: I32
+):
+    # volume._weights for every level; counts samples that any level shades
+    for r in range(n):
+        for level in range(levels):
+            transmittance = 1.0
+            for i in range(offsets[r], offsets[r + 1]):
+                w = 0.0
+                if transmittance > STOP:
+                    keep = ti.exp(-density[i * levels + level] * delta)
+                    w = transmittance * (1.0 - keep)
+                    transmittance *= keep
+                weights[i * levels + level] = w
+            opacity[r * levels + level] = 1.0 - transmittance
+        shaded = 0
+        for i in range(offsets[r], offsets[r + 1]):
+            largest = 0.0
+            for level in range(levels):
+                largest = ti.max(largest, weights[i * levels + level])
+            if largest > WEIGHT_THRESHOLD:
+                shaded += 1
+        counts[r] = shaded
+
+
+@ti.kernel
+def _gather(
+    n: int,
+    levels: int,
+    offsets: I32,
+    weights: F32,
+    shaded_offsets: I32,
+    positions: Vec3s,
+    shaded_positions: Vec3s,
+    rays: I32,
+    index: I32,
+):
+    for r in range(n):
+        out = shaded_offsets[r]
+        for i in range(offsets[r], offsets[r + 1]):
+            largest = 0.0
+            for level in range(levels):
+                largest = ti.max(largest, weights[i * levels + level])
+            if largest > WEIGHT_THRESHOLD:
+                shaded_positions[out] = positions[i]
+                rays[out] = r
+                index[out] = i
+                out += 1
+
+
+@ti.kernel
+def _flag(n: int, first: int, level: int, levels: int, index: I32, weights: F32, flags: I32):
+    for i in range(n):
+        flags[i] = ti.cast(weights[index[first + i] * levels + level] > WEIGHT_THRESHOLD, ti.i32)
+
+
+@ti.kernel
+def _pick(
+    n: int,
+    first: int,
+    flags: I32,
+    slots: I32,
+    rays: I32,
+    features: ti.template(),
+    picked: ti.template(),
+    picked_rays: I32,
+):
+    for i in range(n):
+        if flags[i] != 0:
+            for b in ti.static(range(picked.shape[1])):
+                picked[slots[i], b] = features[i, b]
+            picked_rays[slots[i]] = rays[first + i]
+
+
+@ti.kernel
+def _unpick(n: int, start: int, flags: I32, slots: I32, picked_colours: Vec3s, colours: Vec3s):
+    for i in range(n):
+        colour = ti.Vector.zero(ti.f32, 3)
+        if flags[i] != 0:
+            colour = picked_colours[slots[i]]
+        colours[start + i] = colour
+
+
+@ti.kernel
+def _pixels(
+    n: int,
+    levels: int,
+    count: int,
+    background: ti.math.vec3,
+    offsets: I32,
+    index: I32,
+    weights: F32,
+    opacity: F32,
+    colours: Vec3s,
+    pixels: Vec3s,
+):
+    for r in range(n):
+        for level in range(levels):
+            total = (1.0 - opacity[r * levels + level]) * background
+            for s in range(offsets[r], offsets[r + 1]):
+                total += weights[index[s] * levels + level] * colours[level * count + s]
+            pixels[level * n + r] = total
