@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import scenes
-from scenes import builtin, orrery
+from scenes import builtin, lantern, orrery
 from scenes.base import Scene
-from taichi_rf import backend
+from taichi_rf import backend as taichi_backend
 from taichi_rf.errors import UserError
+from taichi_rf.rays import Camera, look_at
 
 NAMES = scenes.builtin_names()
 REPOSITORY = Path(__file__).parents[1]
@@ -24,7 +25,7 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory) -> dict[str, Scene]:
     """Every scene once, at 100 x 100, with its cache in a folder of this module."""
-    backend.init("cpu")
+    taichi_backend.init("cpu")
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAICHI_RF_CACHE", str(folder))
@@ -348,3 +349,21 @@ def test_the_cache_folder_follows_the_environment(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert builtin.cache_folder() == Path("/home/someone/.cache/taichi-rf")
+
+
+def test_every_arch_draws_the_mosaic_where_it_lies(backend):
+    """On each backend: the floor of the lantern against rays met with its plane in closed form."""
+    from scenes.tracer import make_renderer
+
+    focal = 32 / np.tan(0.35)
+    camera = Camera(look_at((3.0, 1.5, 2.2), (0, 0, 0)), focal, focal, 32.0, 32.0, 64, 64)
+    image, depth = make_renderer(lantern.MODEL)(camera)
+    assert np.isfinite(image).all()
+    origins, directions = (array.astype(np.float64) for array in camera.rays())
+    reach = (lantern.FLOOR * lantern.MODEL.scale - origins[:, 2]) / directions[:, 2]
+    radius = np.linalg.norm((origins + reach[:, None] * directions)[:, :2], axis=1) / lantern.MODEL.scale
+    on_floor = (reach > 0) & (radius > 0.7) & (radius < 1.15)
+    error = (depth.ravel() - reach * (directions @ -camera.pose[:, 2].astype(np.float64)))[on_floor]
+    assert on_floor.sum() > 200
+    assert error.max() < 3e-3  # nothing is seen through it
+    assert (np.abs(error) < 3e-3).mean() > 0.7  # the rest is behind the lantern
