@@ -98,11 +98,12 @@ def test_first_view_is_the_scene_camera_itself(up, turn):
         assert view.camera(100, 80).fx == pytest.approx(cameras[index].fx, rel=1e-6)
 
 
-def test_whole_box_is_in_the_first_picture():
+def test_ball_in_the_box_is_in_the_first_picture():
     box = np.array([[-3.0, 1.0, 0.0], [1.0, 2.0, 5.0]])
     camera = Orbit.around(box).camera(400, 400)
-    corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    pixels, depth = camera.project(corners)
+    directions = np.random.default_rng(0).standard_normal((1000, 3))
+    ball = box.mean(axis=0) + 2.5 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    pixels, depth = camera.project(ball)
     assert np.all(depth > 0)
     assert np.all((pixels >= 0) & (pixels <= 400))
 

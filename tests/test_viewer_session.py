@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from taichi_rf.errors import UserError
-from tests.viewer_fakes import RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
+from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
 from viewer.progressive import quantise
-from viewer.session import MODES, Session, model_file
+from viewer.session import MODES, Session, depth_range, model_file
 
 
 def make(**arguments) -> tuple[Session, FakeRender, Clock]:
@@ -179,6 +179,18 @@ def test_snapshot_is_what_the_window_shows_at_rest():
     session, _, _ = make()
     settle(session)
     np.testing.assert_array_equal(session.snapshot(96, 64), session.progress.picture)
+
+
+@pytest.mark.parametrize(
+    ("position", "near", "far"),
+    [
+        ((4.0, 0.0, 0.0), 3.0, np.sqrt(5**2 + 1 + 1)),
+        ((0.0, 3.0, 3.0), np.sqrt(8), np.sqrt(1 + 4**2 + 4**2)),
+        ((0.0, 0.0, 0.0), 1e-3 * np.sqrt(12), np.sqrt(3)),  # inside
+    ],
+)
+def test_depth_range_spans_the_box_as_seen_from_the_eye(position, near, far):
+    assert depth_range(BOX, position) == pytest.approx((near, far))
 
 
 def test_modes_come_round():

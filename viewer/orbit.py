@@ -39,11 +39,11 @@ class Orbit:
 
     @classmethod
     def around(cls, box: npt.ArrayLike) -> Orbit:
-        """A view of the whole ``box`` (2, 3), from above one of its corners."""
+        """A view of what is likely to be in ``box`` (2, 3): all but its corners, from above one of them."""
         low, high = np.asarray(box, dtype=np.float64)
         extent = float(np.linalg.norm(high - low))
         view = cls(target=(low + high) / 2, extent=extent)
-        view.distance = 0.5 * extent / math.tan(view.field_of_view / 2)
+        view.distance = 0.6 * float(np.max(high - low)) / math.sin(view.field_of_view / 2)
         return view
 
     @classmethod

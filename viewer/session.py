@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +79,7 @@ class Session:
         trainer: steps are taken from it by :meth:`train`; it starts running.
         level: the level shown first; the highest when None.
         save: what :meth:`save` calls to keep what has been trained; the trainer's own ``save`` when None.
-        render: how a picture is made; :func:`taichi_rf.render.render` unless a test has its own.
+        render: how a picture is made; :func:`render_from_anywhere` unless a test has its own.
         clock: seconds, for frame rates and budgets.
 
     Raises:
@@ -98,7 +98,8 @@ class Session:
     ) -> None:
         if (model is None) == (trainer is None):
             raise ValueError("a session shows a model or a trainer's model: give one of the two")
-        self._model, self.trainer, self._render, self._clock = model, trainer, render, clock
+        self._model, self.trainer, self._clock = model, trainer, clock
+        self._render = render or render_from_anywhere
         self.training = trainer is not None and not trainer.done
         self.failure: Exception | None = None  # what ended the training
         self._save = save or getattr(trainer, "save", None)
@@ -217,10 +218,6 @@ class Session:
         return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
 
     def _render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
-        if self._render is None:
-            from taichi_rf.render import render
-
-            self._render = render
         return self._render(self.model, camera, level=level, mode=mode)
 
     def _start(self) -> Orbit:
@@ -310,6 +307,31 @@ class Session:
             "rays_per_second": self._figures.get("rays_per_second"),
             "failure": None if self.failure is None else str(self.failure),
         }
+
+
+def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -> npt.NDArray[np.float32]:
+    """:func:`taichi_rf.render.render` from wherever the viewer stands.
+
+    A model's near and far fit the cameras it was trained with; someone who steps back must not see it vanish, nor lose
+    its front by stepping up to it. So they are made to fit the box as seen from here, and put back.
+    """
+    from taichi_rf.render import render
+
+    kept = model.near, model.far
+    model.near, model.far = depth_range(model.box, camera.position)
+    try:
+        return render(model, camera, level=level, mode=cast(Any, mode))
+    finally:
+        model.near, model.far = kept
+
+
+def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
+    """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3); the first is above 0."""
+    low, high = np.asarray(box, dtype=np.float64)
+    eye = np.asarray(position, dtype=np.float64)
+    nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
+    farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
+    return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest
 
 
 def model_file(path: Path) -> Path:
