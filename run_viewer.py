@@ -83,12 +83,14 @@ def view(options: Options) -> None:
         if reason:
             raise UserError(reason)
 
+    from taichi_rf import backend
     from taichi_rf.model import Model
 
-    from taichi_rf import backend
-
     backend.init(options.arch)
-    session = Session(Model.load(path), level=options.level)
+    model = Model.load(path)
+    for warning in model.metadata.get("warnings", ()):
+        print(f"run_viewer.py: {warning}", file=sys.stderr)
+    session = Session(model, level=options.level)
     session.mode = options.mode
     session.start_from(
         azimuth=options.azimuth, elevation=options.elevation, distance=options.distance, field_of_view=options.fov

@@ -56,7 +56,7 @@ def test_bytes_and_psnr_follow_the_level():
 
 def test_size_is_that_of_the_file_where_the_file_says_it():
     session, _, _ = make(level=2)
-    session.model.metadata["level_bytes"] = [300_000, 600_000, 900_000, 1_200_000]
+    session.model.metadata["prefix_bytes"] = [300_000, 600_000, 900_000, 1_200_000]
     assert session.stats()["megabytes"] == 0.6
 
 

@@ -273,7 +273,7 @@ class Session:
     def stats(self) -> dict[str, Any]:
         """What a panel shows beside the picture; ``psnr`` and ``training`` are None where there is none."""
         level = self.level
-        size = self._known("level_bytes", level)
+        size = self._known("prefix_bytes", level)
         return {
             "level": level,
             "level_name": self.field.level_name,

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "VK_ICD_FILENAMES": "/nonexistent.json"}  # no display and no Vulkan
@@ -73,3 +75,54 @@ def test_broken_model_is_named(empty_model):
     for content in (b"", b"not a model", bytes(100_000)):
         empty_model.write_bytes(content)
         refuses(empty_model, "--screenshot", "out.png", folder=empty_model.parent, because="model.trf")
+
+
+def test_level_outside_the_model_is_named(tiny_run, tmp_path):
+    for level in (0, 5, -1):
+        refuses(tiny_run, "--screenshot", "out.png", "--level", level, folder=tmp_path, because="rank 1 to 4")
+
+
+def test_arch_that_is_not_there_is_named(tiny_run, tmp_path):
+    refuses(tiny_run, "--screenshot", "out.png", "--arch", "metal", folder=tmp_path, because="'metal'")
+
+
+def test_picture_that_cannot_be_written_is_named(tiny_run, tmp_path):
+    refuses(tiny_run, "--screenshot", "no/such/folder/out.png", folder=tmp_path, because="no/such/folder/out.png")
+
+
+def test_truncated_model_is_shown_as_far_as_it_goes(tiny_run, tmp_path):
+    whole = (tiny_run / "model.trf").read_bytes()
+    (tmp_path / "cut.trf").write_bytes(whole[: len(whole) * 3 // 4])
+    done = run_viewer("cut.trf", "--screenshot", "out.png", "--width", 64, "--height", 64, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cut.trf" in done.stderr  # the warning
+    refuses("cut.trf", "--screenshot", "more.png", "--rank", 4, folder=tmp_path, because="rank 4")
+
+
+def test_pictures_of_levels_modes_and_views_differ_and_the_flag_has_three_names(tiny_run, tmp_path):
+    def picture(*arguments: object) -> np.ndarray:
+        arguments = ("--headless", "--screenshot", "out.png", "--width", 96, "--height", 64, *arguments)
+        done = run_viewer(tiny_run, *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        pixels = np.asarray(Image.open(tmp_path / "out.png"))
+        assert pixels.shape == (64, 96, 3)
+        return pixels.astype(int)
+
+    full = picture()
+    assert full.std() > 10  # there is something to see
+    np.testing.assert_array_equal(picture("--level", 4), full)
+    second = picture("--level", 2)
+    np.testing.assert_array_equal(picture("--rank", 2), second)
+    np.testing.assert_array_equal(picture("--lod", 2), second)
+    for other in (second, picture("--mode", "opacity"), picture("--azimuth", 100), picture("--elevation", 70)):
+        assert np.abs(other - full).mean() > 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.png"]
+
+
+def test_object_stays_in_the_picture_when_one_steps_back(tiny_run, tmp_path):
+    sizes = []
+    for distance in (4, 8, 16):
+        arguments = ("--screenshot", "out.png", "--width", 96, "--height", 96, "--distance", distance)
+        assert run_viewer(tiny_run, "--mode", "opacity", *arguments, folder=tmp_path).returncode == 0
+        sizes.append((np.asarray(Image.open(tmp_path / "out.png")) / 255).sum())
+    assert sizes[0] > 2 * sizes[1] > 4 * sizes[2] > 0

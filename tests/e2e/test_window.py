@@ -26,6 +26,7 @@ SIZE = (1280, 720)
 PATIENCE = 60.0  # seconds; kernels may have to compile on a busy machine
 LEVELS = 4
 PSNR = {1: 20.0, 2: 25.0, 3: 28.0, 4: 30.0}
+TINY_PSNR = [11.0, 13.0, 17.0, 23.0]  # what tiny_model.py writes into its model
 EMPTY = (1000, 600)  # a pixel with no panel over it
 
 
@@ -300,6 +301,36 @@ def test_training_goes_on_while_the_level_is_dragged(start):
     viewer.wait(lambda state: state["training"]["iteration"] > paused, "the training again")
     assert viewer.close() == 0
     assert viewer.output.strip().endswith("saved 1")
+
+
+def test_slider_slims_a_trained_model(start, tiny_run):
+    viewer = start(str(ROOT / "run_viewer.py"), str(tiny_run), "--state-file", "STATE")
+    sizes, pictures, at = {}, {}, LEVELS
+    for level in (4, 2, 3, 1):
+        if level != at:
+            viewer.drag(viewer.place_on_slider(at), viewer.place_on_slider(level))
+        state = viewer.wait(lambda state, level=level: state["level"] == level, f"rank {level}")
+        assert state["psnr"] == TINY_PSNR[level - 1]
+        viewer.sharp()
+        sizes[level], pictures[level], at = state["megabytes"], scene_of(viewer.screenshot()), level
+    assert sizes[1] < sizes[2] < sizes[3] < sizes[4]
+    assert sizes[4] == pytest.approx((tiny_run / "model.trf").stat().st_size / 1e6)
+    for level in (1, 2, 3):
+        assert np.abs(pictures[level] - pictures[level + 1]).mean() > 0.5
+    assert viewer.close() == 0
+
+
+def test_window_and_headless_show_the_same_pixels(start, tiny_run):
+    options = [str(tiny_run), "--rank", "3", "--azimuth", "80", "--distance", "5"]
+    viewer = start(str(ROOT / "run_viewer.py"), *options, "--state-file", "STATE")
+    viewer.sharp()
+    shown = viewer.screenshot()
+    command = [sys.executable, str(ROOT / "run_viewer.py"), *options, "--headless", "--screenshot", "out.png"]
+    subprocess.run(command, cwd=viewer.folder, env={**viewer.environment, "DISPLAY": ""}, check=True)
+    rendered = np.asarray(Image.open(viewer.folder / "out.png")).astype(int)
+    difference = np.abs(scene_of(shown) - scene_of(rendered))
+    assert difference.max() <= 1  # rows are rendered in other groups, so sums may round to the other side
+    assert (difference > 0).mean() < 0.01
 
 
 @pytest.mark.parametrize(
