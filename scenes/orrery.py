@@ -102,19 +102,20 @@ def distance(p):
     brass = min(brass, torus(vec3(p.y, p.z, p.x), HOOP, 0.015))
     brass = min(brass, torus(vec3(p.x, c * p.y - s * p.z, s * p.y + c * p.z), HOOP - 0.035, 0.013))
 
-    for index in ti.static(range(6)):
-        turn_c, turn_s, reach, radius, arm = ti.static(ORBITS[index])
-        at = planet_centre(p, turn_c, turn_s, reach)
+    orbits = ti.Matrix(ORBITS)
+    for index in range(6):  # at run time: unrolled, it compiles for half as long again
+        reach, radius, arm = orbits[index, 2], orbits[index, 3], orbits[index, 4]
+        at = planet_centre(p, orbits[index, 0], orbits[index, 1], reach)
         best = nearer(best, hit(sphere(at, radius), PLANETS + index))
         level = SUN_AT[2] - arm
         rod = vec3(at.x + reach - tm.clamp(at.x + reach, 0.0, reach), at.y, at.z + level).norm() - 0.012
         rod = min(rod, vec3(at.x, at.y, at.z - tm.clamp(at.z, -level, -radius)).norm() - 0.010)
         brass = min(brass, min(rod, sphere(at + vec3(0.0, 0.0, level), 0.026)))
-        if ti.static(index == EARTH):
+        if index == EARTH:
             moon = at - vec3(0.10, 0.17, 0.06)
             best = nearer(best, hit(sphere(moon, 0.034), STEEL))
             brass = min(brass, capsule(at, vec3(0.0, 0.0, -0.16), vec3(0.10, 0.17, 0.03), 0.006))
-        if ti.static(index == SATURN):
+        if index == SATURN:
             tilted = saturn_ring(at)
             rings = slab(vec2(abs(tilted.xy.norm() - 0.262) - 0.066, abs(tilted.z) - 0.003)) - 0.003
             best = nearer(best, hit(rings, SATURN_RING))

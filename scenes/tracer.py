@@ -1,6 +1,6 @@
 """Sphere tracing of a signed distance scene, with light: one kernel for each scene.
 
-Each pixel takes two samples, and seven where they differ or a ray grazes an edge. The key light and a lamp inside the
+Each pixel takes two samples, and five where they differ or a ray grazes an edge. The key light and a lamp inside the
 scene cast soft shadows, the sky is dimmed by ambient occlusion, and glossy surfaces mirror a studio that is not there.
 Sphere tracing: Hart 1996. Soft shadows and occlusion from distances: Evans 2006, Quilez 2010.
 """
@@ -18,7 +18,7 @@ from taichi_rf.rays import Camera
 Colour = tuple[float, float, float]
 vec4 = tm.vec4
 
-EDGE_CONTRAST = 0.04  # samples of a pixel that differ by more are joined by five others
+EDGE_CONTRAST = 0.06  # samples of a pixel that differ by more are joined by three others
 MAX_STEPS = 128
 SHADOW_STEPS = 20
 STUDIO = (-0.55, -0.35, 0.76)  # where the large soft light in reflections is
@@ -29,8 +29,8 @@ class Model:
     """A scene as the tracer sees it.
 
     ``distance(p) -> (distance, material)`` and ``surface(p, normal, material, pixel) -> Surface`` are Taichi functions;
-    ``radius`` bounds everything, about the origin. ``lamp`` is a point light within, whose ``lamp_colour`` is the
-    radiance at distance 1; rays towards it stop ``lamp_radius`` short.
+    ``radius`` bounds everything, about the origin; the world shows the model at ``scale``. ``lamp`` is a point light
+    within, whose ``lamp_colour`` is the radiance at distance 1; rays towards it stop ``lamp_radius`` short.
     """
 
     name: str
@@ -180,9 +180,9 @@ def _make_kernel(model: Model) -> Any:
             total, first, sample, samples = vec4(0.0), vec4(0.0), 0, 2
             while sample < samples:
                 at = vec2(0.5)
-                if sample > 0:  # six on a circle about the centre, opposite ones after each other
-                    turn = (sample // 2 + 3.0 * (sample % 2)) * (ti.math.pi / 3) + 0.25
-                    at += 0.37 * vec2(ti.cos(turn), ti.sin(turn))
+                if sample > 0:  # four around the centre, opposite ones after each other
+                    turn = ((sample - 1) // 2 + 2.0 * ((sample - 1) % 2)) * (ti.math.pi / 2) + 0.46
+                    at += 0.40 * vec2(ti.cos(turn), ti.sin(turn))
                 local = vec3((x + at.x - cx) / fx, -(y + at.y - cy) / fy, -1.0)
                 direction = vec3(0.0)
                 for row in ti.static(range(3)):
@@ -208,7 +208,7 @@ def _make_kernel(model: Model) -> Any:
                 if sample == 0:
                     first = seen
                 if sample < 2 and (grazed > 0.0 or abs(seen - first).max() > EDGE_CONTRAST):
-                    samples = 7
+                    samples = 5
                 sample += 1
             for channel in ti.static(range(4)):
                 image[y, x, channel] = total[channel] / samples
