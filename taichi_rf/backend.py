@@ -57,9 +57,7 @@ def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
         raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(usable)}")
     threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     reset()
-    ti.init(
-        arch=getattr(ti, arch), log_level=ti.WARN, offline_cache=True, cpu_max_num_threads=threads, random_seed=0
-    )
+    ti.init(arch=getattr(ti, arch), log_level=ti.ERROR, verbose=False, cpu_max_num_threads=threads, random_seed=0)
     got = "cpu" if ti.cfg.arch in (ti.x64, ti.arm64) else arch
     if got != arch:  # Taichi falls back to the CPU with a mere warning
         ti.reset()
@@ -76,6 +74,7 @@ def available(arch: str) -> bool:
         return False
     from taichi.lang.misc import is_arch_supported
 
+    ti.set_logging_level(ti.ERROR)  # or it warns of every library that it looks for in vain
     return bool(is_arch_supported(getattr(ti, arch)))
 
 

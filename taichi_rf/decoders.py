@@ -9,7 +9,7 @@ from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, I32, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Schema
-from taichi_rf.linear import Linear
+from taichi_rf.linear import TILE, Linear
 from taichi_rf.optim import Parameters
 
 FEATURES = 27
@@ -189,10 +189,13 @@ class MLP(Decoder):
         # three outputs: dot products of blocks, not a tile of 32 that would be nine tenths padding
         for i in range(n):
             total = ti.Vector([self.last.b[0][0], self.last.b[0][1], self.last.b[0][2]])
-            for block in range(HIDDEN // BLOCK):
-                h = self.h2[i, block]
+            for tile in range(HIDDEN // TILE):
+                h0 = self.h2[i, 2 * tile]
+                h1 = self.h2[i, 2 * tile + 1]
                 for c in ti.static(range(3)):
-                    total[c] += (h * self.last.w_t[block, c]).sum()
+                    w = self.last.w_t[tile, c]
+                    for k in ti.static(range(BLOCK)):
+                        total[c] += h0[k] * w[k] + h1[k] * w[BLOCK + k]
             colours[first + i] = sigmoid(total)
 
     def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:

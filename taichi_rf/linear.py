@@ -18,7 +18,7 @@ TILE = 32
 PARTITIONS = 16
 """Into how many runs of rows the weight gradient is split. Fixed, so that sums do not depend on the number of threads."""
 
-CHUNK = 128
+CHUNK = 64
 """Rows of one partition that are walked for every tile before going on: inputs and gradients of a chunk stay in L2."""
 
 
@@ -53,9 +53,11 @@ class Linear:
         self.segment = inputs // segments
         self.tiles = -(-outputs // TILE)
         self.output_blocks = 2 * self.tiles
+        self.used_output_blocks = blocks_of(outputs)
         self.w = ti.Vector.field(TILE, ti.f32, (self.tiles, self.input_blocks * BLOCK))
         self.b = ti.Vector.field(TILE, ti.f32, self.tiles)
-        self.w_t = ti.Vector.field(BLOCK, ti.f32, (self.input_blocks, outputs))
+        self.input_tiles = -(-self.input_blocks // 2)
+        self.w_t = ti.Vector.field(TILE, ti.f32, (self.input_tiles, outputs))
         self.atomic = not current().owner_computes
         if not self.atomic:
             self.partial = ti.Vector.field(
@@ -73,7 +75,7 @@ class Linear:
         for k, j in ti.ndrange(self.inputs, self.outputs):
             v = values[self.offset + k * self.outputs + j]
             self.w[j // TILE, k][j % TILE] = v
-            self.w_t[k // BLOCK, j][k % BLOCK] = v
+            self.w_t[k // TILE, j][k % TILE] = v
         if ti.static(self.bias):
             for j in range(self.outputs):
                 self.b[j // TILE][j % TILE] = values[self.offset + self.inputs * self.outputs + j]
@@ -138,39 +140,34 @@ class Linear:
 
     @ti.kernel
     def _input_gradient(self, n: int, x: ti.template(), dy: ti.template(), dx: ti.template(), relu: int):  # type: ignore[valid-type]
-        # dx_k = sum_j dy_j W_kj, four rows by 16 inputs
-        for quad in range((n + 3) // 4):
-            i0 = 4 * quad
+        # dx_k = sum_j dy_j W_kj: the forward product with the transposed weights
+        for pair in range((n + 1) // 2):
+            i0 = 2 * pair
             i1 = ti.min(i0 + 1, n - 1)
-            i2 = ti.min(i0 + 2, n - 1)
-            i3 = ti.min(i0 + 3, n - 1)
-            for block in range(self.input_blocks):
-                a0 = ti.Vector.zero(ti.f32, BLOCK)
-                a1 = ti.Vector.zero(ti.f32, BLOCK)
-                a2 = ti.Vector.zero(ti.f32, BLOCK)
-                a3 = ti.Vector.zero(ti.f32, BLOCK)
-                for j in range(self.outputs):
-                    b, c = j // BLOCK, j % BLOCK
-                    d0 = dy[i0, b][c]
-                    d1 = dy[i1, b][c]
-                    d2 = dy[i2, b][c]
-                    d3 = dy[i3, b][c]
-                    if runaway(d0):
-                        break
-                    w = self.w_t[block, j]
-                    a0 += d0 * w
-                    a1 += d1 * w
-                    a2 += d2 * w
-                    a3 += d3 * w
-                if relu != 0:
-                    a0 = ti.select(x[i0, block] > 0, a0, ti.Vector.zero(ti.f32, BLOCK))
-                    a1 = ti.select(x[i1, block] > 0, a1, ti.Vector.zero(ti.f32, BLOCK))
-                    a2 = ti.select(x[i2, block] > 0, a2, ti.Vector.zero(ti.f32, BLOCK))
-                    a3 = ti.select(x[i3, block] > 0, a3, ti.Vector.zero(ti.f32, BLOCK))
-                dx[i0, block] = a0
-                dx[i1, block] = a1
-                dx[i2, block] = a2
-                dx[i3, block] = a3
+            for tile in range(self.input_tiles):
+                a0 = ti.Vector.zero(ti.f32, TILE)
+                a1 = ti.Vector.zero(ti.f32, TILE)
+                for block in range(self.used_output_blocks):
+                    for c in range(ti.min(self.outputs - block * BLOCK, BLOCK)):
+                        d0 = dy[i0, block][c]
+                        d1 = dy[i1, block][c]
+                        if runaway(d0):
+                            break
+                        w = self.w_t[tile, block * BLOCK + c]
+                        for k in ti.static(range(TILE)):
+                            a0[k] += d0 * w[k]
+                            a1[k] += d1 * w[k]
+                for q in ti.static(range(2)):
+                    block = tile * 2 + q
+                    if block < self.input_blocks:
+                        g0 = Block([a0[q * BLOCK + k] for k in range(BLOCK)])
+                        g1 = Block([a1[q * BLOCK + k] for k in range(BLOCK)])
+                        if relu != 0:
+                            zero = ti.Vector.zero(ti.f32, BLOCK)
+                            g0 = ti.select(x[i0, block] > 0, g0, zero)
+                            g1 = ti.select(x[i1, block] > 0, g1, zero)
+                        dx[i0, block] = g0
+                        dx[i1, block] = g1
 
     @ti.kernel
     def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template()):  # type: ignore[valid-type]

@@ -31,6 +31,10 @@ class Occupancy:
         self.bits = empty(ti.i32, self.words * self.cells[1] * self.cells[2])
         self.coarse_cells = tuple(-(-c // COARSE) for c in self.cells)
         self.coarse = empty(ti.i32, int(np.prod(self.coarse_cells)))
+        self.fill()
+
+    def fill(self) -> None:
+        """Mark every cell."""
         self.bits.fill(-1)
         self.coarse.fill(1)
 

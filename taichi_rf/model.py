@@ -157,6 +157,8 @@ class Model:
         if self.occupancy.cells != tuple(n - 1 for n in self.field.resolution):
             self.occupancy = Occupancy(self.field.resolution)
         self.occupancy.update(nodes, self.step_size * self.distance_scale, threshold, grow=grow)
+        if not self.occupancy.coarse.to_numpy().any():
+            self.occupancy.fill()  # a field that has not formed yet would never be looked at again
 
     def save(self, path: Path | str) -> list[int]:
         """Write the progressive file; returns the bytes that each prefix of levels needs."""

@@ -8,16 +8,26 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf import checkpoint
 from taichi_rf.backend import current
 from taichi_rf.decoders import make_decoder
 from taichi_rf.device import Scratch, Vec3, copy_rows
 from taichi_rf.errors import UserError
 from taichi_rf.fields.vm import VMField, unit_texels
 from taichi_rf.losses import PhotometricLoss
+from taichi_rf.march import Occupancy
 from taichi_rf.model import Model
 from taichi_rf.optim import Adam
 from taichi_rf.presets import Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
+
+
+HISTORY_EVERY = 10
+"""Iterations whose mean loss makes one entry of the history."""
+
+WARM_UP_RAYS = 1024
+WARM_UP_OPACITY = 1e4
+"""Distance scale while warming up: a new field is so thin that nothing would be shaded, and no shading compiled."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +90,16 @@ class Trainer:
         self.shrunk = False
         self.next_occupancy = 0
         self.events: list[dict[str, Any]] = []
+        """What the schedule did: {"event", "iteration", "seconds", ...}, in order."""
         self.history: list[dict[str, Any]] = []
-        self.view_level: int | None = None
-        self._pixels = self._rays_in_box(scene.train.cameras)
-        self._order = PixelOrder(len(self._pixels), config.seed)
-        self._consumed = 0
+        """{"iteration", "psnr"} of the training batches, one entry for every ``HISTORY_EVERY`` iterations."""
+        self.recent_loss = 0.0
+        self.pixels = self._rays_in_box(scene.train.cameras)
+        """Indices, over all training images, of the pixels that are learnt from; ascending."""
+        self.consumed = 0
+        """Pixels of the endless random order that have been used."""
+        self.filtered = False
+        self._order = PixelOrder(len(self.pixels), config.seed)
         self.model.field.level = self.ranks.level
 
     # Progress
@@ -107,8 +122,8 @@ class Trainer:
 
     # One step
 
-    def step(self) -> StepInfo:
-        """One batch of rays through the model and back, and one update of everything.
+    def step(self, *, rays: int | None = None) -> StepInfo:
+        """One batch of ``rays`` (the configuration's by default) through the model and back, and one update of everything.
 
         Raises:
             FloatingPointError: the loss is not finite; the parameters are those of before the step.
@@ -118,7 +133,7 @@ class Trainer:
         model.field.level = self.ranks.level
         self._milestones(progress)
         self._refresh_occupancy(progress)
-        origins, directions, targets, background = self._batch()
+        origins, directions, targets, background = self._batch(rays or config.batch_rays)
         batch = model.forward(
             origins, directions, background=background, seed=(config.seed * 1_000_003 + self.iteration)
         )
@@ -142,14 +157,68 @@ class Trainer:
         cause = self.ranks.update(loss, self.progress)
         if cause:
             self._event("rank", level=self.ranks.level, cause=cause, loss=loss)
-        psnr = -10 * np.log10(max(loss, 1e-12))
-        return StepInfo(self.iteration, loss, float(psnr), self.ranks.level, n, time.perf_counter() - started)
+        self.recent_loss += loss
+        if self.iteration % HISTORY_EVERY == 0:
+            mean = self.recent_loss / HISTORY_EVERY
+            self.history.append({"iteration": self.iteration, "psnr": round(_decibels(mean), 3)})
+            self.recent_loss = 0.0
+        return StepInfo(
+            self.iteration, loss, _decibels(loss), self.ranks.level, n, time.perf_counter() - started
+        )
 
-    def _batch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def warm_up(self) -> None:
+        """Compile every kernel that training runs, so that compiling does not eat into :attr:`elapsed`.
+
+        Real steps on few rays, at the level that trains now and at the highest; then everything is put back as it was,
+        to the bit: a training that was warmed up makes the same model as one that was not.
+        """
+        arrays, state = checkpoint.capture(self)
+        scale = self.model.distance_scale
+        try:
+            self.milestones.done = len(self.milestones.entries)
+            self.model.distance_scale = WARM_UP_OPACITY
+            for level in sorted({self.ranks.level, self.config.num_ranks}):
+                self.ranks.level = level
+                self.model.field.level = level
+                self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+                self.model.occupancy = Occupancy(self.model.field.resolution)
+                self.next_occupancy = self.iteration + 2
+                self.step(rays=WARM_UP_RAYS)
+        finally:
+            self.model.distance_scale = scale
+            checkpoint.restore(self, arrays, state)
+
+    # Exact resume
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the exact state to ``folder/checkpoint``, atomically; returns that path.
+
+        Raises:
+            FloatingPointError: a parameter is not finite; the earlier checkpoint is untouched.
+            UserError: the file cannot be written; the earlier checkpoint is untouched.
+        """
+        path = Path(folder) / checkpoint.NAME
+        checkpoint.save(self, path)
+        return path
+
+    @classmethod
+    def resume(cls, folder: Path | str, scene: Any, config: Config | None = None) -> "Trainer":
+        """A trainer that goes on where :meth:`save` was called, on the CPU to the bit.
+
+        Args:
+            scene: the one that was trained on.
+            config: the same but for ``iterations`` and ``max_seconds``; by default the one in the checkpoint.
+
+        Raises:
+            UserError: there is no checkpoint, it is damaged, or it belongs to another scene or configuration.
+        """
+        return checkpoint.load(cls, Path(folder) / checkpoint.NAME, scene, config)
+
+    def _batch(self, rays: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Origins, directions, target colours (n, 3) and the background (3,) of the next batch."""
-        size = min(self.config.batch_rays, len(self._pixels))
-        chosen = self._pixels[self._order.batch(self._consumed, size)]
-        self._consumed += size
+        size = min(rays, len(self.pixels))
+        chosen = self.pixels[self._order.batch(self.consumed, size)]
+        self.consumed += size
         split = self.scene.train
         height, width = split.images.shape[1:3]
         view, pixel = np.divmod(chosen, height * width)
@@ -184,7 +253,7 @@ class Trainer:
         if self.next_occupancy:
             self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
         else:
-            self.model.occupancy = type(self.model.occupancy)(self.model.field.resolution)
+            self.model.occupancy = Occupancy(self.model.field.resolution)
 
     def _refresh_occupancy(self, progress: float) -> None:
         if progress >= self.config.occupancy_from and self.iteration >= self.next_occupancy:
@@ -220,17 +289,21 @@ class Trainer:
         split = self.scene.train
         height, width = split.images.shape[1:3]
         kept = []
-        for start in range(0, len(self._pixels), 1 << 18):
-            chosen = self._pixels[start : start + (1 << 18)]
+        for start in range(0, len(self.pixels), 1 << 18):
+            chosen = self.pixels[start : start + (1 << 18)]
             view, pixel = np.divmod(chosen, height * width)
             y, x = np.divmod(pixel, width)
             samples = self.model.march(*split.cameras.pixel_rays(view, x, y), count_only=True)
             kept.append(chosen[np.diff(samples.offsets.to_numpy()[: len(chosen) + 1]) > 0])
         remaining = np.concatenate(kept)
-        self._event("filter", rays=len(remaining), of=len(self._pixels))
+        self._event("filter", rays=len(remaining), of=len(self.pixels))
         if len(remaining) >= self.config.batch_rays:
-            self._pixels = remaining
-            self._order = PixelOrder(len(remaining), self.config.seed + 1)
+            self.keep_pixels(remaining)
+
+    def keep_pixels(self, pixels: np.ndarray) -> None:
+        """Learn from ``pixels`` only, ascending indices over all training images, in a new random order."""
+        self.pixels, self.filtered = pixels, True
+        self._order = PixelOrder(len(pixels), self.config.seed + 1)
 
     def _rays_in_box(self, cameras: Any) -> np.ndarray:
         """Indices, over all images, of the pixels whose rays cross the box."""
@@ -261,6 +334,11 @@ def grid_for(box: np.ndarray, side: int) -> tuple[int, int, int]:
     voxel = (extent.prod() / side**3) ** (1 / 3)
     nx, ny, nz = (max(2, int(n + 1e-6)) for n in extent / voxel)
     return nx, ny, nz
+
+
+def _decibels(loss: float) -> float:
+    """PSNR of a mean squared error of colours in [0, 1]."""
+    return float(-10 * np.log10(max(loss, 1e-12)))
 
 
 def train(trainer: Trainer) -> Iterator[StepInfo]:

@@ -1,0 +1,183 @@
+"""The exact state of a training: what :meth:`Trainer.save` writes and a resumed trainer continues from.
+
+Everything that decides the next step is in it; what follows from scene and configuration is not. On the CPU a resumed
+training makes the model of an uninterrupted one, bit for bit.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from taichi_rf.errors import UserError
+from taichi_rf.march import Occupancy
+from taichi_rf.presets import Config
+from taichi_rf.storage import load_checkpoint, save_checkpoint
+
+if TYPE_CHECKING:
+    from taichi_rf.trainer import Trainer
+
+Arrays = dict[str, np.ndarray]
+
+NAME = "checkpoint"
+"""Of the file in a run folder."""
+
+MAY_CHANGE = ("iterations", "max_seconds")
+"""Entries of the configuration that a resumed training may have changed."""
+
+
+def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
+    """Copies of everything that decides the next step: arrays by name, and JSON values."""
+    model = trainer.model
+    arrays = {
+        name: _without_tail(values) for p in model.parameters() for name, values in p.state().items()
+    }
+    arrays["occupancy"] = model.occupancy.packed()
+    if trainer.filtered:
+        kept = np.zeros(_pixel_count(trainer.scene), bool)
+        kept[trainer.pixels] = True
+        arrays["pixels"] = np.packbits(kept)
+    state = {
+        "config": trainer.config.to_json(),
+        "scene": identity(trainer.scene),
+        "resolution": list(model.field.resolution),
+        "box": model.box.tolist(),
+        "near": model.near,
+        "far": model.far,
+        "adam_steps": trainer.adam.steps,
+        "milestones_done": trainer.milestones.done,
+        "rate_restarted_at": trainer.rate.restarted_at,
+        "ranks": trainer.ranks.state(),
+        "shrunk": trainer.shrunk,
+        "next_occupancy": trainer.next_occupancy,
+        "consumed": trainer.consumed,
+        "iteration": trainer.iteration,
+        "elapsed": trainer.elapsed,
+        "rays_seen": trainer.rays_seen,
+        "recent_loss": trainer.recent_loss,
+        "events": list(trainer.events),
+        "history": list(trainer.history),
+    }
+    return arrays, state
+
+
+def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
+    """The inverse of :func:`capture`, for a trainer of the same scene and configuration."""
+    model, field = trainer.model, trainer.model.field
+    resolution = tuple(state["resolution"])
+    if field.resolution != resolution:
+        field.resample(resolution)  # lays the arena out; the values come next
+    for p in model.parameters():
+        length, width = p.value.shape[0], getattr(p.value, "n", None)
+        shape = (length,) if width is None else (length, width)
+        p.restore({f"{p.name}.{part}": _with_tail(arrays[f"{p.name}.{part}"], shape) for part in _PARTS})
+        p.gradient.fill(0)
+    model.box = np.array(state["box"], np.float32)
+    model.near, model.far = float(state["near"]), float(state["far"])
+    model.occupancy = Occupancy(field.resolution)
+    model.occupancy.set_packed(arrays["occupancy"])
+    trainer.adam.steps = state["adam_steps"]
+    trainer.milestones.done = state["milestones_done"]
+    trainer.rate.restarted_at = state["rate_restarted_at"]
+    trainer.ranks.restore(state["ranks"])
+    field.level = trainer.ranks.level
+    trainer.shrunk = state["shrunk"]
+    trainer.next_occupancy = state["next_occupancy"]
+    if "pixels" in arrays and not trainer.filtered:
+        kept = np.unpackbits(arrays["pixels"], count=_pixel_count(trainer.scene)).astype(bool)
+        trainer.keep_pixels(np.flatnonzero(kept))
+    trainer.consumed = state["consumed"]
+    trainer.iteration = state["iteration"]
+    trainer.elapsed = state["elapsed"]
+    trainer.rays_seen = state["rays_seen"]
+    trainer.recent_loss = state["recent_loss"]
+    trainer.events, trainer.history = list(state["events"]), list(state["history"])
+    model.published()
+
+
+def save(trainer: Trainer, path: Path) -> None:
+    """Write the state atomically.
+
+    Raises:
+        FloatingPointError: a parameter is not finite, so there is nothing worth going on from.
+        UserError: the file cannot be written. Either way the earlier checkpoint is untouched.
+    """
+    arrays, state = capture(trainer)
+    for name, values in arrays.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise FloatingPointError(f"'{name}' holds numbers that are not finite at iteration {trainer.iteration}")
+    save_checkpoint(path, arrays, state)
+
+
+def load(trainer_type: type[Trainer], path: Path, scene: Any, config: Config | None = None) -> Trainer:
+    """Make a trainer for ``scene`` that goes on from the checkpoint; see :meth:`Trainer.resume`."""
+    if not path.exists():
+        raise UserError(f"{path.parent} holds no checkpoint to resume from")
+    arrays, state = load_checkpoint(path)
+    try:
+        saved = Config.from_json(state["config"])
+        config = config or saved
+        _same_config(saved, config, path)
+        _same_scene(state["scene"], identity(scene), path)
+        trainer = trainer_type(scene, config)
+        restore(trainer, arrays, state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"checkpoint {path} does not fit this version of the program ({type(error).__name__}: {error}): "
+            "train again with --overwrite"
+        ) from error
+    return trainer
+
+
+def size_limit(trainer: Trainer) -> int:
+    """Bytes that a checkpoint of this training can need on disk, at most."""
+    numbers = sum(p.value.shape[0] * getattr(p.value, "n", 1) for p in trainer.model.parameters())
+    return 4 * len(_PARTS) * numbers + _pixel_count(trainer.scene) // 8 + (1 << 20)
+
+
+def identity(scene: Any) -> dict[str, Any]:
+    """What tells whether a scene is the one that was trained on."""
+    cameras = scene.train.cameras
+    digest = blake2b(cameras.poses.tobytes() + cameras.intrinsics.tobytes(), digest_size=8).hexdigest()
+    size = [int(cameras.width), int(cameras.height)]
+    return {"name": scene.name, "images": len(cameras), "size": size, "cameras": digest}
+
+
+_PARTS = ("value", "first", "second")
+
+
+def _same_scene(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
+    labels = {"name": "name", "images": "number of training images", "size": "image size", "cameras": "cameras"}
+    for key, label in labels.items():
+        if saved[key] != given[key]:
+            detail = "they have changed" if key == "cameras" else f"{saved[key]} then, {given[key]} now"
+            raise UserError(f"{path} was trained on another scene ({label}: {detail}); resume it with its own")
+
+
+def _same_config(saved: Config, given: Config, path: Path) -> None:
+    before, now = saved.to_json(), given.to_json()
+    for key in before:
+        if key not in MAY_CHANGE and before[key] != now[key]:
+            raise UserError(f"{path} was trained with {key} {before[key]}, not {now[key]}; this cannot change")
+
+
+def _pixel_count(scene: Any) -> int:
+    return int(np.prod(scene.train.images.shape[:3]))
+
+
+def _without_tail(values: np.ndarray) -> np.ndarray:
+    """Without the zeros at its end, of which an arena with room for a finer grid is full."""
+    rows = np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1).any(axis=1)
+    used = len(values) - int(np.argmax(rows[::-1])) if rows.any() else 0
+    return values[:used]
+
+
+def _with_tail(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if values.shape[1:] != shape[1:] or len(values) > shape[0]:
+        raise ValueError(f"an array of shape {values.shape} has no room in {shape}")
+    padded = np.zeros(shape, np.float32)
+    padded[: len(values)] = values
+    return padded
