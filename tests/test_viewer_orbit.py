@@ -92,10 +92,24 @@ def test_no_drag_turns_over_the_top_or_through_the_target():
 def test_first_view_is_the_scene_camera_itself(up, turn):
     cameras = ring(up=up, turn=turn)
     for index in (0, 1, 5):
-        view = Orbit.from_cameras(cameras, BOX, index)
+        view = Orbit.from_camera(cameras[index], cameras.poses, BOX)
         assert view.up == up
         np.testing.assert_allclose(view.camera(100, 80).pose, cameras[index].pose, atol=1e-5)
         assert view.camera(100, 80).fx == pytest.approx(cameras[index].fx, rel=1e-6)
+
+
+def test_two_cameras_are_enough_to_know_what_is_up():
+    cameras = ring()
+    assert Orbit.from_camera(cameras[0], cameras.poses[[0, 4]], BOX).up == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_cameras_side_by_side_have_their_own_up(count):
+    poses = np.stack([look_at((0.1 * k, 0, 4), (0.1 * k, 0, 0), (0, 1, 0)) for k in range(count)])
+    cameras = Cameras(poses, np.tile(np.float32([[90, 90, 50, 40]]), (count, 1)), 100, 80)
+    view = Orbit.from_camera(cameras[0], poses, BOX)
+    assert view.up == (0.0, 1.0, 0.0)
+    np.testing.assert_allclose(view.camera(100, 80).pose, poses[0], atol=1e-5)
 
 
 def test_ball_in_the_box_is_in_the_first_picture():
@@ -109,7 +123,8 @@ def test_ball_in_the_box_is_in_the_first_picture():
 
 
 def test_view_survives_being_written_down():
-    view = Orbit.from_cameras(ring(), BOX, 3)
+    cameras = ring()
+    view = Orbit.from_camera(cameras[3], cameras.poses, BOX)
     view.rotate(12, 5, 100)
     view.pan(9, 4, 100)
     again = Orbit.from_state(view.state(), BOX)

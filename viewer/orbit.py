@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from taichi_rf.rays import Camera, Cameras, look_at
+from taichi_rf.rays import Camera, look_at
 
 _TURN = math.pi  # a drag over the whole height of the window: half a turn
 _DOLLY = math.log(4.0)  # a drag over the whole height: four times nearer or farther
@@ -47,13 +47,13 @@ class Orbit:
         return view
 
     @classmethod
-    def from_cameras(cls, cameras: Cameras, box: npt.ArrayLike, index: int = 0) -> Orbit:
-        """The view of one of a scene's ``cameras``; it turns about the point it looks at, nearest the box's middle.
+    def from_camera(cls, camera: Camera, poses: npt.ArrayLike, box: npt.ArrayLike) -> Orbit:
+        """The view of a scene's ``camera``; it turns about the point it looks at that is nearest to the box's middle.
 
-        What is up is taken from all of the cameras: people hold theirs level, more or less.
+        What is up is taken from the ``poses`` (N, 3, 4) of all cameras: people hold theirs level, more or less.
         """
-        view, camera = cls.around(box), cameras[index]
-        view.up = _common_up(cameras.poses)
+        view = cls.around(box)
+        view.up = _common_up(np.asarray(poses, dtype=np.float64))
         view.field_of_view = 2 * math.atan(0.5 * camera.height / camera.fy)
         forward = -camera.pose[:, 2].astype(np.float64)
         eye = camera.position.astype(np.float64)
@@ -143,14 +143,13 @@ class Orbit:
         return np.stack([east, np.cross(up, east), up])
 
 
-def _common_up(poses: npt.NDArray[np.float32]) -> tuple[float, float, float]:
+def _common_up(poses: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """The direction nearest to perpendicular to every camera's right; an axis of the world where it is close to one."""
-    right, above = poses[:, :, 0].astype(np.float64), poses[:, :, 1].astype(np.float64).sum(axis=0)
-    if len(poses) < 3 or np.linalg.svd(right, compute_uv=False)[1] < 1e-3 * len(poses) ** 0.5:
-        up = above  # cameras side by side say nothing about the tilt
-    else:
-        up = np.linalg.svd(right)[2][-1]
-        up = up if up @ above >= 0 else -up
+    right, above = poses[:, :, 0], poses[:, :, 1].sum(axis=0)
+    _, spread, directions = np.linalg.svd(right)
+    up = directions[-1] * (1.0 if directions[-1] @ above >= 0 else -1.0)
+    if len(poses) < 2 or spread[1] < 0.1 * len(poses) ** 0.5:  # cameras side by side say nothing about the tilt
+        up = above
     if not np.linalg.norm(up) > 0:
         return _UP
     up = up / np.linalg.norm(up)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.errors import UserError
-from taichi_rf.rays import Camera, Cameras
+from taichi_rf.rays import Camera
 from viewer.orbit import Orbit
 from viewer.progressive import PREVIEWS, Progressive, View, quantise
 
@@ -222,12 +222,11 @@ class Session:
 
     def _start(self) -> Orbit:
         scene = getattr(self.trainer, "scene", None)
-        cameras: Cameras | None = None
-        if scene is not None:
-            cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
-        if cameras is not None and len(cameras):
-            return Orbit.from_cameras(cameras, self.model.box)
-        return Orbit.from_state(self.model.metadata.get("view"), self.model.box)
+        if scene is None:
+            return Orbit.from_state(self.model.metadata.get("view"), self.model.box)
+        cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
+        poses = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])
+        return Orbit.from_camera(cameras[0], poses, self.model.box)
 
     # Training
 
