@@ -6,6 +6,8 @@ of working suits the device: scatter gradients by owner (CPU) or by hardware ato
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import platform
 from dataclasses import dataclass
@@ -57,7 +59,8 @@ def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
         raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(usable)}")
     threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     reset()
-    ti.init(arch=getattr(ti, arch), log_level=ti.ERROR, verbose=False, cpu_max_num_threads=threads, random_seed=0)
+    with contextlib.redirect_stdout(io.StringIO()):  # Taichi announces itself with print()
+        ti.init(arch=getattr(ti, arch), log_level=ti.ERROR, cpu_max_num_threads=threads, random_seed=0)
     got = "cpu" if ti.cfg.arch in (ti.x64, ti.arm64) else arch
     if got != arch:  # Taichi falls back to the CPU with a mere warning
         ti.reset()

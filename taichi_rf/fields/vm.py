@@ -272,9 +272,12 @@ class VMField(Field):
             d_density[i] = d_density[i] * self.activation_slope(density[i])
 
     def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
-        if n == 0:
-            return
-        self.basis.adjoint(n, self.products, d_features, self.d_products, self.basis_gradient)
+        if n > 0:
+            self.basis.adjoint(n, self.products, d_features, self.d_products, self.basis_gradient)
+            self.scatter_products(n, first, positions)
+
+    def scatter_products(self, n: int, first: int, positions: Any) -> None:
+        """The adjoint of :meth:`lookup`: gradients of the products, (n, product_width), onto planes and lines."""
         scatter = self._scatter_products_owner if self.owner else self._scatter_products_atomic
         scatter(n, first, *self._resolution, self.unit, self.active_appearance_blocks, positions)
 
