@@ -32,9 +32,7 @@ MAY_CHANGE = ("iterations", "max_seconds")
 def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
     """Copies of everything that decides the next step: arrays by name, and JSON values."""
     model = trainer.model
-    arrays = {
-        name: _without_tail(values) for p in model.parameters() for name, values in p.state().items()
-    }
+    arrays = {name: _without_tail(values) for p in model.parameters() for name, values in p.state().items()}
     arrays["occupancy"] = model.occupancy.packed()
     if trainer.filtered:
         kept = np.zeros(_pixel_count(trainer.scene), bool)
@@ -170,9 +168,8 @@ def _pixel_count(scene: Any) -> int:
 
 def _without_tail(values: np.ndarray) -> np.ndarray:
     """Without the zeros at its end, of which an arena with room for a finer grid is full."""
-    rows = np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1).any(axis=1)
-    used = len(values) - int(np.argmax(rows[::-1])) if rows.any() else 0
-    return values[:used]
+    used = np.flatnonzero(np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1).any(axis=1))
+    return values[: used[-1] + 1] if len(used) else values[:0]
 
 
 def _with_tail(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -21,7 +21,6 @@ from taichi_rf.optim import Adam
 from taichi_rf.presets import Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
 
-
 HISTORY_EVERY = 10
 """Iterations whose mean loss makes one entry of the history."""
 
@@ -45,8 +44,8 @@ class StepInfo:
 class Trainer:
     """Trains a model on a scene.
 
-    ``scene`` needs ``train`` (images (N, H, W, 4) premultiplied RGBA, cameras), ``box``, ``near``, ``far``, ``background``,
-    ``name`` and ``source``: a ``scenes.Scene``, or anything like it.
+    ``scene`` needs ``train`` (images (N, H, W, 4) premultiplied RGBA, cameras), ``box``, ``near``, ``far``,
+    ``background``, ``name`` and ``source``: a ``scenes.Scene``, or anything like it.
     """
 
     def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
@@ -123,7 +122,7 @@ class Trainer:
     # One step
 
     def step(self, *, rays: int | None = None) -> StepInfo:
-        """One batch of ``rays`` (the configuration's by default) through the model and back, and one update of everything.
+        """One batch of rays, the configuration's number unless told, through the model and back, and one update of all.
 
         Raises:
             FloatingPointError: the loss is not finite; the parameters are those of before the step.
@@ -133,7 +132,7 @@ class Trainer:
         model.field.level = self.ranks.level
         self._milestones(progress)
         self._refresh_occupancy(progress)
-        origins, directions, targets, background = self._batch(rays or config.batch_rays)
+        origins, directions, targets, background = self.next_batch(rays)
         batch = model.forward(
             origins, directions, background=background, seed=(config.seed * 1_000_003 + self.iteration)
         )
@@ -162,9 +161,7 @@ class Trainer:
             mean = self.recent_loss / HISTORY_EVERY
             self.history.append({"iteration": self.iteration, "psnr": round(_decibels(mean), 3)})
             self.recent_loss = 0.0
-        return StepInfo(
-            self.iteration, loss, _decibels(loss), self.ranks.level, n, time.perf_counter() - started
-        )
+        return StepInfo(self.iteration, loss, _decibels(loss), self.ranks.level, n, time.perf_counter() - started)
 
     def warm_up(self) -> None:
         """Compile every kernel that training runs, so that compiling does not eat into :attr:`elapsed`.
@@ -177,6 +174,7 @@ class Trainer:
         try:
             self.milestones.done = len(self.milestones.entries)
             self.model.distance_scale = WARM_UP_OPACITY
+            self.model.field.resample(self.model.field.resolution)
             for level in sorted({self.ranks.level, self.config.num_ranks}):
                 self.ranks.level = level
                 self.model.field.level = level
@@ -214,9 +212,9 @@ class Trainer:
         """
         return checkpoint.load(cls, Path(folder) / checkpoint.NAME, scene, config)
 
-    def _batch(self, rays: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Origins, directions, target colours (n, 3) and the background (3,) of the next batch."""
-        size = min(rays, len(self.pixels))
+    def next_batch(self, rays: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Origins, directions, target colours (n, 3) and the background (3,) of the next ``rays`` rays."""
+        size = min(rays or self.config.batch_rays, len(self.pixels))
         chosen = self.pixels[self._order.batch(self.consumed, size)]
         self.consumed += size
         split = self.scene.train
@@ -230,6 +228,17 @@ class Trainer:
         rgba = split.images[view, y, x].astype(np.float32)
         targets = rgba[:, :3] + (1 - rgba[:, 3:]) * background
         return origins, directions, np.ascontiguousarray(targets), background
+
+    def adopt(self, other: "Trainer") -> None:
+        """Take over another trainer's geometry: factors, box, occupancy and chosen rays, not decoder or optimiser."""
+        model, source = self.model, other.model
+        assert isinstance(model.field, VMField)
+        assert isinstance(source.field, VMField)
+        model.field.set_factors(source.field.factors(), source.field.resolution)
+        model.box = source.box.copy()
+        model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        self.shrunk, self.milestones.done = other.shrunk, other.milestones.done
+        self.keep_pixels(other.pixels)
 
     # What changes when
 
@@ -329,7 +338,7 @@ class Trainer:
 
 
 def grid_for(box: np.ndarray, side: int) -> tuple[int, int, int]:
-    """Nodes along each axis of a grid over ``box`` with as many voxels as a cube of ``side`` (Eq. in TensoRF's code)."""
+    """Nodes along each axis of a grid over ``box`` with as many voxels as a cube of ``side`` (as in TensoRF's code)."""
     extent = np.asarray(box[1] - box[0], np.float64)
     voxel = (extent.prod() / side**3) ** (1 / 3)
     nx, ny, nz = (max(2, int(n + 1e-6)) for n in extent / voxel)

@@ -1,0 +1,86 @@
+"""What the command lines show: progress that also reads well in a log file, and the rate-distortion table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+from taichi_rf.report import megabytes
+
+LOG_SECONDS = 10.0
+"""Where there is no terminal: time between two lines."""
+
+console = Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Print ``text`` as it is, never wrapped: paths must survive."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+class Bar:
+    """One task with a bar in a terminal; a line every ``LOG_SECONDS`` where there is none."""
+
+    def __init__(self, title: str, progress: Progress | None) -> None:
+        self.title = title
+        self._progress = progress
+        self._task = progress.add_task(escape(title), total=1.0, details="") if progress else None
+        self._shown_at = -LOG_SECONDS
+
+    def __call__(self, fraction: float, details: str = "") -> None:
+        """Show that ``fraction`` (0..1) is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=fraction, details=escape(details))
+        elif time.monotonic() - self._shown_at >= LOG_SECONDS or (fraction >= 1 and self._shown_at > 0):
+            self._shown_at = -LOG_SECONDS if fraction >= 1 else time.monotonic()
+            say(f"{self.title} {fraction:4.0%} {details}".rstrip())
+
+    def counted(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        self(done / max(total, 1), f"{done} of {total}")
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Bar]:
+    """A bar that is there while the block runs."""
+    if not console.is_terminal:
+        yield Bar(title, None)
+        return
+    columns = (
+        TextColumn("{task.description}", style="bold"),
+        BarColumn(bar_width=None, complete_style="blue", finished_style="blue"),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[details]}"),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        yield Bar(title, progress)
+
+
+def rate_distortion(metrics: Mapping[str, Any]) -> None:
+    """Print a table of what each level costs and gives."""
+    table = Table(title=None, header_style="bold")
+    for heading in (str(metrics.get("level_name", "level")), "size", "PSNR (dB)", "SSIM"):
+        table.add_column(heading, justify="right")
+    for level in metrics["levels"]:
+        table.add_row(
+            str(level["level"]), megabytes(level["bytes"]), _number(level["psnr"], 2), _number(level["ssim"], 4)
+        )
+    console.print(table)
+
+
+def duration(seconds: float) -> str:
+    """Such as "4:05" or "1:02:30"."""
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

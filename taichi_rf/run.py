@@ -1,0 +1,319 @@
+"""A run folder: what a training leaves on disk, from the first checkpoint to the report.
+
+    config.json    everything needed to repeat the training    metrics.json   quality and size of every level
+    checkpoint     the exact state, to resume from             events.jsonl   what the schedule did, and evaluations
+    model.trf      the model, progressive                      report.png     curves, and pictures of several levels
+
+One process at a time writes to a folder, and nothing that it holds is replaced before there is something better.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from taichi_rf import __version__, checkpoint
+from taichi_rf.backend import current
+from taichi_rf.errors import UserError
+from taichi_rf.evaluate import evaluate
+from taichi_rf.files import append_line, read_json, write_json, writing
+from taichi_rf.model import Model
+from taichi_rf.prefixes import PrefixRenderer
+from taichi_rf.presets import Config
+from taichi_rf.report import SHOWN_LEVELS, caption, report
+from taichi_rf.trainer import StepInfo, Trainer
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two processes from writing to one folder
+    fcntl = None  # type: ignore[assignment]
+
+CONFIG, MODEL, METRICS = "config.json", "model.trf", "metrics.json"
+EVENTS, REPORT, LOCK = "events.jsonl", "report.png", ".lock"
+FILES = (checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT, CONFIG)
+SAVE_SECONDS = 60.0
+"""Training time between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything needed to repeat a training: what ``config.json`` holds."""
+
+    config: Config
+    source: str
+    downscale: int = 1
+    views: int | None = None
+    background: str = "white"
+    eval_views: int | None = None
+    arch: str = "auto"
+
+    def to_json(self) -> dict[str, Any]:
+        scene = {key: value for key, value in asdict(self).items() if key not in ("config", "arch")}
+        return {"version": __version__, "arch": self.arch, "scene": scene, "config": self.config.to_json()}
+
+    @staticmethod
+    def from_json(values: Any, where: Path) -> Recipe:
+        """The inverse of :meth:`to_json`; UserError for anything that it did not write."""
+        try:
+            recipe = Recipe(Config.from_json(values["config"]), arch=values["arch"], **values["scene"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{where} is not the configuration of a run ({error})") from None
+        numbers = (recipe.downscale, recipe.views, recipe.eval_views)
+        if not isinstance(recipe.source, str) or not all(n is None or isinstance(n, int) for n in numbers):
+            raise UserError(f"{where} is not the configuration of a run: its scene is malformed")
+        return recipe
+
+
+class RunFolder:
+    """A folder that may hold a run."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def holds_run(self) -> bool:
+        return any((self / name).exists() for name in FILES)
+
+    def recipe(self) -> Recipe:
+        """What ``config.json`` says. UserError if there is none, or it is broken."""
+        if not (self / CONFIG).exists():
+            raise UserError(f"{self.path} is not the folder of a run: it has no {CONFIG}")
+        return Recipe.from_json(read_json(self / CONFIG), self / CONFIG)
+
+    @contextlib.contextmanager
+    def claimed(self, *, new: bool, overwrite: bool = False) -> Iterator[None]:
+        """Hold the folder for writing. A ``new`` run makes the folder, and removes it if nothing came to be in it.
+
+        Raises:
+            UserError: it cannot be written, another process is writing to it, or it holds a run that may not be
+                overwritten.
+        """
+        made: list[Path] = []
+        if new:
+            made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+        elif not self.path.is_dir():
+            raise UserError(f"there is no folder {self.path} to resume from")
+        try:
+            with self._locked():
+                if new and not overwrite and self.holds_run:
+                    raise UserError(
+                        f"{self.path} already holds a run: go on with --resume {self.path}, replace it with "
+                        "--overwrite, or choose another --out"
+                    )
+                yield
+        finally:
+            for folder in made:
+                with contextlib.suppress(OSError):  # not empty: something came to be in it
+                    folder.rmdir()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock belongs to the open file, so that the system lets go of it however the process ends."""
+        path = self / LOCK
+        with writing(path):
+            file = open(path, "a+")  # noqa: SIM115
+        with file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    file.seek(0)
+                    writer = file.read(20).strip()
+                    raise UserError(
+                        f"another process{f' ({writer})' if writer else ''} is writing to {self.path}; wait for it, or "
+                        "choose another --out"
+                    ) from None
+            file.truncate(0)
+            with writing(path):
+                file.write(f"{os.getpid()}\n")
+                file.flush()
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def begin(self, recipe: Recipe, trainer: Trainer) -> None:
+        """Put a new run where another may have been, with a first checkpoint to resume from."""
+        for name in FILES:
+            with writing(self / name):
+                (self / name).unlink(missing_ok=True)
+        write_json(self / CONFIG, recipe.to_json())
+        trainer.save(self.path)
+
+    def room_warning(self, trainer: Trainer) -> str | None:
+        """A sentence when the disk may not hold the checkpoints (the new one is written beside the old one)."""
+        needed = 2 * checkpoint.size_limit(trainer)
+        free = shutil.disk_usage(self.path).free
+        if free >= needed:
+            return None
+        return (
+            f"only {free / 1e6:.0f} MB are free where {self.path} lies, and checkpoints may need {needed / 1e6:.0f} MB"
+        )
+
+
+class Training:
+    """A trainer whose steps keep its run folder up to date. A viewer's session takes it for the trainer itself.
+
+    Args:
+        guard: the context in which a step is taken, such as one that puts off signals.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        folder: RunFolder,
+        *,
+        guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        self.trainer, self.folder, self._guard = trainer, folder, guard
+        self._saved_at = trainer.elapsed
+        self._saved_iteration = trainer.iteration
+        self._events = 0
+        with writing(folder / EVENTS):
+            (folder / EVENTS).unlink(missing_ok=True)  # may hold more than the checkpoint knows of
+        self._write_events()
+
+    @property
+    def model(self) -> Model:
+        return self.trainer.model
+
+    @property
+    def scene(self) -> Any:
+        return self.trainer.scene
+
+    @property
+    def iteration(self) -> int:
+        return self.trainer.iteration
+
+    @property
+    def progress(self) -> float:
+        return self.trainer.progress
+
+    @property
+    def done(self) -> bool:
+        return self.trainer.done
+
+    @property
+    def level(self) -> int:
+        return self.trainer.level
+
+    def step(self) -> StepInfo:
+        """One step of the trainer, and a checkpoint if the last is ``SAVE_SECONDS`` of training old."""
+        with self._guard():
+            info = self.trainer.step()
+        self._write_events()
+        if self.trainer.elapsed - self._saved_at >= SAVE_SECONDS:
+            self.save()
+        return info
+
+    def save(self) -> None:
+        """Write the checkpoint, and the model as it is now."""
+        if self.trainer.iteration == self._saved_iteration and (self.folder / MODEL).exists():
+            return
+        self.trainer.save(self.folder.path)
+        self._saved_at, self._saved_iteration = self.trainer.elapsed, self.trainer.iteration
+        self.model.save(self.folder / MODEL)
+
+    def _write_events(self) -> None:
+        for event in self.trainer.events[self._events :]:
+            append_line(self.folder / EVENTS, event)
+        self._events = len(self.trainer.events)
+
+
+def finish(
+    training: Training,
+    recipe: Recipe,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Evaluate what the folder's ``model.trf`` holds, and write metrics and report. Returns the metrics.
+
+    The file is what is evaluated, in its half precision, so that everyone who reads it finds the same numbers. Without
+    test views every ``psnr`` and ``ssim`` is None.
+    """
+    trainer, folder, model = training.trainer, training.folder, training.model
+    training.save()
+    stored = Model.load(folder / MODEL)
+    split, levels = trainer.scene.test, model.field.num_levels
+    scores: list[dict[str, Any]] = [{"level": i + 1, "psnr": None, "ssim": None} for i in range(levels)]
+    model.metadata.pop("level_psnr", None)
+    views = 0
+    if len(split) and recipe.eval_views != 0:
+        found = evaluate(stored, split, [0] * levels, views=recipe.eval_views, progress=progress)
+        scores = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim} for s in found.scores]
+        pictures, photograph, views = found.pictures, found.photograph, found.views
+        model.metadata["level_psnr"] = [round(s.psnr, 3) for s in found.scores]
+    else:
+        split = trainer.scene.train
+        pictures, photograph = PrefixRenderer(stored).render(split.cameras[0]), split.composite(0, model.background)
+    for score, size in zip(scores, model.save(folder / MODEL), strict=True):
+        score["bytes"] = size
+    metrics = {
+        "method": trainer.config.method,
+        "scene": trainer.scene.name,
+        "preset": trainer.config.preset,
+        "arch": current().arch,
+        "seed": trainer.config.seed,
+        "iterations": trainer.iteration,
+        "train_seconds": trainer.elapsed,
+        "rays_per_second": trainer.rays_seen / max(trainer.elapsed, 1e-9),
+        "level_name": model.field.level_name,
+        "resolution": list(model.field.resolution),
+        "views": views,
+        "levels": scores,
+    }
+    write_json(folder / METRICS, metrics)
+    append_line(folder / EVENTS, {
+        "event": "evaluation", "iteration": trainer.iteration, "seconds": round(trainer.elapsed, 3), "views": views,
+        "psnr": [s["psnr"] for s in scores],
+    })  # fmt: skip
+    history = [*trainer.history, *(event for event in trainer.events if event["event"] == "rank")]
+    report(folder / REPORT, metrics, history, _pictures(metrics, pictures, photograph))
+    return metrics
+
+
+def _pictures(metrics: dict[str, Any], pictures: np.ndarray, photograph: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """What the report shows: one view at the usual levels and the highest, and its photograph."""
+    levels = metrics["levels"]
+    shown = sorted({level for level in SHOWN_LEVELS if level <= len(levels)} | {len(levels)})
+    entries = []
+    for level in shown:
+        score = levels[level - 1]
+        entries.append((caption(metrics["level_name"], level, score["psnr"], score["bytes"]), pictures[level - 1]))
+    return [*entries, ("photograph", photograph)]
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of parent/name-1, -2, ... that does not exist."""
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+def rays_per_second_meter(seconds: float = 5.0) -> Callable[[int], float]:
+    """A function to be told the rays of each step, which answers with their rate over the last ``seconds``."""
+    steps: list[tuple[float, int]] = [(time.perf_counter(), 0)]
+
+    def update(rays: int) -> float:
+        now = time.perf_counter()
+        steps.append((now, rays))
+        while len(steps) > 2 and steps[0][0] < now - seconds:
+            steps.pop(0)
+        return sum(n for _, n in steps[1:]) / max(now - steps[0][0], 1e-9)
+
+    return update

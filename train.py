@@ -1,0 +1,287 @@
+"""Train a slimmable radiance field: a scene in, a model and a report out.
+
+python train.py                                                  a built-in scene, a few minutes on two CPU cores
+python train.py data/lego --downscale 2 --max-seconds 300 --out runs/lego
+python train.py data/lego --preset paper --arch cuda
+python train.py --resume runs/lego                               go on after an interruption
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from taichi_rf import entry
+from taichi_rf.errors import UserError
+
+if TYPE_CHECKING:
+    from taichi_rf.presets import Config
+    from taichi_rf.run import Recipe, RunFolder, Training
+    from taichi_rf.trainer import Trainer
+
+DEFAULT_SCENE = "orrery"
+RUNS = Path("runs")
+WITH_RESUME = ("scene", "resume", "arch", "max_seconds", "iterations", "eval_views", "view")
+"""Options that go with --resume; all others are the run's own."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a slimmable radiance field: a scene in, a model and a report out."""
+
+    # A folder in the NeRF-synthetic (Blender) format, or a built-in scene: lantern, orrery, rotunda. Default: orrery.
+    scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # How the field is represented and slimmed.
+    method: Literal["slimmerf"] = "slimmerf"
+    # quick: minutes on two CPU cores. balanced: minutes on a GPU. paper: every constant of the paper. Default: quick.
+    preset: Literal["quick", "balanced", "paper"] | None = None
+    # The run's folder. Default: a new one, runs/SCENE-1 or the next number that is free.
+    out: Path | None = None
+    # Average this many pixels a side into one. Default: 1.
+    downscale: int | None = None
+    # Learn from this many training views, evenly spread. Default: all.
+    views: int | None = None
+    # What is behind transparent pixels; random trains against a new colour every batch. Default: the preset's.
+    background: Literal["white", "black", "random"] | None = None
+    # train: ranks come in one by one (TRaIn), so that every prefix is good. plain: all at once. Default: the preset's.
+    ranks: Literal["train", "plain"] | None = None
+    # What makes colours: spherical harmonics, or the paper's MLP. Default: the preset's.
+    decoder: Literal["sh", "mlp"] | None = None
+    # Training time; the schedule is stretched or shortened to fit. Loading, compiling and evaluating do not count.
+    max_seconds: float | None = None
+    # Training steps. Default: the preset's.
+    iterations: int | None = None
+    # Of all random numbers. Default: 0.
+    seed: int | None = None
+    # The device to compute on. Default: auto, which is CUDA or Metal where there is one, else the CPU.
+    arch: Literal["auto", "cpu", "cuda", "vulkan", "metal"] | None = None
+    # Evaluate on this many test views, evenly spread; 0 for none. Default: all.
+    eval_views: int | None = None
+    # Go on with the run in this folder. Its own options hold; only training time and iterations may change.
+    resume: Path | None = None
+    # Replace the run that --out holds.
+    overwrite: bool = False
+    # Train in a window, with the slider live.
+    view: bool = False
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every way out is an exit code."""
+    options = tyro.cli(Options, prog="train.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    entry.run("train.py", lambda stopper: train(options, stopper))
+
+
+def train(options: Options, stopper: entry.Stopper) -> None:
+    """Train, evaluate and report, as ``options`` ask.
+
+    Raises:
+        UserError: something is wrong with the options, the scene, the folder or the machine.
+        FloatingPointError: the loss is no longer a number.
+        entry.Stopped: someone wanted to stop; what has been trained is saved.
+    """
+    _check(options)
+    if options.view:
+        from viewer.display import why_no_window
+
+        if reason := why_no_window():
+            raise UserError(reason)
+    if options.resume is not None:
+        _resume(options, stopper)
+    else:
+        _start(options, stopper)
+
+
+def _check(options: Options) -> None:
+    if options.max_seconds is not None and options.iterations is not None:
+        raise UserError("--max-seconds and --iterations both say how long to train: give one of the two")
+    if options.max_seconds is not None and not 0 < options.max_seconds < 1e9:
+        raise UserError(f"--max-seconds {options.max_seconds:g}: more than 0 is expected")
+    if options.iterations is not None and options.iterations < 1:
+        raise UserError(f"--iterations {options.iterations}: 1 or more is expected")
+    if options.seed is not None and not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
+    if options.eval_views is not None and options.eval_views < 0:
+        raise UserError(f"--eval-views {options.eval_views}: 0 (none) or more is expected")
+    if options.resume is not None:
+        for field in fields(Options):
+            if field.name not in WITH_RESUME and getattr(options, field.name) != field.default:
+                name = field.name.replace("_", "-")
+                raise UserError(f"--{name} does not go with --resume: the run in {options.resume} has its own")
+
+
+def _start(options: Options, stopper: entry.Stopper) -> None:
+    from taichi_rf.run import RunFolder, free_folder
+
+    recipe = _recipe(options)
+    name = re.sub(r"[^\w.-]+", "-", Path(recipe.source.removeprefix("builtin:")).resolve().name) or "scene"
+    folder = RunFolder(options.out or free_folder(RUNS, name))
+    with folder.claimed(new=True, overwrite=options.overwrite):
+        trainer = _trainer(recipe, folder, None)
+        folder.begin(recipe, trainer)
+        _run(trainer, recipe, folder, options, stopper)
+
+
+def _resume(options: Options, stopper: entry.Stopper) -> None:
+    from taichi_rf.files import write_json
+    from taichi_rf.run import CONFIG, RunFolder
+
+    assert options.resume is not None
+    folder = RunFolder(options.resume)
+    with folder.claimed(new=False):
+        recipe = folder.recipe()
+        config = recipe.config
+        if options.max_seconds is not None:
+            config = replace(config, max_seconds=options.max_seconds)
+        if options.iterations is not None:
+            config = replace(config, iterations=options.iterations, max_seconds=None)
+        changes = {"source": options.scene, "arch": options.arch, "eval_views": options.eval_views}
+        recipe = replace(recipe, config=config, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+        trainer = _trainer(recipe, folder, config)
+        write_json(folder / CONFIG, recipe.to_json())
+        _run(trainer, recipe, folder, options, stopper)
+
+
+def _recipe(options: Options) -> Recipe:
+    """What the options come to; everything not given is the preset's."""
+    from taichi_rf.presets import PRESETS
+    from taichi_rf.run import Recipe
+
+    config = PRESETS[options.preset or "quick"]
+    given = {key: getattr(options, key) for key in ("ranks", "decoder", "max_seconds", "iterations", "seed")}
+    config = replace(config, **{key: value for key, value in given.items() if value is not None})
+    if options.background is not None:
+        config = replace(config, background="random" if options.background == "random" else "scene")
+    return Recipe(
+        config,
+        source=options.scene or DEFAULT_SCENE,
+        downscale=1 if options.downscale is None else options.downscale,
+        views=options.views,
+        background="black" if options.background == "black" else "white",
+        eval_views=options.eval_views,
+        arch=options.arch or "auto",
+    )
+
+
+def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Trainer:
+    """Start the device, load the scene, and make a trainer or, with its configuration, bring one back."""
+    import scenes
+    from taichi_rf import backend
+    from taichi_rf.console import bar, say
+    from taichi_rf.trainer import Trainer
+
+    arch = backend.init(recipe.arch).arch
+    with bar("loading images") as show:
+        scene = scenes.load(
+            recipe.source,
+            downscale=recipe.downscale,
+            views=recipe.views,
+            background=recipe.background,
+            max_test_views=recipe.eval_views,
+            progress=show.counted,
+        )
+    if resumed is None:
+        trainer = Trainer(scene, recipe.config)
+    else:
+        trainer = Trainer.resume(folder.path, scene, resumed)
+    width, height = scene.train.cameras.width, scene.train.cameras.height
+    say(
+        f"{scene.name}: {len(scene.train)} training and {len(scene.test)} test views of {width} x {height} pixels, "
+        f"on {arch}"
+    )
+    if trainer.iteration:
+        say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
+    if warning := folder.room_warning(trainer):
+        say(f"warning: {warning}")
+    _describe(trainer, recipe)
+    return trainer
+
+
+def _describe(trainer: Trainer, recipe: Recipe) -> None:
+    """Let the model's file say how to look at it and how its scene was loaded."""
+    import numpy as np
+
+    from viewer.orbit import Orbit
+
+    train, test = trainer.scene.train.cameras, trainer.scene.test.cameras
+    first = test[0] if len(test) else train[0]
+    poses = np.concatenate([train.poses, test.poses])
+    trainer.model.metadata |= {
+        "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
+        "downscale": recipe.downscale,
+    }
+
+
+def _run(trainer: Trainer, recipe: Recipe, folder: RunFolder, options: Options, stopper: entry.Stopper) -> None:
+    """Train to the end, then evaluate; whatever stops it, the last good checkpoint is there."""
+    from taichi_rf.console import bar, rate_distortion, say
+    from taichi_rf.run import METRICS, MODEL, REPORT, Training, finish
+
+    training = Training(trainer, folder, guard=stopper.step)
+    resume = f"python train.py --resume {folder.path}"
+    try:
+        if not training.done:
+            with bar("compiling") as show:
+                show(0.0)
+                trainer.warm_up()
+            _watch(training) if options.view else _show(training)
+            training.save()
+        if not training.done:
+            say(f"saved at iteration {training.iteration:,}; go on with: {resume}")
+            return
+    except entry.Stopped as stopped:
+        training.save()
+        stopped.args = (f"{stopped.name}: saved at iteration {training.iteration:,}; go on with: {resume}",)
+        raise
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            f"{error}; the last good checkpoint is kept: try another --seed, or go on from it with: {resume}"
+        ) from None
+    with bar("evaluating") as show:
+        metrics = finish(training, recipe, progress=show.counted)
+    rate_distortion(metrics)
+    if not metrics["views"]:
+        reason = "as asked" if recipe.eval_views == 0 else "the scene has no test views"
+        say(f"no view was evaluated ({reason}), so there is no PSNR")
+    say(
+        f"trained for {trainer.elapsed:.0f} s, {trainer.iteration:,} iterations at "
+        f"{metrics['rays_per_second']:,.0f} rays/s"
+    )
+    for name in (MODEL, METRICS, REPORT):
+        say(f"  {folder / name}")
+    say(f"look at it: python run_viewer.py {folder.path}")
+
+
+def _show(training: Training) -> None:
+    """Train with a progress bar."""
+    from taichi_rf.console import bar, duration
+    from taichi_rf.run import rays_per_second_meter
+
+    trainer, rate = training.trainer, rays_per_second_meter()
+    name, most = training.model.field.level_name, training.model.field.num_levels
+    psnr: float | None = None
+    with bar("training") as show:
+        while not training.done:
+            info = training.step()
+            psnr = info.psnr if psnr is None else 0.95 * psnr + 0.05 * info.psnr
+            left = trainer.elapsed * (1 - training.progress) / max(training.progress, 1e-9)
+            show(
+                training.progress,
+                f"{info.iteration:,} · {psnr:.2f} dB · {name} {info.level}/{most} · {rate(info.rays):,.0f} rays/s · "
+                f"{duration(left)} left",
+            )
+
+
+def _watch(training: Any) -> None:
+    """Train in a window, until it is closed."""
+    from viewer import window
+    from viewer.session import Session
+
+    window.run(Session(trainer=training))
+
+
+if __name__ == "__main__":
+    main()
