@@ -21,6 +21,7 @@ import numpy.typing as npt
 from taichi_rf import backend
 from taichi_rf.backend import ti
 from taichi_rf.errors import UserError
+from taichi_rf.files import writing
 from viewer.display import middle_of_screen, why_no_window
 from viewer.panels import Panels
 from viewer.session import Session
@@ -49,7 +50,10 @@ def run(session: Session, *, width: int = 1280, height: int = 720, state_file: P
         raise UserError(reason)
     backend.current()
     with _folder_for_imgui() as inside, contextlib.ExitStack() as stack:
-        state = stack.enter_context(open(state_file, "a")) if state_file else None
+        state = None
+        if state_file is not None:
+            with writing(state_file):
+                state = stack.enter_context(open(state_file, "a"))
         with inside():
             try:
                 window = ti.ui.Window(
