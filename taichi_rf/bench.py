@@ -50,15 +50,17 @@ def bench(scene: Any, *, settle_steps: int = SETTLE_STEPS, log: Callable[[str], 
     result["products"] = _products()
     log("memory copy")
     result["copy_gigabytes_per_second"] = _copy_rate()
+    iterations = settle_steps + 10_000
+    shrink = 0.25 * settle_steps / iterations
     config = replace(
         QUICK,
         ranks="plain",
-        resolutions=(128,),
-        upsample_at=(),
-        iterations=settle_steps + 10_000,
-        occupancy_from=min(1.0, 0.2 * settle_steps / (settle_steps + 10_000)),
-        shrink_at=0.25 * settle_steps / (settle_steps + 10_000),
-        filter_at=0.25 * settle_steps / (settle_steps + 10_000),
+        resolutions=(128, 128),  # the second time over the box that is left
+        upsample_at=(shrink,),
+        iterations=iterations,
+        occupancy_from=0.8 * shrink,
+        shrink_at=shrink,
+        filter_at=shrink,
     )
     log(f"training {settle_steps} steps until the occupancy settles")
     trainer = Trainer(scene, config)
