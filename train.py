@@ -8,7 +8,9 @@ python train.py --resume runs/lego                               go on after an 
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -221,26 +223,13 @@ def _run(trainer: Trainer, recipe: Recipe, folder: RunFolder, options: Options, 
     from taichi_rf.run import METRICS, MODEL, REPORT, Training, finish
 
     training = Training(trainer, folder, guard=stopper.step)
-    resume = f"python train.py --resume {folder.path}"
-    try:
-        if not training.done:
-            with bar("compiling") as show:
-                show(0.0)
-                trainer.warm_up()
-            _watch(training) if options.view else _show(training)
-            training.save()
-        if not training.done:
-            say(f"saved at iteration {training.iteration:,}; go on with: {resume}")
-            return
-    except entry.Stopped as stopped:
-        training.save()
-        stopped.args = (f"{stopped.name}: saved at iteration {training.iteration:,}; go on with: {resume}",)
-        raise
-    except FloatingPointError as error:
-        raise FloatingPointError(
-            f"{error}; the last good checkpoint is kept: try another --seed, or go on from it with: {resume}"
-        ) from None
-    with bar("evaluating") as show:
+    again = f"python train.py --resume {folder.path}"
+    if not training.done:
+        _train(training, again, view=options.view)
+    if not training.done:
+        say(f"saved at iteration {training.iteration:,}; go on with: {again}")
+        return
+    with _if_stopped(f"the training is done and saved; evaluate it with: {again}"), bar("evaluating") as show:
         metrics = finish(training, recipe, progress=show.counted)
     rate_distortion(metrics)
     if not metrics["views"]:
@@ -253,6 +242,35 @@ def _run(trainer: Trainer, recipe: Recipe, folder: RunFolder, options: Options, 
     for name in (MODEL, METRICS, REPORT):
         say(f"  {folder / name}")
     say(f"look at it: python run_viewer.py {folder.path}")
+
+
+def _train(training: Training, again: str, *, view: bool) -> None:
+    """Train to the end or until someone stops it, and save. ``again`` is the command that goes on."""
+    from taichi_rf.console import waiting
+
+    with _if_stopped(f"nothing new was trained; start it with: {again}"), waiting("compiling"):
+        training.trainer.warm_up()
+    try:
+        _watch(training) if view else _show(training)
+        training.save()
+    except entry.Stopped as stopped:
+        with _if_stopped(f"not saved; go on from the last checkpoint with: {again}"):
+            training.save()
+        stopped.args = (f"stopped by {stopped.name}: saved at iteration {training.iteration:,}; go on with: {again}",)
+        raise
+    except FloatingPointError as error:
+        kept = f"the last good checkpoint is kept: try another --seed, or go on from it with: {again}"
+        raise FloatingPointError(f"{error}; {kept}") from None
+
+
+@contextlib.contextmanager
+def _if_stopped(message: str) -> Iterator[None]:
+    """Have Ctrl-C answered with ``message``."""
+    try:
+        yield
+    except entry.Stopped as stopped:
+        stopped.args = (f"stopped by {stopped.name}: {message}",)
+        raise
 
 
 def _show(training: Training) -> None:

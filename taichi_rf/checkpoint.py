@@ -110,7 +110,9 @@ def save(trainer: Trainer, path: Path) -> None:
     save_checkpoint(path, arrays, state)
 
 
-def load(trainer_type: type[Trainer], path: Path, scene: Any, config: Config | None = None) -> Trainer:
+def load(
+    trainer_type: type[Trainer], path: Path, scene: Any, config: Config | None = None, *, rows: int | None = None
+) -> Trainer:
     """Make a trainer for ``scene`` that goes on from the checkpoint; see :meth:`Trainer.resume`."""
     if not path.exists():
         raise UserError(f"{path.parent} holds no checkpoint to resume from")
@@ -120,7 +122,7 @@ def load(trainer_type: type[Trainer], path: Path, scene: Any, config: Config | N
         config = config or saved
         _same_config(saved, config, path)
         _same_scene(state["scene"], identity(scene), path)
-        trainer = trainer_type(scene, config)
+        trainer = trainer_type(scene, config, rows=rows)
         restore(trainer, arrays, state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(

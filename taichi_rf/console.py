@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,15 +63,32 @@ def bar(title: str) -> Iterator[Bar]:
         yield Bar(title, progress)
 
 
+@contextmanager
+def waiting(title: str) -> Iterator[None]:
+    """Say what is being done while the block runs, however long that takes."""
+    if console.is_terminal:
+        with console.status(escape(title)):
+            yield
+    else:
+        say(title)
+        yield
+
+
 def rate_distortion(metrics: Mapping[str, Any]) -> None:
     """Print a table of what each level costs and gives."""
-    table = Table(title=None, header_style="bold")
-    for heading in (str(metrics.get("level_name", "level")), "size", "PSNR (dB)", "SSIM"):
-        table.add_column(heading, justify="right")
+    table = _table(str(metrics.get("level_name", "level")), "size", "PSNR (dB)", "SSIM")
     for level in metrics["levels"]:
         table.add_row(
             str(level["level"]), megabytes(level["bytes"]), _number(level["psnr"], 2), _number(level["ssim"], 4)
         )
+    console.print(table)
+
+
+def size_and_quality(level_name: str, prefix_bytes: Sequence[int], psnr: Sequence[float | None]) -> None:
+    """Print a table of what the file of each level weighs, and its PSNR where that is known."""
+    table = _table(level_name, "size", "PSNR (dB)")
+    for index, size in enumerate(prefix_bytes):
+        table.add_row(str(index + 1), megabytes(size), _number(psnr[index] if index < len(psnr) else None, 2))
     console.print(table)
 
 
@@ -80,6 +97,13 @@ def duration(seconds: float) -> str:
     whole = max(0, round(seconds))
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -167,13 +167,14 @@ class Trainer:
         """Compile every kernel that training runs, so that compiling does not eat into :attr:`elapsed`.
 
         Real steps on few rays, at the level that trains now and at the highest; then everything is put back as it was,
-        to the bit: a training that was warmed up makes the same model as one that was not.
+        to the bit: a training that was warmed up makes the same model as one that was not. Interrupted by Ctrl-C, the
+        trainer is not to be used any more.
         """
         arrays, state = checkpoint.capture(self)
         scale = self.model.distance_scale
+        self.milestones.done = len(self.milestones.entries)
+        self.model.distance_scale = WARM_UP_OPACITY
         try:
-            self.milestones.done = len(self.milestones.entries)
-            self.model.distance_scale = WARM_UP_OPACITY
             self.model.field.resample(self.model.field.resolution)
             for level in sorted({self.ranks.level, self.config.num_ranks}):
                 self.ranks.level = level
@@ -200,17 +201,20 @@ class Trainer:
         return path
 
     @classmethod
-    def resume(cls, folder: Path | str, scene: Any, config: Config | None = None) -> "Trainer":
+    def resume(
+        cls, folder: Path | str, scene: Any, config: Config | None = None, *, rows: int | None = None
+    ) -> "Trainer":
         """A trainer that goes on where :meth:`save` was called, on the CPU to the bit.
 
         Args:
             scene: the one that was trained on.
             config: the same but for ``iterations`` and ``max_seconds``; by default the one in the checkpoint.
+            rows: as it was; sums are taken by the row block, so that another number changes their last bits.
 
         Raises:
             UserError: there is no checkpoint, it is damaged, or it belongs to another scene or configuration.
         """
-        return checkpoint.load(cls, Path(folder) / checkpoint.NAME, scene, config)
+        return checkpoint.load(cls, Path(folder) / checkpoint.NAME, scene, config, rows=rows)
 
     def next_batch(self, rays: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Origins, directions, target colours (n, 3) and the background (3,) of the next ``rays`` rays."""

@@ -1,0 +1,285 @@
+"""What one does with a trained model: ``python -m taichi_rf info | slim | evaluate | render | bench``.
+
+python -m taichi_rf info runs/lego
+python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
+python -m taichi_rf evaluate small.trf data/lego --downscale 2
+python -m taichi_rf render runs/lego -o lego.png --rank 4
+python -m taichi_rf bench --json bench.json
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from taichi_rf import entry
+from taichi_rf.errors import UserError
+
+PROGRAM = "python -m taichi_rf"
+LEVELS = tyro.conf.arg(aliases=["--rank", "--lod"])
+Arch = Literal["auto", "cpu", "cuda", "vulkan", "metal"]
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what a model is, and what each of its levels costs."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Slim:
+    """Cut a model down to its first levels: a smaller file, and a faster model."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional]
+    # How many levels (ranks, LODs) to keep.
+    level: Annotated[int, LEVELS]
+    # The file to write.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # Replace the output if it is there.
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """PSNR and SSIM of every level on a scene's test views."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional]
+    # The scene's folder, or the name of a built-in one. Default: the one it was trained on.
+    scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Average this many pixels a side into one. Default: as in training.
+    downscale: int | None = None
+    # How many test views, evenly spread. Default: all.
+    eval_views: Annotated[int | None, tyro.conf.arg(aliases=["--views"])] = None
+    # Only the first so many levels (ranks, LODs). Default: all in the file.
+    level: Annotated[int | None, LEVELS] = None
+    # Write the numbers to this file.
+    json: Path | None = None
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
+class Render:
+    """Write one picture of a model."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional]
+    # The PNG to write.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # How many levels (ranks, LODs) to use. Default: all.
+    level: Annotated[int | None, LEVELS] = None
+    # What to show.
+    mode: Literal["colour", "depth", "opacity"] = "colour"
+    # Pixels across.
+    width: int = 800
+    # Pixels down.
+    height: int = 800
+    # Where the camera stands: degrees around the upright axis. Default: the model's own first view.
+    azimuth: float | None = None
+    # Where the camera stands: degrees above the horizon.
+    elevation: float | None = None
+    # Where the camera stands: world units from the point it looks at.
+    distance: float | None = None
+    # Vertical field of view, in degrees.
+    fov: float | None = None
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How fast training and rendering are on this machine, stage by stage."""
+
+    # Write the numbers to this file.
+    json: Path | None = None
+    # The scene to train on. Default: one that suits the benchmark.
+    scene: str | None = None
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+Command = Info | Slim | Evaluate | Render | Bench
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; every way out is an exit code."""
+    options = tyro.cli(
+        Command,  # type: ignore[arg-type]
+        prog=PROGRAM,
+        description="What one does with a trained model.",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    entry.run(PROGRAM, lambda stopper: run(options))
+
+
+def run(command: Any) -> None:
+    """Do what one of the commands asks for. UserError for what the user can mend."""
+    work: dict[type, Callable[[Any], None]] = {
+        Info: info,
+        Slim: slim,
+        Evaluate: evaluate,
+        Render: render,
+        Bench: bench,
+    }
+    work[type(command)](command)
+
+
+def info(command: Info) -> None:
+    """Print what the file says; it is read to the end, and every checksum with it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from taichi_rf.console import console, size_and_quality
+    from taichi_rf.storage import read_trf
+
+    path = _model_file(command.model)
+    file = read_trf(path)
+    _warn(file.warnings)
+    header, metadata = file.header, file.header.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    field = header.get("field")
+    field = field if isinstance(field, dict) else {}
+    present, name = len(file.chunks), _level_name(field)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for label, value in (
+        ("file", path),
+        ("scene", metadata.get("scene")),
+        ("method", f"{metadata.get('method', '?')}, preset {metadata.get('preset', '?')}"),
+        (f"{name}s", present if present == file.total_levels else f"{present} of {file.total_levels}"),
+        ("grid", field.get("resolution")),
+        ("decoder", header.get("decoder")),
+        ("box", header.get("box")),
+        ("background", header.get("background")),
+    ):
+        table.add_row(Text(label, "bold"), Text(str(value)))  # as Text: what a file says is not markup
+    console.print(table)
+    size_and_quality(name, file.prefix_bytes, _numbers(metadata.get("level_psnr")))
+
+
+def slim(command: Slim) -> None:
+    """Copy the first levels, checksums verified, without decoding anything."""
+    from taichi_rf.console import say
+    from taichi_rf.report import megabytes
+    from taichi_rf.storage import truncate_trf
+
+    source, output = _model_file(command.model), command.output
+    if output.exists():
+        if os.path.samefile(source, output):
+            raise UserError(f"{output} is the model itself: choose another --output, so that its other levels stay")
+        if not command.overwrite:
+            raise UserError(f"{output} is there already: choose another --output, or give --overwrite")
+    before, after = source.stat().st_size, truncate_trf(source, command.level, output)
+    say(f"{output}: {megabytes(after)} of {megabytes(before)} ({after / before:.0%})")
+
+
+def evaluate(command: Evaluate) -> None:
+    """Print the rate-distortion table of a model on the test views of a scene."""
+    import scenes
+    from scenes.base import MIN_TRAIN_VIEWS
+    from taichi_rf import backend
+    from taichi_rf.console import bar, rate_distortion
+    from taichi_rf.evaluate import evaluate as score
+    from taichi_rf.files import write_json
+    from taichi_rf.model import Model
+
+    for option, value in (("--eval-views", command.eval_views), ("--level", command.level)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} {value}: 1 or more is expected")
+    path = _model_file(command.model)
+    backend.init(command.arch)
+    model = Model.load(path, command.level)
+    _warn(model.metadata["warnings"])
+    source = command.scene or model.metadata.get("source")
+    if not isinstance(source, str):
+        raise UserError(f"{path} does not say what it was trained on: name the scene")
+    trained_at = model.metadata.get("downscale")
+    downscale = command.downscale or (trained_at if isinstance(trained_at, int) and trained_at > 0 else 1)
+    with bar("loading images") as show:
+        scene = scenes.load(
+            source,
+            downscale=downscale,
+            views=MIN_TRAIN_VIEWS,
+            max_test_views=command.eval_views,
+            progress=show.counted,
+        )
+    with bar("evaluating") as show:
+        found = score(model, scene.test, model.metadata["prefix_bytes"], progress=show.counted)
+    metrics = {
+        "scene": scene.name,
+        "downscale": downscale,
+        "views": found.views,
+        "level_name": model.field.level_name,
+        "levels": [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores],
+    }
+    if command.json is not None:
+        write_json(command.json, metrics)
+    rate_distortion(metrics)
+
+
+def render(command: Render) -> None:
+    """Write the picture, as the viewer would."""
+    import run_viewer
+
+    run_viewer.view(
+        run_viewer.Options(
+            model=_model_file(command.model),
+            level=command.level,
+            mode=command.mode,
+            headless=True,
+            screenshot=command.output,
+            width=command.width,
+            height=command.height,
+            azimuth=command.azimuth,
+            elevation=command.elevation,
+            distance=command.distance,
+            fov=command.fov,
+            arch=command.arch,
+        )
+    )
+
+
+def bench(command: Bench) -> None:
+    """Run the benchmark."""
+    from taichi_rf import backend
+    from taichi_rf.bench import main as run_bench
+
+    if command.json is not None and not command.json.absolute().parent.is_dir():
+        raise UserError(f"--json {command.json}: there is no folder {command.json.parent}")
+    backend.init(command.arch)
+    run_bench(command.scene, command.json)
+
+
+def _model_file(path: Path) -> Path:
+    from viewer.session import model_file
+
+    return model_file(path)
+
+
+def _warn(warnings: list[str]) -> None:
+    from taichi_rf.console import say
+
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _level_name(field: dict[str, Any]) -> str:
+    from taichi_rf.fields.vm import VMField
+
+    return VMField.level_name if field.get("kind") == VMField.kind else "level"
+
+
+def _numbers(values: Any) -> list[float | None]:
+    """A list that a file claims to hold numbers, with None for what is none."""
+    if not isinstance(values, list):
+        return []
+    return [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else None for v in values]
