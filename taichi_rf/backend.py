@@ -1,7 +1,7 @@
 """The one module that imports and starts Taichi.
 
-Everything else takes ``ti`` from here, so that the package can be swapped for a fork, and asks :func:`current` which way
-of working suits the device: scatter gradients by owner (CPU) or by hardware atomics (GPU).
+Everything else takes ``ti`` from here, so that the package can be swapped for a fork, and asks :func:`current`
+which way of working suits the device: scatter gradients by owner (CPU) or by hardware atomics (GPU).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How fast is it here: every stage of a training step, beside what the machine can do, measured in one run.
 
-Products are put beside numpy's BLAS and memory-bound stages beside a plain copy, because only ratios within one run mean
-anything on a shared machine. Times are the best of several repetitions; a whole step is the median of many.
+Products are put beside numpy's BLAS and memory-bound stages beside a plain copy, because only ratios within one run
+mean anything on a shared machine. Times are the best of several repetitions; a whole step is the median of many.
 """
 
 import os
@@ -21,6 +21,7 @@ from taichi_rf import backend
 from taichi_rf.backend import ti
 from taichi_rf.decoders import MLP
 from taichi_rf.device import BLOCK
+from taichi_rf.fields.vm import VMField
 from taichi_rf.presets import QUICK
 from taichi_rf.render import render
 from taichi_rf.trainer import Trainer
@@ -33,7 +34,9 @@ TIMED_STEPS = 21
 REPEATS = 7
 
 
-def bench(scene: Any, *, settle_steps: int = SETTLE_STEPS, log: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def bench(
+    scene: Any, *, settle_steps: int = SETTLE_STEPS, log: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
     """Measure everything on ``scene`` (a ``scenes.Scene``); returns what the JSON file holds.
 
     Times are in seconds, rates per second. ``stages`` has an entry a stage with "seconds", "items", "unit", and what
@@ -110,18 +113,21 @@ def _products() -> dict[str, float]:
     w1, w2 = (rng.standard_normal((k, 128), dtype=np.float32) for k in (150, 128))
     for name, values in (("x", np.pad(x, ((0, 0), (0, 10)))), ("h1", h), ("d_h1", h), ("d_h2", h)):
         getattr(mlp, name).from_numpy(values.reshape(ROWS, -1, BLOCK))
+
+    def forward() -> None:
+        mlp.first.forward(ROWS, mlp.x, mlp.h1, relu=True)
+        mlp.second.forward(ROWS, mlp.h1, mlp.h2, relu=True)
+
+    def adjoint() -> None:
+        mlp.second.adjoint(ROWS, mlp.h1, mlp.d_h2, mlp.d_h1, mlp.gradient, relu=True)
+        mlp.first.adjoint(ROWS, mlp.x, mlp.d_h1, mlp.d_x, mlp.gradient)
+
     flops = 2 * ROWS * (150 + 128) * 128 / 1e9
     times: dict[str, float] = {}
     runs: dict[str, Callable[[], Any]] = {
         "blas": lambda: (x @ w1, h @ w2),
-        "mlp_forward": lambda: (
-            mlp.first.forward(ROWS, mlp.x, mlp.h1, relu=True),
-            mlp.second.forward(ROWS, mlp.h1, mlp.h2, relu=True),
-        ),
-        "mlp_adjoint": lambda: (
-            mlp.second.adjoint(ROWS, mlp.h1, mlp.d_h2, mlp.d_h1, mlp.gradient, relu=True),
-            mlp.first.adjoint(ROWS, mlp.x, mlp.d_h1, mlp.d_x, mlp.gradient),
-        ),
+        "mlp_forward": forward,
+        "mlp_adjoint": adjoint,
         "blas_adjoint": lambda: (h @ w2.T, h.T @ h, h @ w1.T, x.T @ h),
     }
     for _ in range(3):
@@ -155,6 +161,7 @@ def _stage(seconds: float, items: int, unit: str, *, flops: float = 0, size: flo
 def _stages(trainer: Trainer) -> dict[str, Any]:
     """Each stage alone, repeated on one batch of the settled model."""
     model, field = trainer.model, trainer.model.field
+    assert isinstance(field, VMField)
     origins, directions, _, background = trainer.next_batch()
     batch = model.forward(origins, directions, background=background, seed=0)
     samples, shaded = batch.samples, batch.shaded
@@ -187,7 +194,9 @@ def _stages(trainer: Trainer) -> dict[str, Any]:
     d_colours, _ = model.compositor.adjoint(
         samples, shaded, batch.density, batch.colours, batch.background, batch.pixels
     )
-    d_features = model.decoder.adjoint(m, 0, field.features(m), shaded.rays, samples.directions, batch.colours, d_colours)
+    d_features = model.decoder.adjoint(
+        m, 0, field.features(m), shaded.rays, samples.directions, batch.colours, d_colours
+    )
     whole = best_of(lambda: field.features_adjoint(m, 0, shaded.positions, d_features))
     scatter = best_of(lambda: field.scatter_products(m, 0, shaded.positions))
     texels = sum(p.active for p in field.parameters()[:1])
@@ -299,7 +308,9 @@ def rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             beside = f"{stage['gigabytes_per_second']:.1f} GB/s, {stage['gigabytes_per_second'] / copy:.0%} of a copy"
         elif "gflops" in stage:
             beside = f"{stage['gflops']:.0f} GFLOP/s, {stage['gflops'] / blas:.0%} of BLAS"
-        table.append((name, f"{stage['seconds'] * 1e3:.2f} ms", f"{stage['rate'] / 1e6:.2f} M {stage['unit']}/s", beside))
+        table.append(
+            (name, f"{stage['seconds'] * 1e3:.2f} ms", f"{stage['rate'] / 1e6:.2f} M {stage['unit']}/s", beside)
+        )
     return table
 
 
@@ -311,7 +322,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("scene", f"{result['scene']} {result['image'][0]}x{result['image'][1]}, grid {result['resolution']}"),
         (
             "MLP forward / BLAS",
-            f"{products['mlp_forward_gflops']:.0f} / {products['blas_gflops']:.0f} GFLOP/s = {ratios['mlp_over_blas']:.0%}",
+            f"{products['mlp_forward_gflops']:.0f} / {products['blas_gflops']:.0f} GFLOP/s, "
+            f"{ratios['mlp_over_blas']:.0%}",
         ),
         (
             "MLP adjoint / BLAS",
@@ -339,7 +351,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def default_scene() -> str:
-    """The lego of NeRF-synthetic where the data lies beside the checkout or at $TAICHI_RF_DATA, else a built-in scene."""
+    """The lego of NeRF-synthetic where the data lies beside the checkout or at $TAICHI_RF_DATA, else a built-in
+    scene."""
     data = os.environ.get("TAICHI_RF_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data"
     lego = Path(data) / "nerf_synthetic" / "lego"
     return str(lego) if lego.is_dir() else "lantern"

@@ -11,7 +11,8 @@ from taichi_rf.trainer import Trainer
 
 
 def first_step() -> None:
-    """Make the ``quick`` trainer for a grey scene of two 64x64 images and take one step: compiles what training needs."""
+    """Make the ``quick`` trainer for a grey scene of two 64x64 images and take one step: compiles what training
+    needs."""
     poses = np.stack([look_at((4, 0, 1), (0, 0, 0)), look_at((0, 4, 1), (0, 0, 0))])
     cameras = Cameras(poses, np.tile([80.0, 80.0, 32.0, 32.0], (2, 1)), 64, 64)
     scene = SimpleNamespace(

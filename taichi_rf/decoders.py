@@ -27,7 +27,9 @@ class Decoder(ABC):
         """colours[first + i] for row i of ``features``; its view direction is ``directions[rays[first + i]]``."""
 
     @abstractmethod
-    def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:
+    def adjoint(
+        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
+    ) -> Any:
         """After :meth:`forward` on the same rows: adds to the gradients, returns dL/d features (n, 27)."""
 
     def parameters(self) -> list[Parameters]:
@@ -86,7 +88,7 @@ class SphericalHarmonics(Decoder):
             self._forward(n, first, features, rays, directions, colours)
 
     @ti.kernel
-    def _forward(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s, colours: Vec3s):  # type: ignore[valid-type]
+    def _forward(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s, colours: Vec3s):
         for i in range(n):
             y = harmonics(directions[rays[first + i]])
             total = ti.Vector.zero(ti.f32, 3)
@@ -95,13 +97,15 @@ class SphericalHarmonics(Decoder):
                     total[c] += features[i, (9 * c + k) // BLOCK][(9 * c + k) % BLOCK] * y[k]
             colours[first + i] = sigmoid(total)
 
-    def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:
+    def adjoint(
+        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
+    ) -> Any:
         if n > 0:
             self._adjoint(n, first, rays, directions, colours, d_colours)
         return self.d_features
 
     @ti.kernel
-    def _adjoint(self, n: int, first: int, rays: I32, directions: Vec3s, colours: Vec3s, d_colours: Vec3s):  # type: ignore[valid-type]
+    def _adjoint(self, n: int, first: int, rays: I32, directions: Vec3s, colours: Vec3s, d_colours: Vec3s):
         # d f_{9c+k} = d colour_c * s (1 - s) * Y_k
         for i in range(n):
             y = harmonics(directions[rays[first + i]])
@@ -123,8 +127,8 @@ class SphericalHarmonics(Decoder):
 class MLP(Decoder):
     """TensoRF's MLP_Fea: 150 inputs (features, direction, two octaves of each), two hidden layers of 128, sigmoid.
 
-    Input order: 27 features, 3 direction, sin then cos of the features at frequencies 1 and 2 (component-major), the same
-    of the direction. Biases; the last one starts at zero.
+    Input order: 27 features, 3 direction, sin then cos of the features at frequencies 1 and 2 (component-major),
+    the same of the direction. Biases; the last one starts at zero.
     """
 
     kind = "mlp"
@@ -135,9 +139,10 @@ class MLP(Decoder):
         self.last = Linear(HIDDEN, 3, bias=True, offset=self.first.size + self.second.size)
         self.layers = (self.first, self.second, self.last)
         self.size = sum(layer.size for layer in self.layers)
-        for name, blocks in (("x", 10), ("h1", 8), ("h2", 8), ("out", 2)):
-            setattr(self, name, ti.Vector.field(BLOCK, ti.f32, (rows, blocks)))
-            setattr(self, "d_" + name, ti.Vector.field(BLOCK, ti.f32, (rows, blocks)))
+        self.x, self.d_x = (ti.Vector.field(BLOCK, ti.f32, (rows, 10)) for _ in range(2))
+        self.h1, self.d_h1 = (ti.Vector.field(BLOCK, ti.f32, (rows, 8)) for _ in range(2))
+        self.h2, self.d_h2 = (ti.Vector.field(BLOCK, ti.f32, (rows, 8)) for _ in range(2))
+        self.d_out = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
         self.d_features = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
         self.value = ti.field(ti.f32, self.size)
         self.gradient = ti.field(ti.f32, self.size)
@@ -163,7 +168,7 @@ class MLP(Decoder):
             self._output(n, first, colours)
 
     @ti.kernel
-    def _encode(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s):  # type: ignore[valid-type]
+    def _encode(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s):
         for i in range(n):
             direction = directions[rays[first + i]]
             for c in range(FEATURES + 3):
@@ -185,7 +190,7 @@ class MLP(Decoder):
                 self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 1.0 - 2.0 * s * s
 
     @ti.kernel
-    def _output(self, n: int, first: int, colours: Vec3s):  # type: ignore[valid-type]
+    def _output(self, n: int, first: int, colours: Vec3s):
         # three outputs: dot products of blocks, not a tile of 32 that would be nine tenths padding
         for i in range(n):
             total = ti.Vector([self.last.b[0][0], self.last.b[0][1], self.last.b[0][2]])
@@ -198,7 +203,9 @@ class MLP(Decoder):
                         total[c] += h0[k] * w[k] + h1[k] * w[BLOCK + k]
             colours[first + i] = sigmoid(total)
 
-    def adjoint(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any) -> Any:
+    def adjoint(
+        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
+    ) -> Any:
         if n > 0:
             self._output_gradient(n, first, colours, d_colours)
             self.last.adjoint(n, self.h2, self.d_out, self.d_h2, self.gradient, relu=True)
@@ -208,7 +215,7 @@ class MLP(Decoder):
         return self.d_features
 
     @ti.kernel
-    def _output_gradient(self, n: int, first: int, colours: Vec3s, d_colours: Vec3s):  # type: ignore[valid-type]
+    def _output_gradient(self, n: int, first: int, colours: Vec3s, d_colours: Vec3s):
         for i in range(n):
             s = colours[first + i]
             d = d_colours[first + i] * s * (1.0 - s)

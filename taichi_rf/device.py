@@ -9,13 +9,12 @@ from taichi_rf.backend import ti
 BLOCK = 16
 """Components in one block: a texel's block is one 64-byte line and one vector register."""
 
-Vec3 = ti.types.vector(3, ti.f32)
-Block = ti.types.vector(BLOCK, ti.f32)
+Vec3: Any = ti.types.vector(3, ti.f32)
+Block: Any = ti.types.vector(BLOCK, ti.f32)
 
-F32 = ti.types.ndarray(dtype=ti.f32, ndim=1)
-I32 = ti.types.ndarray(dtype=ti.i32, ndim=1)
-Vec3s = ti.types.ndarray(dtype=Vec3, ndim=1)
-Blocks = ti.types.ndarray(dtype=Block, ndim=1)
+F32: Any = ti.types.ndarray(dtype=ti.f32, ndim=1)
+I32: Any = ti.types.ndarray(dtype=ti.i32, ndim=1)
+Vec3s: Any = ti.types.ndarray(dtype=Vec3, ndim=1)
 
 
 def empty(dtype: Any, count: int) -> Any:

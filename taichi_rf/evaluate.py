@@ -14,7 +14,8 @@ from taichi_rf.prefixes import PrefixRenderer
 
 @dataclass(frozen=True)
 class LevelScore:
-    """Means over the views, the mean of each view's PSNR as papers report it; ``bytes`` is the file up to this level."""
+    """Means over the views, the mean of each view's PSNR as papers report it; ``bytes`` is the file up to this
+    level."""
 
     level: int
     psnr: float

@@ -16,7 +16,8 @@ TILE = 32
 """Outputs that one task accumulates in registers, for two rows at a time."""
 
 PARTITIONS = 16
-"""Into how many runs of rows the weight gradient is split. Fixed, so that sums do not depend on the number of threads."""
+"""Into how many runs of rows the weight gradient is split. Fixed, so that sums do not depend on the number of
+threads."""
 
 CHUNK = 64
 """Rows of one partition that are walked for every tile before going on: inputs and gradients of a chunk stay in L2."""
@@ -24,8 +25,8 @@ CHUNK = 64
 
 @ti.func
 def runaway(x):
-    """False for every number that can occur here. A second exit of an accumulation loop: with a single one LLVM vectorises
-    the tile across its reduction, with gathers, which is eight times slower than the tile as written."""
+    """False for every number that can occur here. A second exit of an accumulation loop: with a single one LLVM
+    vectorises the tile across its reduction, with gathers, which is eight times slower than the tile as written."""
     return x > 1e38
 
 
@@ -38,10 +39,10 @@ def blocks_of(components: int) -> int:
 class Linear:
     """y = x W + b over packed rows, W of shape (inputs, outputs).
 
-    Rows of y hold ``outputs`` numbers padded with zeros to a multiple of 32. With ``segments`` s, the inputs are s equal runs
-    of whole blocks, and a forward pass may use only elements [begin, end) of each: a prefix of every mode's components.
-    The parameters are views into flat arrays owned by the caller (from ``offset`` on: W row by row, then b), so that one
-    optimiser step serves all layers; :meth:`publish` copies them to fields of fixed shape, whose strides the compiler knows.
+    Rows of y hold ``outputs`` numbers padded with zeros to a multiple of 32. With ``segments`` s, the inputs are s
+    equal runs of whole blocks, and a forward pass may use only elements [begin, end) of each: a prefix of every mode's
+    components. The parameters are views into flat fields owned by the caller (from ``offset``: W row by row, then b),
+    so that one optimiser step serves all layers; :meth:`publish` copies them to where products read them.
     """
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool, offset: int, segments: int = 1) -> None:
@@ -70,7 +71,7 @@ class Linear:
         return rng.uniform(-bound, bound, self.size).astype(np.float32)
 
     @ti.kernel
-    def publish(self, values: ti.template()):  # type: ignore[valid-type]
+    def publish(self, values: ti.template()):
         """Copy W and b out of the flat parameters. Call after every change of them."""
         for k, j in ti.ndrange(self.inputs, self.outputs):
             v = values[self.offset + k * self.outputs + j]
@@ -83,12 +84,13 @@ class Linear:
     def forward(
         self, n: int, x: Any, y: Any, *, relu: bool = False, begin: int = 0, end: int | None = None, add: bool = False
     ) -> None:
-        """y = (y if ``add`` else b) + x[begin:end of each segment] W, then relu if asked; x (n, inputs), y (n, outputs)."""
+        """y = (y if ``add`` else b) + x[begin:end of each segment] W, then relu if asked; x (n, inputs), y (n,
+        outputs)."""
         if n > 0:
             self._forward(n, x, y, begin, self.segment if end is None else end, int(add), int(relu))
 
     @ti.kernel
-    def _forward(self, n: int, x: ti.template(), y: ti.template(), begin: int, end: int, add: int, relu: int):  # type: ignore[valid-type]
+    def _forward(self, n: int, x: ti.template(), y: ti.template(), begin: int, end: int, add: int, relu: int):
         for pair in range((n + 1) // 2):
             i0 = 2 * pair
             i1 = ti.min(i0 + 1, n - 1)
@@ -117,9 +119,7 @@ class Linear:
                     y[i0, tile * 2 + q] = Block([a0[q * BLOCK + j] for j in range(BLOCK)])
                     y[i1, tile * 2 + q] = Block([a1[q * BLOCK + j] for j in range(BLOCK)])
 
-    def adjoint(
-        self, n: int, x: Any, dy: Any, dx: Any | None, gradient: Any, *, relu: bool = False
-    ) -> None:
+    def adjoint(self, n: int, x: Any, dy: Any, dx: Any | None, gradient: Any, *, relu: bool = False) -> None:
         """dx = dy W^T (zero where x <= 0 if ``relu``: x came out of one) and gradient += x^T dy.
 
         Args:
@@ -139,7 +139,7 @@ class Linear:
             self._reduce(gradient)
 
     @ti.kernel
-    def _input_gradient(self, n: int, x: ti.template(), dy: ti.template(), dx: ti.template(), relu: int):  # type: ignore[valid-type]
+    def _input_gradient(self, n: int, x: ti.template(), dy: ti.template(), dx: ti.template(), relu: int):
         # dx_k = sum_j dy_j W_kj: the forward product with the transposed weights
         for pair in range((n + 1) // 2):
             i0 = 2 * pair
@@ -170,7 +170,7 @@ class Linear:
                         dx[i1, block] = g1
 
     @ti.kernel
-    def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template()):  # type: ignore[valid-type]
+    def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template()):
         # dW_kj = sum_i x_ik dy_ij; partition p owns its own copy, so no two tasks write one number
         # (and a = a + b, because Taichi makes += on memory an atomic)
         ti.loop_config(block_dim=1)
@@ -231,7 +231,7 @@ class Linear:
                         self.partial[p, row, tile * 2 + 1] = self.partial[p, row, tile * 2 + 1] + s1
 
     @ti.kernel
-    def _reduce(self, gradient: ti.template()):  # type: ignore[valid-type]
+    def _reduce(self, gradient: ti.template()):
         for k, j in ti.ndrange(self.inputs + (1 if ti.static(self.bias) else 0), self.outputs):
             row = k
             if k == self.inputs:
@@ -243,7 +243,7 @@ class Linear:
             gradient[e] = gradient[e] + total  # += would be atomic
 
     @ti.kernel
-    def _weight_gradient_atomic(self, n: int, x: ti.template(), dy: ti.template(), gradient: ti.template()):  # type: ignore[valid-type]
+    def _weight_gradient_atomic(self, n: int, x: ti.template(), dy: ti.template(), gradient: ti.template()):
         # one thread a (run of rows, k, j): neighbours read neighbouring j; one atomic add a run
         for run, k, j in ti.ndrange((n + 255) // 256, self.inputs + (1 if ti.static(self.bias) else 0), self.outputs):
             total = 0.0

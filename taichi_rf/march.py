@@ -1,7 +1,7 @@
 """Rays to packed samples, skipping what the occupancy grid knows to be empty.
 
-Samples of a batch lie in one flat list, ray after ray: ``offsets[r]`` to ``offsets[r + 1]`` are those of ray r. Along a ray
-they stand at t = t_entry + (k + jitter) * step for k = 0, 1, ..., one jitter a ray (TensoRF).
+Samples of a batch lie in one flat list, ray after ray: ``offsets[r]`` to ``offsets[r + 1]`` are those of ray r.
+Along a ray they stand at t = t_entry + (k + jitter) * step for k = 0, 1, ..., one jitter a ray (TensoRF).
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,8 @@ class Occupancy:
     def update(self, node_density: Any, scale: float, threshold: float, *, grow: bool) -> None:
         """Mark the cells where alpha = 1 - exp(-density * scale) may exceed ``threshold``.
 
-        A VM field is trilinear inside a cell before its monotonic activation, so the largest of the eight corners bounds it:
+        A VM field is trilinear inside a cell before its monotonic activation, so the largest of the eight corners
+        bounds it:
         nothing that could matter is dropped. ``grow`` marks the neighbours too, for a field that still trains.
 
         Args:
@@ -234,7 +235,8 @@ class Marcher:
 
 
 def prefix_sum(n: int, counts: Any, offsets: Any, sums: Any) -> int:
-    """offsets[i] = counts[0] + ... + counts[i - 1] for i = 0..n; returns offsets[n]. ``sums`` lends n // 256 + 2 numbers."""
+    """offsets[i] = counts[0] + ... + counts[i - 1] for i = 0..n; returns offsets[n]. ``sums`` lends n // 256 + 2
+    numbers."""
     _scan(n, counts, offsets, sums)
     return int(offsets[n])
 

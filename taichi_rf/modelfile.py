@@ -129,8 +129,7 @@ def _checked(file: TrfFile, path: Path) -> dict[str, Any]:
     if not isinstance(levels, int) or not len(file.chunks) <= levels <= 64:
         raise broken("field.num_levels", "1 to 64 and cover the levels in the file")
     shape = field.get("resolution")
-    nodes_fit = isinstance(shape, list) and len(shape) == 3
-    if not nodes_fit or not all(isinstance(n, int) and 2 <= n <= MAX_NODES for n in shape):
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 2 <= n <= MAX_NODES for n in shape)):
         raise broken("field.resolution", f"three whole numbers from 2 to {MAX_NODES}")
     if field.get("activation") not in ("softplus", "relu"):
         raise broken("field.activation", "softplus or relu")

@@ -1,7 +1,8 @@
-"""Every prefix of a model rendered at once: one march and one lookup serve all levels, because a prefix is a prefix sum.
+"""Every prefix of a model rendered at once: one march and one lookup serve all levels, because a prefix is a prefix
+sum.
 
-Sixteen ranks would otherwise cost sixteen renders. Each level keeps its own transmittance, and its own choice of samples
-worth shading; what is shared is everything that touches the factors.
+Sixteen ranks would otherwise cost sixteen renders. Each level keeps its own transmittance, and its own choice of
+samples worth shading; what is shared is everything that touches the factors.
 """
 
 from typing import Any
@@ -56,7 +57,9 @@ class PrefixRenderer:
         colours = get("colours", Vec3, count * levels)
         rows = field.rows
         for first in range(0, count, rows):
-            self._shade(first, min(rows, count - first), count, samples.directions, weights, positions, rays, index, colours)
+            self._shade(
+                first, min(rows, count - first), count, samples.directions, weights, positions, rays, index, colours
+            )
         pixels = get("pixels", Vec3, n * levels)
         background = ti.math.vec3(*model.background)
         _pixels(n, levels, count, background, offsets, index, weights, opacity, colours, pixels)
@@ -82,9 +85,7 @@ class PrefixRenderer:
 
 
 @ti.kernel
-def _weights(
-    n: int, levels: int, delta: float, offsets: I32, density: F32, weights: F32, opacity: F32, counts: I32
-):
+def _weights(n: int, levels: int, delta: float, offsets: I32, density: F32, weights: F32, opacity: F32, counts: I32):
     # volume._weights for every level; counts samples that any level shades
     for r in range(n):
         for level in range(levels):

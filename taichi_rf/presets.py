@@ -28,7 +28,8 @@ class Config:
     """"train" adds ranks one by one (TRaIn); "plain" has all from the start (TensoRF)."""
     num_ranks: int = 16
     upsilon: float = 0.4
-    """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and T&T)."""
+    """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and
+    T&T)."""
     eta: float = 0.0
     """TRaIn: least fraction of the training between two increments (paper: 0, LLFF 100 of 30,000 iterations)."""
     rank_deadlines: tuple[float, float] = (0.3, 0.6)
@@ -91,7 +92,7 @@ class Config:
         unknown = set(values) - names
         if unknown:
             raise UserError(f"the configuration has unknown entries: {', '.join(sorted(unknown))}")
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         try:
             return Config(**lists)
         except TypeError as error:

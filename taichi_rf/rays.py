@@ -118,7 +118,8 @@ class Cameras:
     def pixel_rays(
         self, view: npt.NDArray[np.int64], x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
     ) -> tuple[Float32Array, Float32Array]:
-        """Origins (n, 3) and unit directions (n, 3) through the centres of pixels (x, y) of the given views, each (n,)."""
+        """Origins (n, 3) and unit directions (n, 3) through the centres of pixels (x, y) of the given views, each
+        (n,)."""
         fx, fy, cx, cy = self.intrinsics[view].T
         local = np.stack([(x + 0.5 - cx) / fx, -(y + 0.5 - cy) / fy, np.full(len(x), -1.0)], axis=1)
         local /= np.linalg.norm(local, axis=1, keepdims=True)

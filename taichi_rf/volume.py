@@ -1,6 +1,7 @@
 """Volume rendering over packed samples (Max 1995; NeRF, Mildenhall et al. 2020), with its adjoint.
 
-alpha_i = 1 - exp(-sigma_i delta), T_i = prod_{j<i} (1 - alpha_j), w_i = T_i alpha_i, pixel = sum w_i c_i + (1 - sum w_i) b.
+alpha_i = 1 - exp(-sigma_i delta), T_i = prod_{j<i} (1 - alpha_j), w_i = T_i alpha_i, pixel = sum w_i c_i + (1 - sum
+w_i) b.
 Only samples with w_i above a threshold are shaded (given a colour); the others count as colourless, as in TensoRF.
 """
 
@@ -135,9 +136,7 @@ def _gather(
 
 
 @ti.kernel
-def _pixels(
-    n: int, shaded_offsets: I32, weights: F32, colours: Vec3s, opacity: F32, background: Vec3s, pixels: Vec3s
-):
+def _pixels(n: int, shaded_offsets: I32, weights: F32, colours: Vec3s, opacity: F32, background: Vec3s, pixels: Vec3s):
     for r in range(n):
         total = (1.0 - opacity[r]) * background[r]
         for s in range(shaded_offsets[r], shaded_offsets[r + 1]):
@@ -161,7 +160,8 @@ def _adjoint(
     d_colours: Vec3s,
     d_density: F32,
 ):
-    # g_i = dL/dw_i = dL/dpixel . (c_i - b); dL/dsigma_i = delta (T_{i+1} g_i - sum_{j>i} w_j g_j); dL/dc_i = w_i dL/dpixel.
+    # g_i = dL/dw_i = dL/dpixel . (c_i - b); dL/dsigma_i = delta (T_{i+1} g_i - sum_{j>i} w_j g_j); dL/dc_i = w_i
+    # dL/dpixel.
     # Samples that are not shaded add no colour, only opacity: g_i = -dL/dpixel . b
     for r in range(n):
         g = d_pixels[r]

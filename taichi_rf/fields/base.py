@@ -1,7 +1,7 @@
 """What every field is to the rest of the house: a stack of levels, every prefix of which is a model.
 
-A level is a tensor rank for the VM factorisation and a level of detail for the octree; nothing outside ``fields/`` knows
-which. Samples are packed: positions (n, 3) in the unit box of the field.
+A level is a tensor rank for the VM factorisation and a level of detail for the octree; nothing outside ``fields/``
+knows which. Samples are packed: positions (n, 3) in the unit box of the field.
 """
 
 from abc import ABC, abstractmethod
@@ -24,6 +24,9 @@ class Field(ABC):
     num_levels: int
     feature_width: int
     """Numbers in one row of features, what the decoder reads."""
+
+    rows: int
+    """Samples whose features can be computed at once."""
 
     _level: int
 
@@ -66,7 +69,8 @@ class Field(ABC):
     def features(self, n: int, *, level: int | None = None) -> Any:
         """Rows of features (n, feature_width) of the samples looked up last.
 
-        With ``level``, features of that prefix, which must be asked for in the order 1, 2, 3, ...: each adds to the last.
+        With ``level``, features of that prefix, which must be asked for in the order 1, 2, 3, ...: each adds to the
+        last.
         """
 
     @abstractmethod
@@ -99,7 +103,8 @@ class Field(ABC):
 
     @abstractmethod
     def density_nodes(self, out: Any) -> None:
-        """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners' maximum."""
+        """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners'
+        maximum."""
 
     @abstractmethod
     def schema(self, level: int) -> Schema:

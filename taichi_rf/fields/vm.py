@@ -3,8 +3,8 @@
 Three modes; mode m has R planes over two axes and R lines over the third. The density feature is
 sum_m sum_r plane_mr(p) line_mr(p) over R density components, bilinear times linear between nodes with corners aligned;
 appearance features are a basis matrix times the products of 3R appearance components a mode. Level r keeps the first r
-density and 3r appearance components: a hard limit in the loops instead of the paper's masks of 1e-6 (equivalent, because
-masked entries receive gradients 1e-12 times smaller, far below Adam's epsilon).
+density and 3r appearance components: a hard limit in the loops instead of the paper's masks of 1e-6 (equivalent,
+because masked entries receive gradients 1e-12 times smaller, far below Adam's epsilon).
 
 All factors live in one arena of texels, each a block of 16 components. Block b occupies one unit of
 nx ny + nx nz + ny nz + nz + ny + nx texels: planes xy, xz, yz, then lines z, y, x. Density blocks come first.
@@ -171,7 +171,8 @@ class VMField(Field):
 
     @ti.func
     def mode_products(self, block, unit, nx, ny, nz, p):
-        """Products of plane and line of one block, a (3) x 16 list of blocks for the three modes, at unit position p."""
+        """Products of plane and line of one block, a (3) x 16 list of blocks for the three modes, at unit position
+        p."""
         ix, fx = locate(p[0], nx)
         iy, fy = locate(p[1], ny)
         iz, fz = locate(p[2], nz)
@@ -206,9 +207,7 @@ class VMField(Field):
             self._density(n, *self._resolution, self.unit, self.active_density_blocks, positions, density)
 
     @ti.kernel
-    def _density(
-        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, density: F32
-    ):  # type: ignore[valid-type]
+    def _density(self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, density: F32):
         # feature = sum over modes and components of plane times line
         for i in range(n):
             total = 0.0
@@ -222,7 +221,7 @@ class VMField(Field):
             self._density_levels(n, *self._resolution, self.unit, positions, density)
 
     @ti.kernel
-    def _density_levels(self, n: int, nx: int, ny: int, nz: int, unit: int, positions: Vec3s, density: F32):  # type: ignore[valid-type]
+    def _density_levels(self, n: int, nx: int, ny: int, nz: int, unit: int, positions: Vec3s, density: F32):
         for i in range(n):
             total = 0.0
             for b in range(self.density_blocks):
@@ -240,7 +239,7 @@ class VMField(Field):
             )  # fmt: skip
 
     @ti.kernel
-    def _lookup(self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s):  # type: ignore[valid-type]
+    def _lookup(self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s):
         for i in range(n):
             for b in range(blocks):
                 block = self.density_blocks + b
@@ -266,7 +265,7 @@ class VMField(Field):
         scatter(n, *self._resolution, self.unit, self.active_density_blocks, positions, d_density)
 
     @ti.kernel
-    def _feature_gradient(self, n: int, density: F32, d_density: F32):  # type: ignore[valid-type]
+    def _feature_gradient(self, n: int, density: F32, d_density: F32):
         # d feature = d density * slope, in place
         for i in range(n):
             d_density[i] = d_density[i] * self.activation_slope(density[i])
@@ -328,7 +327,7 @@ class VMField(Field):
     @ti.kernel
     def _scatter_density_owner(
         self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, d_feature: F32
-    ):  # type: ignore[valid-type]
+    ):
         # a task owns the planes or the lines of one mode and block, and walks all samples in order
         ti.loop_config(block_dim=1)
         for task in range(6 * blocks):
@@ -348,7 +347,7 @@ class VMField(Field):
     @ti.kernel
     def _scatter_products_owner(
         self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s
-    ):  # type: ignore[valid-type]
+    ):
         ti.loop_config(block_dim=1)
         for task in range(6 * blocks):
             b, mode = task // 6, task % 6 // 2
@@ -366,7 +365,8 @@ class VMField(Field):
 
     @ti.func
     def scatter_component_atomic(self, base, mode, c, nx, ny, nz, p, d):
-        """The GPU's way: neighbouring threads take neighbouring components of one sample, and += is a hardware atomic."""
+        """The GPU's way: neighbouring threads take neighbouring components of one sample, and += is a hardware
+        atomic."""
         ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
         i, fi = locate(q[0], ni)
         j, fj = locate(q[1], nj)
@@ -388,7 +388,7 @@ class VMField(Field):
     @ti.kernel
     def _scatter_density_atomic(
         self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, d_feature: F32
-    ):  # type: ignore[valid-type]
+    ):
         for i, b, c in ti.ndrange(n, blocks, BLOCK):
             d = d_feature[i] * self.mask[b][c]
             if d != 0.0:
@@ -398,7 +398,7 @@ class VMField(Field):
     @ti.kernel
     def _scatter_products_atomic(
         self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s
-    ):  # type: ignore[valid-type]
+    ):
         for i, b, c in ti.ndrange(n, blocks, BLOCK):
             block = self.density_blocks + b
             if self.mask[block][c] != 0.0:
@@ -425,7 +425,7 @@ class VMField(Field):
         self._density_nodes(*self._resolution, self.unit, self.active_density_blocks, out)
 
     @ti.kernel
-    def _density_nodes(self, nx: int, ny: int, nz: int, unit: int, blocks: int, out: F32):  # type: ignore[valid-type]
+    def _density_nodes(self, nx: int, ny: int, nz: int, unit: int, blocks: int, out: F32):
         # at a node nothing is interpolated: three products of texels a block
         for z, y in ti.ndrange(nz, ny):
             for x in range(nx):
@@ -531,9 +531,7 @@ class VMField(Field):
         """(block, component in it) of what ``level`` adds: one density component, then three of appearance."""
         a = APPEARANCE_PER_LEVEL * (level - 1)
         density = (level - 1) // BLOCK, (level - 1) % BLOCK
-        return [density] + [
-            (self.density_blocks + c // BLOCK, c % BLOCK) for c in range(a, a + APPEARANCE_PER_LEVEL)
-        ]
+        return [density] + [(self.density_blocks + c // BLOCK, c % BLOCK) for c in range(a, a + APPEARANCE_PER_LEVEL)]
 
 
 def _split(
