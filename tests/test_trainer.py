@@ -1,0 +1,213 @@
+"""On the CPU the same training makes the same model, to the bit: run again, warmed up, saved or resumed."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scenes.base import Scene
+from taichi_rf import backend, checkpoint
+from taichi_rf.errors import UserError
+from taichi_rf.presets import Config
+from taichi_rf.trainer import Trainer
+from tests.tiny import ROWS, tiny_config, tiny_scene
+
+DECODERS = ("sh", "mlp")
+SAVED_AT = (3, 25, 44)  # before almost everything; between two ranks; after shrink and filter, before the upsampling
+
+
+def fresh() -> None:
+    """Restart Taichi: memory is given back, and kernels that were compiled before are found again."""
+    gc.collect()
+    backend.reset()
+    backend.init("cpu")
+
+
+def make(config: Config, scene: Scene | None = None) -> Trainer:
+    fresh()
+    return Trainer(scene or tiny_scene(), config, rows=ROWS)
+
+
+def outcome(trainer: Trainer) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Everything in the trainer that does not depend on the clock."""
+    arrays, state = checkpoint.capture(trainer)
+    state = {key: value for key, value in state.items() if key != "elapsed"}
+    state["events"] = [{key: value for key, value in event.items() if key != "seconds"} for event in state["events"]]
+    return {name: values.tobytes() for name, values in arrays.items()}, state
+
+
+def assert_same(ours: tuple[dict[str, bytes], dict[str, Any]], theirs: tuple[dict[str, bytes], dict[str, Any]]) -> None:
+    assert ours[1] == theirs[1]
+    assert [name for name in theirs[0] if ours[0].get(name) != theirs[0][name]] == []
+
+
+@dataclass
+class Finished:
+    """A training that was warmed up, and saved on its way in a folder for each of ``SAVED_AT``."""
+
+    config: Config
+    folder: Path
+    outcome: tuple[dict[str, bytes], dict[str, Any]]
+    psnr: list[float]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
+    runs = {}
+    for decoder in DECODERS:
+        config, folder = tiny_config(decoder=decoder), tmp_path_factory.mktemp(decoder)
+        trainer = make(config)
+        trainer.warm_up()
+        psnr = []
+        while not trainer.done:
+            psnr.append(trainer.step().psnr)
+            if trainer.iteration in SAVED_AT:
+                place = folder / str(trainer.iteration)
+                place.mkdir()
+                trainer.save(place)
+        runs[decoder] = Finished(config, folder, outcome(trainer), psnr)
+    return runs
+
+
+@pytest.fixture
+def saved(finished: dict[str, Finished], tmp_path: Path) -> Path:
+    """A folder with a checkpoint, the test's own."""
+    shutil.copy(finished["sh"].folder / "25" / checkpoint.NAME, tmp_path)
+    return tmp_path
+
+
+# To the bit
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_everything_that_a_schedule_can_do_happens_in_the_training_that_is_compared(finished, decoder):
+    _, state = finished[decoder].outcome
+    by_name = {event["event"]: event for event in state["events"]}
+    low, high = np.array(by_name["shrink"]["box"])
+    assert ((high - low) < 3).any()
+    assert 0 < by_name["filter"]["rays"] < by_name["filter"]["of"]
+    assert by_name["upsample"]["resolution"] == state["resolution"]
+    ranks = [event["level"] for event in state["events"] if event["event"] == "rank"]
+    assert ranks == [2, 3, 4]
+    assert np.mean(finished[decoder].psnr[-5:]) > np.mean(finished[decoder].psnr[:5]) + 6
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_second_training_is_the_same_and_neither_warming_up_nor_saving_leaves_a_trace(finished, decoder):
+    trainer = make(finished[decoder].config)
+    while not trainer.done:
+        trainer.step()
+    assert_same(outcome(trainer), finished[decoder].outcome)
+
+
+@pytest.mark.parametrize(("decoder", "iteration"), [("sh", 3), ("sh", 25), ("sh", 44), ("mlp", 25), ("mlp", 44)])
+def test_a_resumed_training_is_the_uninterrupted_one(finished, decoder, iteration):
+    fresh()
+    trainer = Trainer.resume(finished[decoder].folder / str(iteration), tiny_scene(), rows=ROWS)
+    assert trainer.iteration == iteration
+    assert trainer.level == trainer.model.field.level
+    if iteration == 44:  # once is enough: warming up leaves no trace in a shrunken, filtered training either
+        trainer.warm_up()
+    while not trainer.done:
+        trainer.step()
+    assert_same(outcome(trainer), finished[decoder].outcome)
+
+
+def test_another_seed_makes_another_model(finished):
+    trainer = make(replace(finished["sh"].config, seed=1))
+    for _ in range(3):
+        trainer.step()
+    assert trainer.history == []
+    assert outcome(trainer)[0]["factors.value"] != finished["sh"].outcome[0]["factors.value"]
+
+
+# What a checkpoint goes with
+
+
+def test_a_longer_training_goes_on_where_a_shorter_one_ended(finished, saved):
+    fresh()
+    config = replace(finished["sh"].config, iterations=90)
+    trainer = Trainer.resume(saved, tiny_scene(), config, rows=ROWS)
+    assert trainer.progress == 25 / 90
+    trainer.step()
+    assert trainer.iteration == 26
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (lambda scene: replace(scene, name="cubes"), "name: balls then, cubes now"),
+        (lambda scene: tiny_scene(train=7), "number of training images: 8 then, 7 now"),
+        (lambda scene: moved(scene), "cameras: they have changed"),
+    ],
+)
+def test_another_scene_is_refused(saved, other, says):
+    with pytest.raises(UserError) as caught:
+        Trainer.resume(saved, other(tiny_scene()), rows=ROWS)
+    assert says in str(caught.value)
+
+
+def moved(scene: Scene) -> Scene:
+    poses = scene.train.cameras.poses.copy()
+    poses[0, 0, 3] += 0.01
+    return replace(scene, train=replace(scene.train, cameras=replace(scene.train.cameras, poses=poses)))
+
+
+def test_another_configuration_is_refused(saved):
+    with pytest.raises(UserError, match="num_ranks 4, not 5"):
+        Trainer.resume(saved, tiny_scene(), tiny_config(num_ranks=5), rows=ROWS)
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no checkpoint"):
+        Trainer.resume(tmp_path, tiny_scene(), rows=ROWS)
+
+
+@pytest.mark.parametrize("place", [20, 700, -1000])
+def test_a_damaged_checkpoint_is_refused(saved, place):
+    data = bytearray((saved / checkpoint.NAME).read_bytes())
+    data[place] ^= 1
+    (saved / checkpoint.NAME).write_bytes(data)
+    with pytest.raises(UserError, match="checkpoint"):
+        Trainer.resume(saved, tiny_scene(), rows=ROWS)
+
+
+# When it goes wrong
+
+
+def test_a_loss_that_is_no_number_stops_before_anything_has_changed(finished, saved, monkeypatch):
+    fresh()
+    trainer = Trainer.resume(saved, tiny_scene(), rows=ROWS)
+    trainer.step()
+    before = trainer.model.field.value.to_numpy()
+    loss = trainer.loss
+    monkeypatch.setattr(trainer, "loss", lambda *arguments: (float("nan"), loss(*arguments)[1]))
+    with pytest.raises(FloatingPointError, match="the loss became nan at iteration 26"):
+        trainer.step()
+    np.testing.assert_array_equal(trainer.model.field.value.to_numpy(), before)
+    assert trainer.iteration == 26
+
+
+def test_parameters_that_are_no_numbers_do_not_replace_a_good_checkpoint(saved):
+    fresh()
+    trainer = Trainer.resume(saved, tiny_scene(), rows=ROWS)
+    good = (saved / checkpoint.NAME).read_bytes()
+    values = trainer.model.field.value.to_numpy()
+    values[5, 3] = np.inf
+    trainer.model.field.value.from_numpy(values)
+    with pytest.raises(FloatingPointError, match=r"factors\.value"):
+        trainer.save(saved)
+    assert (saved / checkpoint.NAME).read_bytes() == good
+
+
+def test_cameras_that_all_miss_the_box_are_refused():
+    scene = tiny_scene()
+    away = replace(scene, box=scene.box + 100)
+    with pytest.raises(UserError, match="no training camera sees the box"):
+        make(tiny_config(), away)

@@ -1,0 +1,85 @@
+"""A scene that numpy draws in a moment, and a training in which everything happens, short enough for a test."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scenes.base import Scene, Split
+from taichi_rf.presets import QUICK, Config
+from taichi_rf.rays import Camera, Cameras, look_at
+
+SIZE = 24  # pixels a side
+ANGLE = 0.6911112  # radians across, as in NeRF-synthetic
+ROWS = 1 << 12
+BALLS = (((0.3, 0.2, 0.1), 0.6), ((-0.4, -0.3, -0.3), 0.4))  # centre, radius
+
+TINY = replace(
+    QUICK, iterations=60, batch_rays=256, num_ranks=4, resolutions=(16, 20), upsample_at=(0.8,), density_shift=-4.0,
+    occupancy_from=0.2, occupancy_every=4, occupancy_threshold=0.2, shrink_at=0.6, filter_at=0.7, eta=0.02,
+    rank_deadlines=(0.1, 0.8), factor_rate=0.1, l1=1e-3, l1_after_shrink=1e-3,
+)  # fmt: skip
+"""Ranks by rule and by deadline, occupancy, shrink, filter and upsampling, within sixty iterations."""
+
+
+def tiny_config(**changes: object) -> Config:
+    return replace(TINY, **changes)  # type: ignore[arg-type]
+
+
+def tiny_scene(*, train: int = 8, test: int = 2) -> Scene:
+    """Two balls, coloured by their normals, on nothing."""
+    box = np.array([[-1.5] * 3, [1.5] * 3], np.float32)
+    return Scene("balls", _split(train, 0.0), _split(test, 0.4), box, 2.0, 6.0, (1.0, 1.0, 1.0), "tests:balls")
+
+
+def write_tiny_scene(folder: Path, *, train: int = 8, test: int = 2) -> Path:
+    """The same scene as files, in the NeRF-synthetic format; returns ``folder``."""
+    scene = tiny_scene(train=train, test=test)
+    for name, split in (("train", scene.train), ("test", scene.test)):
+        (folder / name).mkdir(parents=True)
+        frames = []
+        for index, (image, pose) in enumerate(zip(split.images.astype(np.float64), split.cameras.poses)):
+            image[..., :3] /= np.maximum(image[..., 3:], 1e-6)
+            Image.fromarray((image * 255).round().astype(np.uint8), "RGBA").save(folder / name / f"r_{index}.png")
+            matrix = [*pose.astype(float).tolist(), [0.0, 0.0, 0.0, 1.0]]
+            frames.append({"file_path": f"./{name}/r_{index}", "transform_matrix": matrix})
+        data = {"camera_angle_x": ANGLE, "frames": frames}
+        (folder / f"transforms_{name}.json").write_text(json.dumps(data))
+    return folder
+
+
+def _split(count: int, turn: float) -> Split:
+    angles = [turn + 2 * math.pi * index / max(count, 1) for index in range(count)]
+    poses = [
+        look_at((3.6 * math.cos(a), 3.6 * math.sin(a), 1.8 * math.sin(2 * a + turn)), (0, 0, 0), (0, 0, 1))
+        for a in angles
+    ]
+    focal = SIZE / 2 / math.tan(ANGLE / 2)
+    intrinsics = np.tile(np.float32([focal, focal, SIZE / 2, SIZE / 2]), (count, 1))
+    cameras = Cameras(np.array(poses, np.float32).reshape(count, 3, 4), intrinsics.reshape(count, 4), SIZE, SIZE)
+    images = np.zeros((count, SIZE, SIZE, 4), np.float16)
+    for index in range(count):
+        images[index] = _draw(cameras[index])
+    return Split(images, cameras, tuple(f"view {index}" for index in range(count)))
+
+
+def _draw(camera: Camera) -> np.ndarray:
+    """(height, width, 4) premultiplied."""
+    origins, directions = camera.rays()
+    nearest = np.full(len(origins), np.inf)
+    image = np.zeros((len(origins), 4))
+    for centre, radius in BALLS:
+        offset = origins - np.float32(centre)
+        b = (offset * directions).sum(1)
+        inside = b**2 - (offset**2).sum(1) + radius**2
+        t = -b - np.sqrt(np.maximum(inside, 0))
+        hit = (inside > 0) & (t < nearest)
+        normal = (offset + t[:, None] * directions) / radius
+        image[hit] = np.concatenate([0.5 + 0.45 * normal, np.ones((len(normal), 1))], axis=1)[hit]
+        nearest[hit] = t[hit]
+    return image.reshape(camera.height, camera.width, 4)
