@@ -135,7 +135,7 @@ def _checked(file: TrfFile, path: Path) -> dict[str, Any]:
         raise broken("field.activation", "softplus or relu")
     if not number(field.get("density_shift"), -100, 100):
         raise broken("field.density_shift", "a number from -100 to 100")
-    if header.get("decoder") not in DECODERS:
+    if not isinstance(header.get("decoder"), str) or header["decoder"] not in DECODERS:
         raise broken("decoder", f"one of {', '.join(DECODERS)}")
     box = header.get("box")
     if not (isinstance(box, list) and len(box) == 2 and all(isinstance(r, list) and len(r) == 3 for r in box)):

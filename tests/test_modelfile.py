@@ -1,0 +1,230 @@
+"""Model files: what was saved comes back at every prefix, and what was not written by us is refused before it costs."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from taichi_rf import backend
+from taichi_rf.arrays import pack_arrays, unpack_arrays
+from taichi_rf.decoders import DECODERS, make_decoder
+from taichi_rf.errors import UserError
+from taichi_rf.fields.vm import VMField
+from taichi_rf.model import Model
+from taichi_rf.modelfile import model_chunks
+from taichi_rf.render import render
+from taichi_rf.storage import read_trf, truncate_trf, write_trf
+from tests.tiny import ROWS, tiny_scene
+
+RANKS = 3
+
+
+@pytest.fixture(scope="module", params=["sh", "mlp"])
+def model(request: pytest.FixtureRequest) -> Model:
+    """Untrained, but dense enough to see; part of its space is known to be empty."""
+    fresh()
+    field = VMField(ranks=RANKS, resolution=(9, 8, 7), density_shift=-1.0, rows=ROWS, seed=3)
+    field.value.from_numpy(5 * field.value.to_numpy())
+    box = np.array([[-1.0, -1.0, -1.0], [1.0, 0.9, 0.8]], np.float32)
+    made = Model(field, make_decoder(request.param, rows=ROWS, seed=4), box=box, near=2.0, far=6.0)
+    made.distance_scale = 1.0
+    cells = np.ones((6, 7, 8), bool)
+    cells[:, :, :3] = False
+    made.occupancy.set_cells(cells)
+    made.metadata = {"scene": "noise", "level_psnr": [1.0, 2.0, 3.0]}
+    return made
+
+
+only_sh = pytest.mark.parametrize("model", ["sh"], indirect=True)
+
+
+def fresh() -> None:
+    """Restart Taichi: kernels that were compiled before are found again."""
+    gc.collect()
+    backend.reset()
+    backend.init("cpu")
+
+
+@pytest.fixture
+def stored(model: Model, tmp_path: Path) -> Path:
+    model.save(tmp_path / "model.trf")
+    return tmp_path / "model.trf"
+
+
+def picture(model: Model, level: int | None = None) -> np.ndarray:
+    return render(model, tiny_scene().test.cameras[0], level=level)
+
+
+def contents(model: Model) -> list[dict[str, bytes]]:
+    """Every number that makes the model's pictures."""
+    base = {**model.decoder.pack(), "occupancy": model.occupancy.packed()}
+    levels = [model.field.pack(level) for level in range(1, model.field.num_levels + 1)]
+    return [{name: array.tobytes() for name, array in arrays.items()} for arrays in (base, *levels)]
+
+
+# Round trips
+
+
+def test_what_is_loaded_looks_like_what_was_saved(model, stored):
+    loaded = Model.load(stored)
+    assert loaded.field.num_levels == RANKS
+    assert loaded.metadata["scene"] == "noise"
+    assert loaded.metadata["warnings"] == []
+    np.testing.assert_array_equal(loaded.box, model.box)
+    np.testing.assert_array_equal(loaded.occupancy.to_numpy(), model.occupancy.to_numpy())
+    for level in range(1, RANKS + 1):
+        np.testing.assert_allclose(picture(loaded, level), picture(model, level), atol=5e-3)  # half precision
+    assert np.abs(picture(loaded, 1) - picture(loaded, RANKS)).max() > 0.02
+
+
+def test_a_prefix_looks_like_the_full_model_at_that_level(stored):
+    full, part = Model.load(stored), Model.load(stored, 2)
+    assert part.field.num_levels == 2
+    np.testing.assert_allclose(picture(part), picture(full, 2), atol=1e-6)
+
+
+@only_sh
+def test_every_prefix_of_the_file_is_a_file_with_the_first_levels(model, stored, tmp_path):
+    full = Model.load(stored)
+    for level in range(1, RANKS + 1):
+        size = truncate_trf(stored, level, tmp_path / "part.trf")
+        assert size == full.metadata["prefix_bytes"][level - 1] == (tmp_path / "part.trf").stat().st_size
+        assert contents(Model.load(tmp_path / "part.trf")) == contents(Model.load(stored, level))
+        assert contents(Model.load(tmp_path / "part.trf")) == contents(full)[: level + 1]
+
+
+@only_sh
+def test_saving_what_was_loaded_writes_the_same_chunks(model, stored, tmp_path):
+    Model.load(stored).save(tmp_path / "again.trf")
+    assert read_trf(tmp_path / "again.trf").chunks == read_trf(stored).chunks
+
+
+@only_sh
+def test_numbers_beyond_half_precision_are_stored_as_its_largest(model, tmp_path):
+    value = model.field.value.to_numpy()
+    spoilt = value.copy()
+    spoilt[0, 0] = 1e9
+    model.field.value.from_numpy(spoilt)
+    model.save(tmp_path / "large.trf")
+    model.field.value.from_numpy(value)
+    assert np.isfinite(Model.load(tmp_path / "large.trf").field.value.to_numpy()).all()
+
+
+# Damage
+
+
+@only_sh
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_file_cut_off_within_a_level_is_the_levels_before_it(model, stored, level):
+    full = Model.load(stored)
+    sizes = full.metadata["prefix_bytes"]
+    stored.write_bytes(stored.read_bytes()[: (sizes[level - 1] + sizes[level]) // 2])
+    part = Model.load(stored)
+    assert part.field.num_levels == level
+    assert f"level {level + 1} is damaged" in part.metadata["warnings"][0]
+    assert contents(part) == contents(full)[: level + 1]
+    with pytest.raises(UserError, match=f"choose 1 to {level}"):
+        Model.load(stored, level + 1)
+
+
+@only_sh
+def test_a_flipped_bit_costs_its_level_and_those_above(model, stored):
+    data, sizes = bytearray(stored.read_bytes()), read_trf(stored).prefix_bytes
+    data[sizes[1] + 100] ^= 4
+    stored.write_bytes(data)
+    assert Model.load(stored).field.num_levels == 2
+    data[sizes[0] - 10] ^= 4
+    stored.write_bytes(data)
+    with pytest.raises(UserError, match="base chunk is damaged"):
+        Model.load(stored)
+
+
+# Attack: whole files, checksums right, contents wrong
+
+
+def change(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
+    def apply(header: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            header = header[key]
+        if to is None:
+            del header[keys[-1]]
+        else:
+            header[keys[-1]] = to
+
+    return apply
+
+
+@only_sh
+@pytest.mark.parametrize(
+    ("spoil", "names"),
+    [
+        (change("field", to=None), "field"),
+        (change("field", to=[]), "field"),
+        (change("field", "kind", to="hologram"), "field"),
+        (change("field", "num_levels", to=2), "num_levels"),
+        (change("field", "num_levels", to=1 << 60), "num_levels"),
+        (change("field", "num_levels", to="3"), "num_levels"),
+        (change("field", "resolution", to=[1 << 60, 1 << 60, 1 << 60]), "resolution"),
+        (change("field", "resolution", to=[1024, 1024, 1024]), "factors|occupancy"),
+        (change("field", "resolution", to=[9, 8]), "resolution"),
+        (change("field", "resolution", to=[9, 8, -7]), "resolution"),
+        (change("field", "resolution", to=[9.0, 8, 7]), "resolution"),
+        (change("field", "activation", to="exp"), "activation"),
+        (change("field", "density_shift", to="-10"), "density_shift"),
+        (change("field", "density_shift", to=True), "density_shift"),
+        (change("decoder", to="transformer"), "decoder"),
+        (change("decoder", to=["sh"]), "decoder"),
+        (change("decoder", to={}), "decoder"),
+        (change("box", to=[[0, 0, 0], [1, 1, 0]]), "box"),
+        (change("box", to=[[0, 0, 0], [1e300, 1, 1]]), "box"),
+        (change("box", to=[0, 1]), "box"),
+        (change("box", to=[["a", 0, 0], [1, 1, 1]]), "box"),
+        (change("near", to=-1), "near"),
+        (change("far", to=0), "far"),
+        (change("background", to=[1, 1]), "background"),
+        (change("background", to=[1, 1, 2]), "background"),
+        (change("step_ratio", to=1e-9), "step_ratio"),
+        (change("distance_scale", to=None), "distance_scale"),
+        (change("metadata", to=3), "metadata"),
+    ],
+)
+def test_a_header_that_lies_is_refused_by_the_name_of_its_entry(model, tmp_path, spoil, names):
+    header, chunks = model_chunks(model)
+    spoil(header)
+    write_trf(tmp_path / "liar.trf", header, chunks)
+    with pytest.raises(UserError, match=names):
+        Model.load(tmp_path / "liar.trf")
+
+
+@only_sh
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("array", ["factors", "basis"])
+def test_numbers_that_are_not_finite_are_refused(model, tmp_path, array, value):
+    header, chunks = model_chunks(model)
+    arrays = unpack_arrays(chunks[1], model.field.schema(2))
+    arrays[array].reshape(-1)[5] = value
+    write_trf(tmp_path / "nan.trf", header, [chunks[0], pack_arrays(arrays), chunks[2]])
+    with pytest.raises(UserError, match=f"rank 2 .*'{array}'"):
+        Model.load(tmp_path / "nan.trf")
+    assert Model.load(tmp_path / "nan.trf", 1).field.num_levels == 1
+
+
+def test_arrays_of_another_decoder_are_refused(model, tmp_path):
+    header, chunks = model_chunks(model)
+    header["decoder"] = next(kind for kind in DECODERS if kind != header["decoder"])
+    write_trf(tmp_path / "swapped.trf", header, chunks)
+    with pytest.raises(UserError, match="mlp"):
+        Model.load(tmp_path / "swapped.trf")
+
+
+@only_sh
+def test_chunks_in_another_order_are_refused(model, tmp_path):
+    header, chunks = model_chunks(model)
+    write_trf(tmp_path / "shuffled.trf", header, [chunks[1], chunks[0], chunks[2]])
+    with pytest.raises(UserError):
+        Model.load(tmp_path / "shuffled.trf")
