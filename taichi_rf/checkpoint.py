@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from taichi_rf.errors import UserError
-from taichi_rf.march import Occupancy
 from taichi_rf.presets import Config
 from taichi_rf.storage import load_checkpoint, save_checkpoint
 
@@ -75,7 +74,7 @@ def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
         p.gradient.fill(0)
     model.box = np.array(state["box"], np.float32)
     model.near, model.far = float(state["near"]), float(state["far"])
-    model.occupancy = Occupancy(field.resolution)
+    model.reset_occupancy()
     model.occupancy.set_packed(arrays["occupancy"])
     trainer.adam.steps = state["adam_steps"]
     trainer.milestones.done = state["milestones_done"]

@@ -31,12 +31,23 @@ class Occupancy:
         self.bits = empty(ti.i32, self.words * self.cells[1] * self.cells[2])
         self.coarse_cells = tuple(-(-c // COARSE) for c in self.cells)
         self.coarse = empty(ti.i32, int(np.prod(self.coarse_cells)))
+        self.limits: Any = None
         self.fill()
 
     def fill(self) -> None:
-        """Mark every cell."""
-        self.bits.fill(-1)
-        self.coarse.fill(1)
+        """Mark every cell that may be marked."""
+        if self.limits is None:
+            self.bits.fill(-1)
+            self.coarse.fill(1)
+        else:
+            self.bits.copy_from(self.limits)
+            _mark_coarse(*self.cells, self.words, *self.coarse_cells, self.bits, self.coarse)
+
+    def limit(self, cells: np.ndarray) -> None:
+        """Never mark a cell outside ``cells``, (z, y, x) of bool; marks all inside."""
+        self.limits = empty(ti.i32, self.bits.shape[0])
+        self.set_cells(cells)
+        self.limits.copy_from(self.bits)
 
     def update(self, node_density: Any, scale: float, threshold: float, *, grow: bool) -> None:
         """Mark the cells where alpha = 1 - exp(-density * scale) may exceed ``threshold``.
@@ -57,6 +68,8 @@ class Occupancy:
         node_bits = empty(ti.i32, node_words * nodes[1] * nodes[2])
         _threshold(*nodes, node_words, float(limit), node_density, node_bits)
         _mark(*self.cells, self.words, int(grow), node_words, node_bits, self.bits)
+        if self.limits is not None:
+            _and(self.bits, self.limits)
         _mark_coarse(*self.cells, self.words, *self.coarse_cells, self.bits, self.coarse)
 
     def to_numpy(self) -> np.ndarray:
@@ -128,6 +141,12 @@ def _mark(nx: int, ny: int, nz: int, words: int, grow: int, node_words: int, nod
             if valid < 32:
                 word &= (ti.u32(1) << ti.cast(valid, ti.u32)) - 1
             bits[(z * ny + y) * words + w] = ti.cast(word, ti.i32)
+
+
+@ti.kernel
+def _and(bits: I32, limits: I32):
+    for i in bits:
+        bits[i] = bits[i] & limits[i]
 
 
 @ti.kernel

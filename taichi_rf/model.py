@@ -14,6 +14,7 @@ from taichi_rf.decoders import Decoder
 from taichi_rf.device import Scratch, Vec3, copy_rows, fill_rows
 from taichi_rf.fields.base import Field
 from taichi_rf.march import Marcher, Occupancy, Samples
+from taichi_rf.silhouettes import Hull
 from taichi_rf.volume import Compositor, Shaded
 
 
@@ -63,6 +64,8 @@ class Model:
         self.background = tuple(float(c) for c in background)
         self.step_ratio, self.distance_scale = step_ratio, distance_scale
         self.metadata: dict[str, Any] = metadata or {}
+        self.hull: Hull | None = None
+        """What is known to be empty from the start, if anything is."""
         self.occupancy = Occupancy(field.resolution)
         self.marcher, self.compositor, self.scratch = Marcher(), Compositor(), Scratch()
 
@@ -155,10 +158,16 @@ class Model:
         nodes = self.scratch.get("nodes", ti.f32, int(np.prod(self.field.resolution)))
         self.field.density_nodes(nodes)
         if self.occupancy.cells != tuple(n - 1 for n in self.field.resolution):
-            self.occupancy = Occupancy(self.field.resolution)
+            self.reset_occupancy()
         self.occupancy.update(nodes, self.step_size * self.distance_scale, threshold, grow=grow)
         if not self.occupancy.coarse.to_numpy().any():
             self.occupancy.fill()  # a field that has not formed yet would never be looked at again
+
+    def reset_occupancy(self) -> None:
+        """Forget what was found empty, but for the hull: call when the grid or the box has changed."""
+        self.occupancy = Occupancy(self.field.resolution)
+        if self.hull is not None:
+            self.occupancy.limit(self.hull.on_grid(self.occupancy.cells, self.box))
 
     def save(self, path: Path | str) -> list[int]:
         """Write the progressive file; returns the bytes that each prefix of levels needs."""

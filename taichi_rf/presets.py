@@ -52,6 +52,8 @@ class Config:
     """Iterations between two refreshes of the occupancy grid."""
     occupancy_threshold: float = 2.5e-3
     """Alpha of one step below which a cell is empty. The paper's 1e-4 leaves out its distance scale of 25."""
+    silhouettes: bool = False
+    """Start inside the visual hull of images with alpha rather than in the whole box (not in the paper)."""
     shrink_at: float = 2 / 30
     """Fraction at which the box shrinks to what is occupied; 1 for never."""
     filter_at: float = 4 / 30
@@ -110,8 +112,9 @@ BALANCED = replace(
     upsample_at=(0.15, 0.3),
     occupancy_from=0.05,
     occupancy_every=64,
-    shrink_at=0.1,
-    filter_at=0.2,
+    silhouettes=True,
+    shrink_at=0.15,
+    filter_at=1.0,
     eta=0.01,
     rank_deadlines=(0.05, 0.5),
 )
@@ -126,8 +129,7 @@ QUICK = replace(
     upsample_at=(0.15,),
     occupancy_from=0.03,
     occupancy_every=16,
-    shrink_at=0.1,
-    filter_at=0.1,
+    step_ratio=1.0,  # at 128^3 on lego 0.3 dB better than 0.5 after the same time, and 0.2 after the same steps
 )
 """Minutes on two CPU cores."""
 

@@ -64,7 +64,9 @@ class RankSchedule:
             self.level = self.config.num_ranks
 
     def update(self, loss: float, progress: float) -> str | None:
-        """Report the photometric loss of the step that ended at ``progress`` (0..1).
+        """Report the photometric loss of the step that began at ``progress`` (0..1).
+
+        The first began at zero and cannot fire.
 
         Returns the cause if a level was added ("loss" or "deadline"), else None.
         """

@@ -15,11 +15,11 @@ from taichi_rf.device import Scratch, Vec3, copy_rows
 from taichi_rf.errors import UserError
 from taichi_rf.fields.vm import VMField, unit_texels
 from taichi_rf.losses import PhotometricLoss
-from taichi_rf.march import Occupancy
 from taichi_rf.model import Model
 from taichi_rf.optim import Adam
 from taichi_rf.presets import Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
+from taichi_rf.silhouettes import visual_hull
 
 HISTORY_EVERY = 10
 """Iterations whose mean loss makes one entry of the history."""
@@ -51,9 +51,13 @@ class Trainer:
     def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
         self.scene, self.config = scene, config
         box = np.asarray(scene.box, np.float32)
+        hull = visual_hull(scene.train, box) if config.silhouettes else None
+        if hull is not None:
+            box = hull.bounds()
         first = grid_for(box, config.resolutions[0])
         # cropping makes the grid of the same number of voxels less cubic: leave room for it
         capacity = int(max(unit_texels(grid_for(box, n)) for n in config.resolutions) * 1.3)
+        self._capacity = capacity
         rows = rows or (1 << 16 if current().owner_computes else 1 << 18)
         field = VMField(
             ranks=config.num_ranks,
@@ -78,6 +82,8 @@ class Trainer:
             distance_scale=config.distance_scale,
             metadata={"scene": scene.name, "source": scene.source, "preset": config.preset, "method": config.method},
         )
+        self.model.hull = hull
+        self.model.reset_occupancy()
         self.adam, self.loss = Adam(), PhotometricLoss()
         self.scratch = Scratch()
         self.milestones, self.rate = Milestones(config), LearningRate(config)
@@ -93,7 +99,8 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         """{"iteration", "psnr"} of the training batches, one entry for every ``HISTORY_EVERY`` iterations."""
         self.recent_loss = 0.0
-        self.pixels = self._rays_in_box(scene.train.cameras)
+        in_box = self._rays_in_box(scene.train.cameras)
+        self.pixels = in_box if hull is None else self._rays_that_meet(scene.train.cameras)
         """Indices, over all training images, of the pixels that are learnt from; ascending."""
         self.consumed = 0
         """Pixels of the endless random order that have been used."""
@@ -153,7 +160,7 @@ class Trainer:
         self.iteration += 1
         self.rays_seen += n
         self.elapsed += time.perf_counter() - started
-        cause = self.ranks.update(loss, self.progress)
+        cause = self.ranks.update(loss, progress)
         if cause:
             self._event("rank", level=self.ranks.level, cause=cause, loss=loss)
         self.recent_loss += loss
@@ -180,7 +187,7 @@ class Trainer:
                 self.ranks.level = level
                 self.model.field.level = level
                 self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-                self.model.occupancy = Occupancy(self.model.field.resolution)
+                self.model.reset_occupancy()
                 self.next_occupancy = self.iteration + 2
                 self.step(rays=WARM_UP_RAYS)
         finally:
@@ -251,6 +258,9 @@ class Trainer:
             name, nodes = due
             if name == "upsample":
                 resolution = grid_for(self.model.box, nodes)
+                while unit_texels(resolution) > self._capacity:  # a box far from a cube needs more texels
+                    nodes -= 1
+                    resolution = grid_for(self.model.box, nodes)
                 self.model.field.resample(resolution)
                 self._grid_changed()
                 self._event("upsample", resolution=list(resolution))
@@ -266,7 +276,7 @@ class Trainer:
         if self.next_occupancy:
             self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
         else:
-            self.model.occupancy = Occupancy(self.model.field.resolution)
+            self.model.reset_occupancy()
 
     def _refresh_occupancy(self, progress: float) -> None:
         if progress >= self.config.occupancy_from and self.iteration >= self.next_occupancy:
@@ -299,16 +309,7 @@ class Trainer:
     def _filter_rays(self) -> None:
         """Drop training rays that see nothing occupied: they would only confirm the background."""
         self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-        split = self.scene.train
-        height, width = split.images.shape[1:3]
-        kept = []
-        for start in range(0, len(self.pixels), 1 << 18):
-            chosen = self.pixels[start : start + (1 << 18)]
-            view, pixel = np.divmod(chosen, height * width)
-            y, x = np.divmod(pixel, width)
-            samples = self.model.march(*split.cameras.pixel_rays(view, x, y), count_only=True)
-            kept.append(chosen[np.diff(samples.offsets.to_numpy()[: len(chosen) + 1]) > 0])
-        remaining = np.concatenate(kept)
+        remaining = np.intersect1d(self.pixels, self._rays_that_meet(self.scene.train.cameras), assume_unique=True)
         self._event("filter", rays=len(remaining), of=len(self.pixels))
         if len(remaining) >= self.config.batch_rays:
             self.keep_pixels(remaining)
@@ -336,6 +337,16 @@ class Trainer:
                 f"and far {self.model.far}: check the poses' scale and convention (camera to world, looking down -z)"
             )
         return pixels
+
+    def _rays_that_meet(self, cameras: Any) -> np.ndarray:
+        """Indices, over all images, of the pixels whose rays have a sample in an occupied cell."""
+        kept = []
+        for i in range(len(cameras)):
+            origins, directions = cameras[i].rays()
+            samples = self.model.march(origins, directions, count_only=True)
+            counts = np.diff(samples.offsets.to_numpy()[: len(origins) + 1])
+            kept.append(np.flatnonzero(counts) + i * len(origins))
+        return np.concatenate(kept)
 
     def _event(self, name: str, **values: Any) -> None:
         self.events.append({"event": name, "iteration": self.iteration, "seconds": round(self.elapsed, 3), **values})
