@@ -317,15 +317,13 @@ def weigh(
     weights, met = np.zeros(len(density)), np.zeros(len(density), bool)
     opacity, depth = np.zeros(len(offsets) - 1), np.zeros(len(offsets) - 1)
     for ray in range(len(offsets) - 1):
-        transmittance = 1.0
-        for i in range(offsets[ray], offsets[ray + 1]):
-            met[i] = transmittance > stop if reached is None else reached[i]
-            if met[i]:
-                alpha = 1 - np.exp(-density[i] * delta)
-                weights[i] = transmittance * alpha
-                transmittance *= 1 - alpha
-                depth[ray] += weights[i] * t[i]
-        opacity[ray] = 1 - transmittance
+        part = slice(offsets[ray], offsets[ray + 1])
+        alpha = 1 - np.exp(-density[part] * delta)
+        before = np.cumprod(np.append(1, 1 - alpha))[:-1]  # transmittance up to each sample
+        met[part] = before > stop if reached is None else reached[part]
+        weights[part] = np.where(met[part], before * alpha, 0)
+        opacity[ray] = weights[part].sum()
+        depth[ray] = weights[part] @ t[part]
     return Weighed(weights, met, opacity, depth)
 
 
@@ -335,9 +333,8 @@ def composite(
     """Pixels (rays, 3); ``colours`` (samples, 3) count where ``shaded`` (samples,)."""
     pixels = (1 - weighed.opacity)[:, None] * background
     for ray in range(len(offsets) - 1):
-        for i in range(offsets[ray], offsets[ray + 1]):
-            if shaded[i]:
-                pixels[ray] += weighed.weights[i] * colours[i]
+        part = slice(offsets[ray], offsets[ray + 1])
+        pixels[ray] += (weighed.weights[part] * shaded[part]) @ colours[part]
     return pixels
 
 
