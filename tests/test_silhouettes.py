@@ -1,0 +1,90 @@
+"""The visual hull never cuts into what is there."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from taichi_rf.rays import Cameras, look_at
+from taichi_rf.silhouettes import CELLS, visual_hull
+
+BOX = np.array([[-1.5, -1.5, -1.5], [1.5, 1.5, 1.5]], np.float32)
+SIZE = 64
+RADIUS = 0.6
+CENTRE = np.array([0.3, -0.2, 0.1])
+
+
+def sphere_split(views: int = 12, *, opaque: bool = False) -> SimpleNamespace:
+    """Silhouettes of one sphere from all round, exact up to the pixel grid."""
+    rng = np.random.default_rng(1)
+    eyes = rng.standard_normal((views, 3))
+    eyes *= 4 / np.linalg.norm(eyes, axis=1, keepdims=True)
+    poses = np.stack([look_at(eye, (0, 0, 0)) for eye in eyes])
+    cameras = Cameras(poses, np.tile([80.0, 80.0, SIZE / 2, SIZE / 2], (views, 1)), SIZE, SIZE)
+    images = np.zeros((views, SIZE, SIZE, 4), np.float16)
+    for i, camera in enumerate(cameras):
+        origins, directions = camera.rays()
+        to_centre = CENTRE - origins
+        nearest = np.linalg.norm(np.cross(to_centre, directions), axis=1)
+        images[i, ..., 3] = (nearest < RADIUS).reshape(SIZE, SIZE)
+    if opaque:
+        images[..., 3] = 1
+    return SimpleNamespace(images=images, cameras=cameras)
+
+
+def cell_of(points: np.ndarray, box: np.ndarray, cells: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
+    place = ((points - box[0]) / (box[1] - box[0]) * cells).astype(int)
+    x, y, z = np.clip(place, 0, np.array(cells) - 1).T
+    return z, y, x
+
+
+@pytest.fixture(scope="module")
+def hull():
+    hull = visual_hull(sphere_split(), BOX)
+    assert hull is not None
+    return hull
+
+
+@pytest.fixture(scope="module")
+def inside() -> np.ndarray:
+    rng = np.random.default_rng(2)
+    directions = rng.standard_normal((20_000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return CENTRE + directions * RADIUS * 0.98 * rng.random((20_000, 1)) ** (1 / 3)
+
+
+def test_everything_inside_the_object_is_kept(hull, inside):
+    assert hull.cells[cell_of(inside, BOX, (CELLS, CELLS, CELLS))].all()
+
+
+def test_most_of_the_box_is_cut_away(hull):
+    ball = 4 / 3 * np.pi * RADIUS**3 / 27
+    assert ball < hull.cells.mean() < 4 * ball
+
+
+def test_the_bounds_hold_the_object_and_lie_in_the_box(hull):
+    low, high = hull.bounds()
+    assert (low <= CENTRE - RADIUS).all()
+    assert (high >= CENTRE + RADIUS).all()
+    assert (low >= BOX[0]).all()
+    assert (high <= BOX[1]).all()
+    assert (high - low < 2).all()
+
+
+@pytest.mark.parametrize("cells", [(64, 64, 64), (17, 40, 90), (127, 33, 5)])
+def test_on_any_grid_over_any_box_everything_inside_is_kept(hull, inside, cells):
+    box = hull.bounds()
+    on_grid = hull.on_grid(cells, box)
+    assert on_grid.shape == cells[::-1]
+    assert on_grid[cell_of(inside, box, cells)].all()
+    assert not on_grid.all()
+
+
+def test_images_without_alpha_have_no_hull():
+    assert visual_hull(sphere_split(4, opaque=True), BOX) is None
+
+
+def test_images_that_are_empty_have_no_hull():
+    split = sphere_split(4)
+    split.images[...] = 0
+    assert visual_hull(split, BOX) is None
