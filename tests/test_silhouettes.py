@@ -84,7 +84,12 @@ def test_images_without_alpha_have_no_hull():
     assert visual_hull(sphere_split(4, opaque=True), BOX) is None
 
 
-def test_images_that_are_empty_have_no_hull():
-    split = sphere_split(4)
+def test_what_no_view_sees_is_kept():
+    """Two cameras close to the box, looking past its corners: only what they see can be carved."""
+    split = sphere_split(2)
     split.images[...] = 0
-    assert visual_hull(split, BOX) is None
+    narrow = Cameras(split.cameras.poses, np.tile([400.0, 400.0, SIZE / 2, SIZE / 2], (2, 1)), SIZE, SIZE)
+    hull = visual_hull(SimpleNamespace(images=split.images, cameras=narrow), BOX)
+    assert hull is not None
+    assert hull.cells[0, 0, 0]
+    assert not hull.cells[CELLS // 2, CELLS // 2, CELLS // 2]
