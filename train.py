@@ -123,6 +123,7 @@ def _start(options: Options, stopper: entry.Stopper) -> None:
     folder = RunFolder(options.out or free_folder(RUNS, name))
     with folder.claimed(new=True, overwrite=options.overwrite):
         trainer = _trainer(recipe, folder, None)
+        recipe = replace(recipe, source=trainer.scene.source)  # good from any folder
         folder.begin(recipe, trainer)
         _run(trainer, recipe, folder, options, stopper)
 

@@ -1,0 +1,196 @@
+"""``python -m taichi_rf`` as a user runs it, on a small model and on files that are damaged or written to attack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from taichi_rf.files import read_json
+from taichi_rf.storage import read_trf
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENE = ("builtin:lantern", "--downscale", 16, "--eval-views", 2)
+HERE = {"PYTHONPATH": str(ROOT), "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+
+
+def cli(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "taichi_rf", *map(str, arguments)],
+        cwd=folder, env={**os.environ, **HERE}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+def works(*arguments: object, folder: Path) -> str:
+    done = cli(*arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refuses(*arguments: object, folder: Path, because: str) -> None:
+    """It ends with 2 and one plain line that holds ``because``, and nothing in the folder is new or changed."""
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    done = cli(*arguments, folder=folder)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert because in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.fixture
+def model(tiny_run: Path, tmp_path: Path) -> Path:
+    """A model of four ranks, to be broken."""
+    return Path(shutil.copy(tiny_run / "model.trf", tmp_path / "model.trf"))
+
+
+def test_info_says_what_each_level_costs(tiny_run, tmp_path):
+    output = works("info", tiny_run, folder=tmp_path)
+    assert "lantern" in output
+    for size, psnr in zip(read_trf(tiny_run / "model.trf").prefix_bytes, (11, 13, 17, 23)):
+        assert f"{size / 1e3:.1f} kB" in output or f"{size / 1e6:.2f} MB" in output
+        assert f"{psnr:.2f}" in output
+
+
+def test_a_slimmed_model_scores_as_that_rank_of_the_whole(model, tmp_path):
+    whole, small = tmp_path / "whole.json", tmp_path / "small.json"
+    output = works("evaluate", model, *SCENE, "--json", whole, folder=tmp_path)
+    levels = read_json(whole)["levels"]
+    assert [level["level"] for level in levels] == [1, 2, 3, 4]
+    assert all(f"{level['psnr']:.2f}" in output for level in levels)
+    works("slim", model, "--rank", 2, "-o", "small.trf", folder=tmp_path)
+    works("evaluate", "small.trf", *SCENE, "--json", small, folder=tmp_path)
+    assert read_json(small)["levels"] == [pytest.approx(level, abs=1e-6) for level in levels[:2]]
+    assert (tmp_path / "small.trf").stat().st_size == levels[1]["bytes"]
+    assert 0.45 < levels[1]["bytes"] / levels[3]["bytes"] < 0.6
+
+
+def test_a_run_is_evaluated_on_its_own_scene_and_at_one_level_if_asked(tiny_run, tmp_path):
+    works("evaluate", tiny_run, "--lod", 1, "--downscale", 16, "--views", 1, "--json", "one.json", folder=tmp_path)
+    found = read_json(tmp_path / "one.json")
+    assert (found["scene"], found["views"], [level["level"] for level in found["levels"]]) == ("lantern", 1, [1])
+
+
+def test_rank_level_and_lod_are_one_flag(model, tmp_path):
+    for flag in ("--rank", "--level", "--lod"):
+        works("slim", model, flag, 3, "--output", f"{flag[2:]}.trf", folder=tmp_path)
+    assert len({(tmp_path / f"{name}.trf").read_bytes() for name in ("rank", "level", "lod")}) == 1
+
+
+def test_slim_replaces_only_what_it_is_told_to(model, tmp_path):
+    before = model.read_bytes()
+    refuses("slim", model, "--rank", 1, "-o", "model.trf", "--overwrite", folder=tmp_path, because="the model itself")
+    (tmp_path / "link.trf").symlink_to(model)
+    refuses("slim", model, "--rank", 1, "-o", "link.trf", "--overwrite", folder=tmp_path, because="the model itself")
+    (tmp_path / "other.trf").write_text("precious")
+    refuses("slim", model, "--rank", 1, "-o", "other.trf", folder=tmp_path, because="--overwrite")
+    works("slim", model, "--rank", 1, "-o", "other.trf", "--overwrite", folder=tmp_path)
+    assert len(read_trf(tmp_path / "other.trf").chunks) == 1
+    assert model.read_bytes() == before
+    refuses("slim", model, "--rank", 1, "-o", "no/where.trf", folder=tmp_path, because="no/where.trf")
+
+
+@pytest.mark.parametrize("level", [0, 5, -1])
+@pytest.mark.parametrize(
+    "command",
+    [["slim", "model.trf", "-o", "x.trf"], ["evaluate", "model.trf", *SCENE], ["render", "model.trf", "-o", "x.png"]],
+)
+def test_a_level_outside_the_model_is_refused(model, command, level):
+    refuses(*command, "--level", level, folder=model.parent, because=f"{level}")
+
+
+def test_render_writes_the_picture_of_a_level(tiny_run, tmp_path):
+    pictures = []
+    for level in (1, 4):
+        works(
+            "render", tiny_run, "-o", f"{level}.png", "--rank", level, "--width", 48, "--height", 32, "--azimuth", 30,
+            folder=tmp_path,
+        )  # fmt: skip
+        pictures.append(np.asarray(Image.open(tmp_path / f"{level}.png"), np.int32))
+    assert pictures[0].shape == (32, 48, 3)
+    assert np.abs(pictures[0] - pictures[1]).max() > 20
+    refuses("render", tiny_run, "-o", "out.jpg", folder=tmp_path, because=".png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "because"),
+    [
+        (["info", "nothing.trf"], "nothing.trf does not exist"),
+        (["info", "."], "holds no model.trf"),
+        (["slim", "nothing.trf", "--rank", 1, "-o", "x.trf"], "nothing.trf does not exist"),
+        (["bench", "--json", "no/where.json"], "no/where.json"),
+        (["bench", "--arch", "abacus"], "abacus"),
+        (["melt", "model.trf"], "melt"),
+        ([], "info"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, arguments, because):
+    refuses(*arguments, folder=tmp_path, because=because)
+
+
+def test_evaluate_names_a_scene_that_is_not_there(model):
+    refuses("evaluate", model, "nowhere", folder=model.parent, because="there is no scene 'nowhere'")
+    refuses("evaluate", model, "--eval-views", 0, folder=model.parent, because="--eval-views 0")
+
+
+# Files that are not as they were written
+
+
+def header_length(data: bytes) -> int:
+    return int(struct.unpack_from("<I", data, 16)[0])
+
+
+def claims(version: int, levels: int, length: int, data: bytes) -> bytes:
+    """``data`` with another preamble, its checksum right."""
+    text = data[24 : 24 + length]
+    crc = zlib.crc32(struct.pack("<III", version, levels, length) + text)
+    return data[:8] + struct.pack("<IIII", version, levels, length, crc) + data[24:]
+
+
+def with_chunk_length(data: bytes, length: int) -> bytes:
+    """``data`` whose first chunk claims to be ``length`` bytes long."""
+    at = 24 + header_length(data) + 8
+    return data[:at] + struct.pack("<Q", length) + data[at + 8 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "because"),
+    [
+        (lambda data: b"", "is not a .trf model"),
+        (lambda data: b"PK\x03\x04" + data, "is not a .trf model"),
+        (lambda data: data[:15], "ends within its header"),
+        (lambda data: data[:200], "ends within its header"),
+        (lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:], "its header is damaged"),
+        (lambda data: claims(2, 4, header_length(data), data), "format version 2"),
+        (lambda data: claims(1, 4, 0xFFFFFFFF, data), "claims 4294967295 bytes"),
+        (lambda data: claims(1, 0xFFFFFFFF, header_length(data), data), "4294967295 levels"),
+        (lambda data: with_chunk_length(data, 1 << 60), "base chunk is damaged"),
+        (lambda data: data[: 24 + header_length(data)], "ends before the base chunk"),
+    ],
+)
+def test_a_file_with_nothing_good_is_refused(model, damage: Callable[[bytes], bytes], because):
+    model.write_bytes(damage(model.read_bytes()))
+    refuses("info", "model.trf", folder=model.parent, because=because)
+    refuses("slim", "model.trf", "--rank", 1, "-o", "x.trf", folder=model.parent, because="model.trf")
+
+
+def test_the_good_prefix_of_a_damaged_file_is_used_with_a_warning(model, tmp_path):
+    sizes = read_trf(model).prefix_bytes
+    data = bytearray(model.read_bytes())
+    data[sizes[2] - 50] ^= 1
+    model.write_bytes(data)
+    assert "level 3 is damaged" in works("info", model, folder=tmp_path)
+    works("slim", model, "--rank", 2, "-o", "good.trf", folder=tmp_path)
+    refuses("slim", model, "--rank", 3, "-o", "bad.trf", folder=tmp_path, because="level 3 is damaged")
+    model.write_bytes(model.read_bytes()[: sizes[1] + 100])
+    output = works("evaluate", model, *SCENE, "--json", "good.json", folder=tmp_path)
+    assert "level 3 is damaged" in output
+    assert len(read_json(tmp_path / "good.json")["levels"]) == 2

@@ -1,0 +1,318 @@
+"""``train.py`` as a user runs it: to the end, interrupted, killed, and with everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taichi_rf import backend
+from taichi_rf.files import read_json, read_lines
+from taichi_rf.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT
+from taichi_rf.storage import load_checkpoint, read_trf
+from tests.tiny import write_tiny_scene
+
+ROOT = Path(__file__).resolve().parents[2]
+ITERATIONS = 400  # seconds, on any machine more than a signal needs to arrive
+TIMEOUT = 240
+HERE = {"PYTHONPATH": str(ROOT), "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+
+
+def command(*arguments: object, tiny: bool) -> list[str]:
+    script = "tests/e2e/tiny_train.py" if tiny else "train.py"
+    return [sys.executable, str(ROOT / script), *map(str, arguments)]
+
+
+def train(*arguments: object, folder: Path, tiny: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(
+        command(*arguments, tiny=tiny), cwd=folder, env={**os.environ, **HERE, **environment},
+        capture_output=True, text=True, timeout=TIMEOUT,
+    )  # fmt: skip
+
+
+def start(*arguments: object, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start it, and return once it trains."""
+    process = subprocess.Popen(
+        command(*arguments, tiny=True), cwd=folder, env={**os.environ, **HERE, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("training"):
+            return process
+    raise AssertionError(process.communicate())
+
+
+def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def refuses(
+    *arguments: object, folder: Path, because: str, tiny: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """It ends with 2 and one plain line that holds ``because``, and leaves the folder as it was."""
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    done = train(*arguments, folder=folder, tiny=tiny, **environment)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert because in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    return done
+
+
+def chunks(run: Path) -> list[bytes]:
+    return read_trf(run / MODEL).chunks
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a scene, and a finished run of it."""
+    folder = tmp_path_factory.mktemp("place")
+    write_tiny_scene(folder / "balls")
+    done = train("balls", "--iterations", ITERATIONS, "--out", "runs/whole", folder=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "output").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def spoilable(place: Path, tmp_path: Path) -> Path:
+    """The scene's folder, to be broken."""
+    return Path(shutil.copytree(place / "balls", tmp_path / "balls"))
+
+
+# To the end
+
+
+def test_a_run_ends_with_a_table_and_everything_in_its_folder(place):
+    run, output = place / "runs" / "whole", (place / "output").read_text()
+    assert {path.name for path in run.iterdir()} == {CONFIG, "checkpoint", MODEL, METRICS, EVENTS, REPORT}
+    metrics = read_json(run / METRICS)
+    assert metrics["levels"][-1]["psnr"] > 20
+    for level in metrics["levels"]:
+        assert f"{level['psnr']:.2f}" in output
+    assert str(Path("runs/whole") / REPORT) in output
+    assert "\x1b" not in output
+    assert "\r" not in output
+    assert read_lines(run / EVENTS)[-1]["event"] == "evaluation"
+    config = read_json(run / CONFIG)
+    assert config["scene"]["source"] == str(place / "balls")
+    assert config["config"]["iterations"] == ITERATIONS
+
+
+def test_the_model_says_how_to_look_at_it(place):
+    metadata = read_trf(place / "runs" / "whole" / MODEL).header["metadata"]
+    assert 3.4 < metadata["view"]["distance"] < 4.5
+    assert len(metadata["level_psnr"]) == 4
+
+
+def test_time_is_counted_options_are_kept_and_overwrite_replaces(place, tmp_path):
+    shutil.copytree(place / "runs" / "whole", tmp_path / "run")
+    done = train(
+        place / "balls", "--max-seconds", 1, "--out", tmp_path / "run", "--ranks", "plain", "--background", "random",
+        "--decoder", "sh", "--seed", 7, "--views", 6, "--downscale", 2, "--eval-views", 1, "--arch", "cpu",
+        "--overwrite", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics, config = read_json(tmp_path / "run" / METRICS), read_json(tmp_path / "run" / CONFIG)
+    assert 1 <= metrics["train_seconds"] < 2
+    assert metrics["iterations"] > 5
+    assert metrics["views"] == 1
+    kept = {"ranks": "plain", "background": "random", "seed": 7, "max_seconds": 1.0}
+    assert {key: config["config"][key] for key in kept} == kept
+    assert (config["scene"]["views"], config["scene"]["downscale"], config["arch"]) == (6, 2, "cpu")
+
+
+def test_without_test_views_there_is_no_psnr_and_without_out_a_new_folder_is_named_after_the_scene(tmp_path):
+    write_tiny_scene(tmp_path / "balls", test=0)
+    (tmp_path / "runs" / "balls-1").mkdir(parents=True)
+    done = train("balls", "--iterations", 5, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no test views" in done.stdout
+    run = tmp_path / "runs" / "balls-2"
+    assert [level["psnr"] for level in read_json(run / METRICS)["levels"]] == [None] * 4
+    assert (run / REPORT).exists()
+    assert list((tmp_path / "runs" / "balls-1").iterdir()) == []
+
+
+# Not to the end
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_model(place, tmp_path, number, code):
+    process = start(place / "balls", "--iterations", ITERATIONS, "--out", "run", folder=tmp_path)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == code
+    assert "--resume run" in errors
+    assert "Traceback" not in errors
+    _, state = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert 0 < state["iteration"] < ITERATIONS
+    assert f"iteration {state['iteration']}" in errors
+    assert (tmp_path / "run" / MODEL).exists()
+    if number == signal.SIGINT:
+        done = train("--resume", "run", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert chunks(tmp_path / "run") == chunks(place / "runs" / "whole")
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_model(place, tmp_path):
+    process = start(
+        place / "balls", "--iterations", ITERATIONS, "--out", "run", folder=tmp_path, TINY_SAVE_SECONDS="0.2"
+    )
+    saved = tmp_path / "run" / "checkpoint"
+    first = saved.stat().st_ino
+    wait_for(lambda: saved.stat().st_ino != first, process)
+    process.kill()
+    process.communicate()
+    assert (tmp_path / "run" / LOCK).exists()
+    _, state = load_checkpoint(saved)
+    assert 0 < state["iteration"] < ITERATIONS
+    done = train("--resume", "run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"going on from iteration {state['iteration']}" in done.stdout
+    assert chunks(tmp_path / "run") == chunks(place / "runs" / "whole")
+    events = [event for event in read_lines(tmp_path / "run" / EVENTS) if event["event"] != "evaluation"]
+    assert len({(event["event"], event["iteration"]) for event in events}) == len(events)
+
+
+def test_a_second_process_does_not_write_to_the_same_run(place, tmp_path):
+    process = start(place / "balls", "--iterations", 10**6, "--out", "run", folder=tmp_path)
+    try:
+        done = train("--resume", "run", folder=tmp_path)
+        assert done.returncode == 2
+        assert str(process.pid) in done.stderr
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(place, tmp_path):
+    done = train(
+        place / "balls", "--iterations", ITERATIONS, "--out", "run", folder=tmp_path,
+        TINY_NAN_AT="30", TINY_SAVE_SECONDS="0.001",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "the loss became nan at iteration 29" in done.stderr
+    assert "Traceback" not in done.stderr
+    _, state = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert state["iteration"] == 29
+    assert not (tmp_path / "run" / METRICS).exists()
+
+
+def test_a_finished_run_can_be_made_longer_but_not_otherwise(place, tmp_path):
+    shutil.copytree(place / "runs" / "whole", tmp_path / "run")
+    longer = ITERATIONS + 5
+    done = train("--resume", "run", place / "balls", "--iterations", longer, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "run" / METRICS)["iterations"] == longer
+    assert read_json(tmp_path / "run" / CONFIG)["config"]["iterations"] == longer
+    refuses("--resume", "run", "--decoder", "mlp", folder=tmp_path, because="--decoder does not go with --resume")
+    refuses("--resume", "run", "--overwrite", folder=tmp_path, because="--overwrite does not go with --resume")
+
+
+# What is refused
+
+
+def test_help_names_every_option(tmp_path):
+    done = train("--help", folder=tmp_path, tiny=False)
+    assert done.returncode == 0
+    for option in (
+        "--preset", "--out", "--downscale", "--views", "--background", "--ranks", "--decoder", "--max-seconds",
+        "--iterations", "--seed", "--arch", "--eval-views", "--resume", "--overwrite", "--view", "SCENE", "paper",
+    ):  # fmt: skip
+        assert option in done.stdout
+
+
+def spoil(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    def apply(data: dict[str, Any]) -> None:
+        for key, value in changes.items():
+            if value is None:
+                del data[key]
+            else:
+                data["frames"][1][key] = value
+
+    return apply
+
+
+NAN_POSE = [[float("nan"), 0, 0, 4], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "because"),
+    [
+        (spoil(camera_angle_x=None), "camera_angle_x"),
+        (spoil(frames=None), "'frames'"),
+        (spoil(file_path="./train/r_99"), "frame 1, key 'file_path'"),
+        (spoil(transform_matrix=NAN_POSE), "frame 1, key 'transform_matrix' holds NaN"),
+        (lambda data: data["frames"].__delitem__(slice(1, None)), "only 1 training image"),
+    ],
+)
+def test_a_broken_scene_is_refused_and_no_folder_is_left(spoilable, change, because):
+    data = json.loads((spoilable / "transforms_train.json").read_text())
+    change(data)
+    (spoilable / "transforms_train.json").write_text(json.dumps(data))
+    refuses("balls", "--out", "runs/balls", folder=spoilable.parent, because=because)
+    assert not (spoilable.parent / "runs").exists()
+
+
+def test_a_broken_scene_costs_nothing_of_the_run_that_it_was_to_replace(place, tmp_path):
+    shutil.copytree(place / "runs" / "whole", tmp_path / "run")
+    refuses("nowhere", "--out", "run", "--overwrite", folder=tmp_path, because="there is no scene 'nowhere'")
+
+
+def test_a_folder_with_a_run_needs_overwrite(place, tmp_path):
+    shutil.copytree(place / "runs" / "whole", tmp_path / "run")
+    refuses(place / "balls", "--out", "run", folder=tmp_path, because="--overwrite")
+
+
+def test_a_folder_that_cannot_be_written_is_named(place, tmp_path):
+    (tmp_path / "file").touch()
+    refuses(place / "balls", "--out", "file/run", folder=tmp_path, because="cannot write file/run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "because"),
+    [
+        (["--max-seconds", 0], "--max-seconds 0"),
+        (["--max-seconds", "nan"], "--max-seconds nan"),
+        (["--iterations", 0], "--iterations 0"),
+        (["--iterations", 5, "--max-seconds", 5], "give one of the two"),
+        (["--seed", -1], "--seed -1"),
+        (["--eval-views", -1], "--eval-views -1"),
+        (["--downscale", 0], "--downscale 0"),
+        (["--views", 1], "--views 1"),
+        (["--views", 99], "--views 99"),
+        (["--arch", "abacus"], "abacus"),
+        (["--method", "nerf"], "nerf"),
+        (["--view"], "display"),
+        (["--resume", "nothing"], "there is no folder nothing"),
+        (["--resume", "."], "is not the folder of a run"),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(place, tmp_path, arguments, because):
+    scene = [] if "--resume" in arguments else [place / "balls", "--out", "run"]
+    refuses(*scene, *arguments, folder=tmp_path, because=because, tiny=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_arch_that_is_not_there_is_said_with_those_that_are(place, tmp_path):
+    missing = next(arch for arch in ("cuda", "metal") if not backend.available(arch))
+    done = refuses(place / "balls", "--arch", missing, folder=tmp_path, because=f"arch '{missing}'", tiny=False)
+    assert "cpu" in done.stderr
+    assert list(tmp_path.iterdir()) == []
