@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-DEMO   ?= orrery
+DEMO   ?= lantern
 OUT    ?= runs/demo
 
 APT_INSTALL = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends >/dev/null
@@ -59,7 +59,7 @@ $(READY): pyproject.toml
 
 demo: $(READY)
 	@view=; reason=$$($(PYTHON) -m viewer.display) && view=--view || echo "no window: $$reason"; \
-	$(PYTHON) train.py $(DEMO) --preset quick --out $(OUT) --overwrite $$view
+	$(PYTHON) train.py $(DEMO) --preset quick --downscale 2 --max-seconds 120 --out $(OUT) --overwrite $$view
 
 lint: $(READY)
 	$(PYTHON) -m ruff check

@@ -19,7 +19,9 @@ Vec3s: Any = ti.types.ndarray(dtype=Vec3, ndim=1)
 
 def empty(dtype: Any, count: int) -> Any:
     """A flat device array of ``count`` elements of ``dtype`` (ti.f32, ti.i32 or a vector type), all zero."""
-    array = ti.Vector.ndarray(dtype.n, ti.f32, count) if hasattr(dtype, "n") else ti.ndarray(dtype, count)
+    array = (
+        ti.Vector.ndarray(dtype.n, ti.f32, max(1, count)) if hasattr(dtype, "n") else ti.ndarray(dtype, max(1, count))
+    )
     array.fill(0)
     return array
 

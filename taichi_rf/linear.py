@@ -73,13 +73,25 @@ class Linear:
     @ti.kernel
     def publish(self, values: ti.template()):
         """Copy W and b out of the flat parameters. Call after every change of them."""
-        for k, j in ti.ndrange(self.inputs, self.outputs):
-            v = values[self.offset + k * self.outputs + j]
-            self.w[j // TILE, k][j % TILE] = v
-            self.w_t[k // TILE, j][k % TILE] = v
+        for tile, j in ti.ndrange(self.input_tiles, self.outputs):
+            row = ti.Vector.zero(ti.f32, TILE)
+            for k in ti.static(range(TILE)):
+                if tile * TILE + k < self.inputs:
+                    row[k] = values[self.offset + (tile * TILE + k) * self.outputs + j]
+            self.w_t[tile, j] = row
+        for k, tile in ti.ndrange(self.inputs, self.tiles):
+            row = ti.Vector.zero(ti.f32, TILE)
+            for j in ti.static(range(TILE)):
+                if tile * TILE + j < self.outputs:
+                    row[j] = values[self.offset + k * self.outputs + tile * TILE + j]
+            self.w[tile, k] = row
         if ti.static(self.bias):
-            for j in range(self.outputs):
-                self.b[j // TILE][j % TILE] = values[self.offset + self.inputs * self.outputs + j]
+            for tile in range(self.tiles):
+                row = ti.Vector.zero(ti.f32, TILE)
+                for j in ti.static(range(TILE)):
+                    if tile * TILE + j < self.outputs:
+                        row[j] = values[self.offset + self.inputs * self.outputs + tile * TILE + j]
+                self.b[tile] = row
 
     def forward(
         self, n: int, x: Any, y: Any, *, relu: bool = False, begin: int = 0, end: int | None = None, add: bool = False

@@ -75,7 +75,7 @@ def _adam(
         first[i] = m
         second[i] = v
         value[i] = value[i] - rate * (m * correction1) / (ti.sqrt(v * correction2) + epsilon)
-        gradient[i] = g * 0.0
+        gradient[i] = ti.zero(g)
 
 
 class Adam:

@@ -123,7 +123,7 @@ BALANCED = replace(
 QUICK = replace(
     BALANCED,
     preset="quick",
-    iterations=3000,
+    iterations=2500,
     decoder="sh",
     resolutions=(64, 128),
     upsample_at=(0.15,),

@@ -36,8 +36,9 @@ class PixelOrder:
     def _permute(self, values: np.ndarray, epochs: np.ndarray) -> np.ndarray:
         mask = (1 << self.half_bits) - 1
         left, right = values >> self.half_bits, values & mask
+        seed = np.uint64((self.seed * 0x9E3779B97F4A7C15) % (1 << 64))
         for r in range(self.ROUNDS):
-            key = (epochs * self.ROUNDS + r).astype(np.uint64) + np.uint64(self.seed) * np.uint64(0x9E3779B97F4A7C15)
+            key = (epochs * self.ROUNDS + r).astype(np.uint64) + seed
             mixed = right.astype(np.uint64) ^ (key * np.uint64(0xD1B54A32D192ED03))
             mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
             mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xC4CEB9FE1A85EC53)
@@ -75,12 +76,14 @@ class RankSchedule:
         if self.level >= self.config.num_ranks:
             return None
         cause = None
-        if change > self.config.upsilon and progress - self.last_increment > self.config.eta:
+        if np.isfinite(change) and change > self.config.upsilon and progress - self.last_increment > self.config.eta:
             cause = "loss"
         elif progress >= self._deadline(self.level + 1):
             cause = "deadline"
         if cause:
             self.level += 1
+            while self.level < self.config.num_ranks and progress >= self._deadline(self.level + 1):
+                self.level += 1
             self.last_increment = progress
         return cause
 

@@ -120,6 +120,7 @@ class VMField(Field):
             Parameters("basis", self.basis_value, self.basis_gradient, basis_rate, self.basis.size),
         ]
         self._regularisers = VMRegularisers(self)
+        self.active_appearance_blocks = 0
         self.level = ranks
 
     def _real_basis_rows(self, values: np.ndarray) -> np.ndarray:
@@ -136,8 +137,11 @@ class VMField(Field):
         mask[: self.density_blocks].reshape(-1)[: self.level] = 1
         mask[self.density_blocks :].reshape(-1)[: self.appearance] = 1
         self.mask.from_numpy(mask)
+        before = self.active_appearance_blocks
         self.active_density_blocks = blocks_of(self.level)
         self.active_appearance_blocks = blocks_of(self.appearance)
+        if self.active_appearance_blocks < before:
+            self.products.fill(0)  # what a higher level looked up would give the basis gradients beyond this one
         self._set_active()
 
     def _set_active(self) -> None:
