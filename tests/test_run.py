@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -190,6 +191,21 @@ def test_checkpoints_come_by_training_time_and_events_are_those_of_the_checkpoin
         monkeypatch.setattr(training.trainer, "elapsed", seconds)
         again.step()
     assert saves == [training.trainer.elapsed]
+
+
+def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(trained, monkeypatch):
+    training, _ = trained
+    saved = training.folder / checkpoint.NAME
+    before, names = saved.read_bytes(), sorted(os.listdir(training.folder.path))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="disk is full"):
+        training.trainer.save(training.folder.path)
+    assert saved.read_bytes() == before
+    assert sorted(os.listdir(training.folder.path)) == names
 
 
 def test_without_test_views_there_is_no_psnr_and_everything_else(trained, tmp_path):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,49 @@ def test_a_finished_run_can_be_made_longer_but_not_otherwise(place, tmp_path):
     assert read_json(tmp_path / "run" / CONFIG)["config"]["iterations"] == longer
     refuses("--resume", "run", "--decoder", "mlp", folder=tmp_path, because="--decoder does not go with --resume")
     refuses("--resume", "run", "--overwrite", folder=tmp_path, because="--overwrite does not go with --resume")
+
+
+# In a window
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """A virtual screen."""
+    read, write = os.pipe()
+    arguments = ["-displayfd", str(write), "-screen", "0", "1280x720x24", "-nolisten", "tcp", "-noreset"]
+    server = subprocess.Popen(["Xvfb", *arguments], pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        number = answer.readline().strip()
+    assert number, "Xvfb did not start"
+    yield f":{number}"
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.mark.parametrize(("how", "code"), [("Escape", 0), ("Ctrl-C", 130)])
+def test_a_window_that_is_closed_while_training_leaves_a_run_to_resume(place, tmp_path, display, how, code):
+    environment = {**os.environ, **HERE, "DISPLAY": display, "TINY_SAVE_SECONDS": "0.1"}
+    process = subprocess.Popen(
+        command(place / "balls", "--iterations", 10**6, "--out", "run", "--view", tiny=True), cwd=tmp_path,
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: (tmp_path / "run" / MODEL).exists(), process)  # written with the second checkpoint
+        if how == "Escape":
+            press = ["xdotool", "search", "--sync", "--name", "balls", "mousemove", "640", "600", "key", "Escape"]
+            subprocess.run(press, env=environment, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+        else:
+            process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode == code, errors
+    assert "--resume run" in output + errors
+    assert "Traceback" not in errors
+    _, state = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert state["iteration"] > 0
+    assert len(chunks(tmp_path / "run")) == 4
 
 
 # What is refused
