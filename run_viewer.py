@@ -7,7 +7,6 @@ python run_viewer.py runs/lego --headless --screenshot out.png --level 4
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from taichi_rf import entry
 from taichi_rf.errors import UserError
 
 LARGEST_SIDE = 16384  # pixels
@@ -55,14 +55,7 @@ class Options:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
     options = tyro.cli(Options, prog="run_viewer.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        view(options)
-    except UserError as error:
-        print(f"run_viewer.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    entry.run("run_viewer.py", lambda stopper: view(options))
 
 
 def view(options: Options) -> None:
