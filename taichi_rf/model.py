@@ -15,7 +15,7 @@ from taichi_rf.device import Scratch, Vec3, copy_rows, fill_rows
 from taichi_rf.fields.base import Field
 from taichi_rf.march import Marcher, Occupancy, Samples
 from taichi_rf.silhouettes import Hull
-from taichi_rf.volume import Compositor, Shaded
+from taichi_rf.volume import WEIGHT_THRESHOLD, Compositor, Shaded
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Model:
         background: colour behind everything, (3,).
         step_ratio: step along rays over the grid's spacing.
         distance_scale: density is per world unit times this.
+        weight_threshold: samples of smaller weight get no colour.
         metadata: scene name and the like, kept with the model.
     """
 
@@ -56,6 +57,7 @@ class Model:
         background: tuple[float, float, float] = (1.0, 1.0, 1.0),
         step_ratio: float = 0.5,
         distance_scale: float = 25.0,
+        weight_threshold: float = WEIGHT_THRESHOLD,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self.field, self.decoder = field, decoder
@@ -63,11 +65,12 @@ class Model:
         self.near, self.far = float(near), float(far)
         self.background = tuple(float(c) for c in background)
         self.step_ratio, self.distance_scale = step_ratio, distance_scale
+        self.weight_threshold = weight_threshold
         self.metadata: dict[str, Any] = metadata or {}
         self.hull: Hull | None = None
         """What is known to be empty from the start, if anything is."""
         self.occupancy = Occupancy(field.resolution)
-        self.marcher, self.compositor, self.scratch = Marcher(), Compositor(), Scratch()
+        self.marcher, self.compositor, self.scratch = Marcher(), Compositor(weight_threshold), Scratch()
 
     @property
     def step_size(self) -> float:

@@ -47,6 +47,7 @@ def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
         "background": list(model.background),
         "step_ratio": model.step_ratio,
         "distance_scale": model.distance_scale,
+        "weight_threshold": model.weight_threshold,
         "metadata": model.metadata,
     }
     base = {**model.decoder.pack(), "occupancy": model.occupancy.packed()}
@@ -105,6 +106,7 @@ def load_model(path: Path, level: int | None = None) -> Model:
         background=tuple(header["background"]),
         step_ratio=header["step_ratio"],
         distance_scale=header["distance_scale"],
+        weight_threshold=header["weight_threshold"],
         metadata=metadata,
     )
     model.occupancy = Occupancy(field.resolution)
@@ -149,6 +151,8 @@ def _checked(file: TrfFile, path: Path) -> dict[str, Any]:
         raise broken("background", "three numbers from 0 to 1")
     if not number(header.get("step_ratio"), 0.05, 16) or not number(header.get("distance_scale"), 1e-3, 1e4):
         raise broken("step_ratio/distance_scale", "positive numbers")
+    if not number(header.get("weight_threshold"), 0, 1):
+        raise broken("weight_threshold", "a number from 0 to 1")
     if not isinstance(header.get("metadata"), dict):
         raise broken("metadata", "an object")
     return header

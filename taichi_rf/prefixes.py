@@ -14,7 +14,7 @@ from taichi_rf.device import BLOCK, F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.march import SCAN, prefix_sum
 from taichi_rf.model import Model
 from taichi_rf.rays import Camera
-from taichi_rf.volume import STOP, WEIGHT_THRESHOLD
+from taichi_rf.volume import STOP
 
 CHUNK = 1 << 13
 """Rays at once: what is kept per sample and level must stay small."""
@@ -48,12 +48,12 @@ class PrefixRenderer:
         weights = get("weights", ti.f32, samples.count * levels)
         opacity = get("opacity", ti.f32, n * levels)
         counts, offsets = get("counts", ti.i32, n), get("offsets", ti.i32, n + 1)
-        delta = samples.step * model.distance_scale
-        _weights(n, levels, delta, samples.offsets, density, weights, opacity, counts)
+        delta, threshold = samples.step * model.distance_scale, model.weight_threshold
+        _weights(n, levels, delta, threshold, samples.offsets, density, weights, opacity, counts)
         count = prefix_sum(n, counts, offsets, get("sums", ti.i32, n // SCAN + 2))
         index, rays = get("index", ti.i32, count), get("rays", ti.i32, count)
         positions = get("positions", Vec3, count)
-        _gather(n, levels, samples.offsets, weights, offsets, samples.positions, positions, rays, index)
+        _gather(n, levels, threshold, samples.offsets, weights, offsets, samples.positions, positions, rays, index)
         colours = get("colours", Vec3, count * levels)
         rows = field.rows
         for first in range(0, count, rows):
@@ -71,13 +71,14 @@ class PrefixRenderer:
         colours: Any,
     ) -> None:  # fmt: skip
         """Colours of shaded samples [first, first + n) at every level, each level decoding only what it needs."""
-        field, decoder, get = self.model.field, self.model.decoder, self.scratch.get
+        model, get = self.model, self.scratch.get
+        field, decoder = model.field, model.decoder
         field.lookup(n, first, positions)
         flags, slots = get("flags", ti.i32, n), get("slots", ti.i32, n + 1)
         picked_rays, picked_colours = get("picked rays", ti.i32, n), get("picked colours", Vec3, n)
         for level in range(field.num_levels):
             features = field.features(n, level=level + 1)
-            _flag(n, first, level, field.num_levels, index, weights, flags)
+            _flag(n, first, level, field.num_levels, model.weight_threshold, index, weights, flags)
             picked = prefix_sum(n, flags, slots, get("flag sums", ti.i32, n // SCAN + 2))
             _pick(n, first, flags, slots, rays, features, self.picked, picked_rays)
             decoder.forward(picked, 0, self.picked, picked_rays, directions, picked_colours)
@@ -85,7 +86,17 @@ class PrefixRenderer:
 
 
 @ti.kernel
-def _weights(n: int, levels: int, delta: float, offsets: I32, density: F32, weights: F32, opacity: F32, counts: I32):
+def _weights(
+    n: int,
+    levels: int,
+    delta: float,
+    threshold: float,
+    offsets: I32,
+    density: F32,
+    weights: F32,
+    opacity: F32,
+    counts: I32,
+):
     # volume._weights for every level; counts samples that any level shades
     for r in range(n):
         for level in range(levels):
@@ -103,7 +114,7 @@ def _weights(n: int, levels: int, delta: float, offsets: I32, density: F32, weig
             largest = 0.0
             for level in range(levels):
                 largest = ti.max(largest, weights[i * levels + level])
-            if largest > WEIGHT_THRESHOLD:
+            if largest > threshold:
                 shaded += 1
         counts[r] = shaded
 
@@ -112,6 +123,7 @@ def _weights(n: int, levels: int, delta: float, offsets: I32, density: F32, weig
 def _gather(
     n: int,
     levels: int,
+    threshold: float,
     offsets: I32,
     weights: F32,
     shaded_offsets: I32,
@@ -126,7 +138,7 @@ def _gather(
             largest = 0.0
             for level in range(levels):
                 largest = ti.max(largest, weights[i * levels + level])
-            if largest > WEIGHT_THRESHOLD:
+            if largest > threshold:
                 shaded_positions[out] = positions[i]
                 rays[out] = r
                 index[out] = i
@@ -134,9 +146,9 @@ def _gather(
 
 
 @ti.kernel
-def _flag(n: int, first: int, level: int, levels: int, index: I32, weights: F32, flags: I32):
+def _flag(n: int, first: int, level: int, levels: int, threshold: float, index: I32, weights: F32, flags: I32):
     for i in range(n):
-        flags[i] = ti.cast(weights[index[first + i] * levels + level] > WEIGHT_THRESHOLD, ti.i32)
+        flags[i] = ti.cast(weights[index[first + i] * levels + level] > threshold, ti.i32)
 
 
 @ti.kernel

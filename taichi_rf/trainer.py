@@ -80,6 +80,7 @@ class Trainer:
             background=scene.background,
             step_ratio=config.step_ratio,
             distance_scale=config.distance_scale,
+            weight_threshold=config.weight_threshold,
             metadata={"scene": scene.name, "source": scene.source, "preset": config.preset, "method": config.method},
         )
         self.model.hull = hull

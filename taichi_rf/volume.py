@@ -13,7 +13,7 @@ from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.march import SCAN, Samples, prefix_sum
 
 WEIGHT_THRESHOLD = 1e-4
-"""Samples of smaller weight are not shaded (rayMarch_weight_thres of TensoRF)."""
+"""Samples of smaller weight are not shaded: TensoRF's rayMarch_weight_thres, the default."""
 
 STOP = 1e-4
 """Transmittance under which a ray is finished."""
@@ -39,7 +39,9 @@ class Shaded:
 class Compositor:
     """Turns densities into weights and weights into pixels. Arrays it returns are valid until its next batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float = WEIGHT_THRESHOLD) -> None:
+        self.threshold = threshold
+        """Samples of smaller weight are not shaded."""
         self.scratch = Scratch()
 
     def weigh(self, samples: Samples, density: Any, distance_scale: float) -> tuple[Shaded, Any, Any]:
@@ -52,7 +54,7 @@ class Compositor:
         opacity, depth = get("opacity", ti.f32, n), get("depth", ti.f32, n)
         counts, offsets = get("counts", ti.i32, n), get("offsets", ti.i32, n + 1)
         delta = samples.step * distance_scale
-        _weights(n, delta, samples.offsets, samples.t, density, weights, opacity, depth, counts)
+        _weights(n, delta, self.threshold, samples.offsets, samples.t, density, weights, opacity, depth, counts)
         count = prefix_sum(n, counts, offsets, get("sums", ti.i32, n // SCAN + 2))
         shaded = Shaded(
             count,
@@ -63,7 +65,7 @@ class Compositor:
             get("shaded index", ti.i32, count),
         )
         _gather(
-            n, samples.offsets, weights, offsets, samples.positions,
+            n, self.threshold, samples.offsets, weights, offsets, samples.positions,
             shaded.positions, shaded.weights, shaded.rays, shaded.index,
         )  # fmt: skip
         self.weights, self.opacity, self.depth, self.delta = weights, opacity, depth, delta
@@ -90,7 +92,16 @@ class Compositor:
 
 @ti.kernel
 def _weights(
-    n: int, delta: float, offsets: I32, ts: F32, density: F32, weights: F32, opacity: F32, depth: F32, counts: I32
+    n: int,
+    delta: float,
+    threshold: float,
+    offsets: I32,
+    ts: F32,
+    density: F32,
+    weights: F32,
+    opacity: F32,
+    depth: F32,
+    counts: I32,
 ):
     for r in range(n):
         transmittance = 1.0
@@ -104,7 +115,7 @@ def _weights(
                 transmittance *= keep
             weights[i] = w
             expected += w * ts[i]
-            if w > WEIGHT_THRESHOLD:
+            if w > threshold:
                 shaded += 1
         opacity[r] = 1.0 - transmittance
         depth[r] = expected
@@ -114,6 +125,7 @@ def _weights(
 @ti.kernel
 def _gather(
     n: int,
+    threshold: float,
     offsets: I32,
     weights: F32,
     shaded_offsets: I32,
@@ -127,7 +139,7 @@ def _gather(
         out = shaded_offsets[r]
         if shaded_offsets[r + 1] > out:
             for i in range(offsets[r], offsets[r + 1]):
-                if weights[i] > WEIGHT_THRESHOLD:
+                if weights[i] > threshold:
                     shaded_positions[out] = positions[i]
                     shaded_weights[out] = weights[i]
                     shaded_rays[out] = r
