@@ -10,17 +10,21 @@ BLOCK = 16
 """Components in one block: a texel's block is one 64-byte line and one vector register."""
 
 Vec3: Any = ti.types.vector(3, ti.f32)
+Cell: Any = ti.types.vector(3, ti.i32)
 Block: Any = ti.types.vector(BLOCK, ti.f32)
 
 F32: Any = ti.types.ndarray(dtype=ti.f32, ndim=1)
 I32: Any = ti.types.ndarray(dtype=ti.i32, ndim=1)
+Cells: Any = ti.types.ndarray(dtype=Cell, ndim=1)
 Vec3s: Any = ti.types.ndarray(dtype=Vec3, ndim=1)
 
 
 def empty(dtype: Any, count: int) -> Any:
     """A flat device array of ``count`` elements of ``dtype`` (ti.f32, ti.i32 or a vector type), all zero."""
     array = (
-        ti.Vector.ndarray(dtype.n, ti.f32, max(1, count)) if hasattr(dtype, "n") else ti.ndarray(dtype, max(1, count))
+        ti.Vector.ndarray(dtype.n, dtype.dtype, max(1, count))
+        if hasattr(dtype, "n")
+        else ti.ndarray(dtype, max(1, count))
     )
     array.fill(0)
     return array

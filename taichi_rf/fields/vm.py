@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import current, ti
-from taichi_rf.device import BLOCK, F32, Vec3s
+from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Field, Schema
 from taichi_rf.fields.vm_regularisers import VMRegularisers
@@ -88,6 +88,7 @@ class VMField(Field):
         self.appearance_blocks = blocks_of(APPEARANCE_PER_LEVEL * ranks)
         self.total_blocks = self.density_blocks + self.appearance_blocks
         self.owner = current().owner_computes
+        self._scratch = Scratch()
         self._resolution = resolution
         self.unit = unit_texels(resolution)
         self.capacity = max(capacity_texels or 0, self.unit)
@@ -265,8 +266,12 @@ class VMField(Field):
         if n == 0:
             return
         self._feature_gradient(n, density, d_density)
-        scatter = self._scatter_density_owner if self.owner else self._scatter_density_atomic
-        scatter(n, *self._resolution, self.unit, self.active_density_blocks, positions, d_density)
+        cells, fractions = self._located(n, 0, positions)
+        grid = (*self._resolution, self.unit, self.active_density_blocks)
+        if self.owner:
+            self._scatter_density_owner(n, *grid, self._parts(self.active_density_blocks), cells, fractions, d_density)
+        else:
+            self._scatter_density_atomic(n, *grid, cells, fractions, d_density)
 
     @ti.kernel
     def _feature_gradient(self, n: int, density: F32, d_density: F32):
@@ -281,22 +286,46 @@ class VMField(Field):
 
     def scatter_products(self, n: int, first: int, positions: Any) -> None:
         """The adjoint of :meth:`lookup`: gradients of the products, (n, product_width), onto planes and lines."""
-        scatter = self._scatter_products_owner if self.owner else self._scatter_products_atomic
-        scatter(n, first, *self._resolution, self.unit, self.active_appearance_blocks, positions)
+        cells, fractions = self._located(n, first, positions)
+        grid = (*self._resolution, self.unit, self.active_appearance_blocks)
+        if self.owner:
+            self._scatter_products_owner(n, *grid, self._parts(self.active_appearance_blocks), cells, fractions)
+        else:
+            self._scatter_products_atomic(n, *grid, cells, fractions)
+
+    def _parts(self, blocks: int) -> int:
+        """Tasks that share a block of one mode: planes and lines apart (2) where there are few blocks for the cores."""
+        return 1 if 3 * blocks >= 2 * current().threads else 2
+
+    def _located(self, n: int, first: int, positions: Any) -> tuple[Any, Any]:
+        """Cells and fractions of samples, (n, 3) each: found once, because every task that scatters walks them all."""
+        cells, fractions = self._scratch.get("cells", Cell, n), self._scratch.get("fractions", Vec3, n)
+        self._locate(n, first, *self._resolution, positions, cells, fractions)
+        return cells, fractions
+
+    @ti.kernel
+    def _locate(self, n: int, first: int, nx: int, ny: int, nz: int, positions: Vec3s, cells: Cells, fractions: Vec3s):
+        for i in range(n):
+            p = positions[first + i]
+            ix, fx = locate(p[0], nx)
+            iy, fy = locate(p[1], ny)
+            iz, fz = locate(p[2], nz)
+            cells[i] = Cell([ix, iy, iz])
+            fractions[i] = Vec3([fx, fy, fz])
 
     @ti.func
-    def mode_geometry(self, mode, nx, ny, nz, p):
-        """(ni, nj, nk, plane offset, line offset, u, v, w): sizes, places in the unit and coordinates of one mode."""
+    def mode_layout(self, mode, nx, ny, nz):
+        """Of one mode: nodes along a plane's row, where planes and lines begin in the unit, and its three axes."""
         lines = nx * ny + nx * nz + ny * nz
-        ni, nj, nk, plane, line = nx, ny, nz, 0, lines
-        q = ti.Vector([p[0], p[1], p[2]])
+        ni, plane, line = nx, 0, lines
+        axes = ti.Vector([0, 1, 2])
         if mode == 1:
-            ni, nj, nk, plane, line = nx, nz, ny, nx * ny, lines + nz
-            q = ti.Vector([p[0], p[2], p[1]])
+            ni, plane, line = nx, nx * ny, lines + nz
+            axes = ti.Vector([0, 2, 1])
         elif mode == 2:
-            ni, nj, nk, plane, line = ny, nz, nx, nx * ny + nx * nz, lines + nz + ny
-            q = ti.Vector([p[1], p[2], p[0]])
-        return ni, nj, nk, plane, line, q
+            ni, plane, line = ny, nx * ny + nx * nz, lines + nz + ny
+            axes = ti.Vector([1, 2, 0])
+        return ni, plane, line, axes[0], axes[1], axes[2]
 
     @ti.func
     def add_to(self, texel, amount):
@@ -304,84 +333,93 @@ class VMField(Field):
         self.gradient[texel] = self.gradient[texel] + amount
 
     @ti.func
-    def scatter_plane(self, base, mode, nx, ny, nz, p, d):
-        # d plane = line * d, spread over four nodes by the bilinear weights
-        ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
-        i, fi = locate(q[0], ni)
-        j, fj = locate(q[1], nj)
-        k, fk = locate(q[2], nk)
-        dp = self.line_value(base + line, k, fk) * d
-        t = base + plane + j * ni + i
-        self.add_to(t, dp * ((1 - fi) * (1 - fj)))
-        self.add_to(t + 1, dp * (fi * (1 - fj)))
-        self.add_to(t + ni, dp * ((1 - fi) * fj))
-        self.add_to(t + ni + 1, dp * (fi * fj))
-
-    @ti.func
-    def scatter_line(self, base, mode, nx, ny, nz, p, d):
-        # d line = plane * d, spread over two nodes
-        ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
-        i, fi = locate(q[0], ni)
-        j, fj = locate(q[1], nj)
-        k, fk = locate(q[2], nk)
-        dl = self.plane_value(base + plane, i, j, fi, fj, ni) * d
-        self.add_to(base + line + k, dl * (1 - fk))
-        self.add_to(base + line + k + 1, dl * fk)
+    def scatter_own(self, part, t, s, ni, fi, fj, fk, d):
+        """One sample onto the plane texels from t and the line texels from s; part 0 both, 1 planes, 2 lines."""
+        w00 = (1 - fi) * (1 - fj)
+        w10 = fi * (1 - fj)
+        w01 = (1 - fi) * fj
+        w11 = fi * fj
+        if part != 2:  # d plane = line * d, spread over four nodes by the bilinear weights
+            dp = (self.value[s] * (1 - fk) + self.value[s + 1] * fk) * d
+            self.add_to(t, dp * w00)
+            self.add_to(t + 1, dp * w10)
+            self.add_to(t + ni, dp * w01)
+            self.add_to(t + ni + 1, dp * w11)
+        if part != 1:  # d line = plane * d, spread over two nodes
+            plane = self.value[t] * w00 + self.value[t + 1] * w10
+            plane += self.value[t + ni] * w01 + self.value[t + ni + 1] * w11
+            dl = plane * d
+            self.add_to(s, dl * (1 - fk))
+            self.add_to(s + 1, dl * fk)
 
     @ti.kernel
     def _scatter_density_owner(
-        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, d_feature: F32
+        self,
+        n: int,
+        nx: int,
+        ny: int,
+        nz: int,
+        unit: int,
+        blocks: int,
+        parts: int,
+        cells: Cells,
+        fractions: Vec3s,
+        d_feature: F32,
     ):
-        # a task owns the planes or the lines of one mode and block, and walks all samples in order
+        # a task owns one block of one mode, or its planes or its lines, and walks all samples in order
         ti.loop_config(block_dim=1)
-        for task in range(6 * blocks):
-            block, mode = task // 6, task % 6 // 2
-            mask = self.mask[block]
-            if task % 2 == 0:
-                for i in range(n):
-                    d = d_feature[i]
-                    if d != 0.0:
-                        self.scatter_plane(block * unit, mode, nx, ny, nz, positions[i], d * mask)
-            else:
-                for i in range(n):
-                    d = d_feature[i]
-                    if d != 0.0:
-                        self.scatter_line(block * unit, mode, nx, ny, nz, positions[i], d * mask)
+        for task in range(3 * blocks * parts):
+            mode, b = task // parts % 3, task // parts // 3
+            part = 0
+            if parts == 2:
+                part = 1 + task % 2
+            ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
+            mask = self.mask[b]
+            for i in range(n):
+                d = d_feature[i]
+                if d != 0.0:
+                    t = b * unit + plane + cells[i][aj] * ni + cells[i][ai]
+                    s = b * unit + line + cells[i][ak]
+                    f = fractions[i]
+                    self.scatter_own(part, t, s, ni, f[ai], f[aj], f[ak], d * mask)
 
     @ti.kernel
     def _scatter_products_owner(
-        self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s
+        self,
+        n: int,
+        nx: int,
+        ny: int,
+        nz: int,
+        unit: int,
+        blocks: int,
+        parts: int,
+        cells: Cells,
+        fractions: Vec3s,
     ):
         ti.loop_config(block_dim=1)
-        for task in range(6 * blocks):
-            b, mode = task // 6, task % 6 // 2
+        for task in range(3 * blocks * parts):
+            mode, b = task // parts % 3, task // parts // 3
+            part = 0
+            if parts == 2:
+                part = 1 + task % 2
             block = self.density_blocks + b
             column = mode * self.appearance_blocks + b
+            ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
             mask = self.mask[block]
-            if task % 2 == 0:
-                for i in range(n):
-                    d = self.d_products[i, column] * mask
-                    self.scatter_plane(block * unit, mode, nx, ny, nz, positions[first + i], d)
-            else:
-                for i in range(n):
-                    d = self.d_products[i, column] * mask
-                    self.scatter_line(block * unit, mode, nx, ny, nz, positions[first + i], d)
+            for i in range(n):
+                t = block * unit + plane + cells[i][aj] * ni + cells[i][ai]
+                s = block * unit + line + cells[i][ak]
+                f = fractions[i]
+                self.scatter_own(part, t, s, ni, f[ai], f[aj], f[ak], self.d_products[i, column] * mask)
 
     @ti.func
-    def scatter_component_atomic(self, base, mode, c, nx, ny, nz, p, d):
-        """The GPU's way: neighbouring threads take neighbouring components of one sample, and += is a hardware
-        atomic."""
-        ni, nj, nk, plane, line, q = self.mode_geometry(mode, nx, ny, nz, p)
-        i, fi = locate(q[0], ni)
-        j, fj = locate(q[1], nj)
-        k, fk = locate(q[2], nk)
-        t = base + plane + j * ni + i
-        s = base + line + k
-        value = (self.value[t][c] * (1 - fi) + self.value[t + 1][c] * fi) * (1 - fj) + (
+    def scatter_atomic(self, t, s, ni, fi, fj, fk, c, d):
+        """The GPU's way: neighbouring threads take neighbouring components, and += is a hardware atomic."""
+        plane = (self.value[t][c] * (1 - fi) + self.value[t + 1][c] * fi) * (1 - fj) + (
             self.value[t + ni][c] * (1 - fi) + self.value[t + ni + 1][c] * fi
         ) * fj
         dp = (self.value[s][c] * (1 - fk) + self.value[s + 1][c] * fk) * d
-        dl = value * d
+        dl = plane * d
         self.gradient[t][c] += dp * ((1 - fi) * (1 - fj))
         self.gradient[t + 1][c] += dp * (fi * (1 - fj))
         self.gradient[t + ni][c] += dp * ((1 - fi) * fj)
@@ -391,24 +429,41 @@ class VMField(Field):
 
     @ti.kernel
     def _scatter_density_atomic(
-        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, d_feature: F32
+        self,
+        n: int,
+        nx: int,
+        ny: int,
+        nz: int,
+        unit: int,
+        blocks: int,
+        cells: Cells,
+        fractions: Vec3s,
+        d_feature: F32,
     ):
         for i, b, c in ti.ndrange(n, blocks, BLOCK):
             d = d_feature[i] * self.mask[b][c]
             if d != 0.0:
                 for mode in range(3):
-                    self.scatter_component_atomic(b * unit, mode, c, nx, ny, nz, positions[i], d)
+                    ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
+                    t = b * unit + plane + cells[i][aj] * ni + cells[i][ai]
+                    s = b * unit + line + cells[i][ak]
+                    f = fractions[i]
+                    self.scatter_atomic(t, s, ni, f[ai], f[aj], f[ak], c, d)
 
     @ti.kernel
     def _scatter_products_atomic(
-        self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, cells: Cells, fractions: Vec3s
     ):
         for i, b, c in ti.ndrange(n, blocks, BLOCK):
             block = self.density_blocks + b
             if self.mask[block][c] != 0.0:
                 for mode in range(3):
+                    ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
+                    t = block * unit + plane + cells[i][aj] * ni + cells[i][ai]
+                    s = block * unit + line + cells[i][ak]
+                    f = fractions[i]
                     d = self.d_products[i, mode * self.appearance_blocks + b][c]
-                    self.scatter_component_atomic(block * unit, mode, c, nx, ny, nz, positions[first + i], d)
+                    self.scatter_atomic(t, s, ni, f[ai], f[aj], f[ak], c, d)
 
     def regularise(self, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
         self._regularisers.add(l1, tv_density, tv_appearance, orthogonality)
