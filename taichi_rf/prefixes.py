@@ -34,41 +34,52 @@ class PrefixRenderer:
         picture = np.empty((levels, len(origins), 3), np.float32)
         for first in range(0, len(origins), CHUNK):
             part = slice(first, first + CHUNK)
-            picture[:, part] = self._rays(origins[part], directions[part])
+            picture[:, part] = self.rays(origins[part], directions[part])
         return np.clip(picture, 0, 1).reshape(levels, camera.height, camera.width, 3)
 
-    def _rays(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """(levels, n, 3) for rays (n, 3)."""
+    def rays(self, origins: np.ndarray, directions: np.ndarray, *, levels: int | None = None) -> np.ndarray:
+        """Colours of rays (n, 3), (n, 3) at level 1, 2, ..., ``levels``; of all levels by default.
+
+        Returns:
+            (levels, n, 3) float32, not clipped. The field's level is left as it was.
+
+        Raises:
+            UserError: the model has not so many levels.
+        """
+        field = self.model.field
+        before, field.level = field.level, field.num_levels if levels is None else levels
+        try:
+            return self._rays(origins, directions, field.level)
+        finally:
+            field.level = before
+
+    def _rays(self, origins: np.ndarray, directions: np.ndarray, levels: int) -> np.ndarray:
         model, field, get = self.model, self.model.field, self.scratch.get
-        levels, n = field.num_levels, len(origins)
-        before, field.level = field.level, field.num_levels
+        n, stride = len(origins), self.model.field.num_levels
         samples = model.march(origins, directions)
-        density = get("density", ti.f32, samples.count * levels)
+        density = get("density", ti.f32, samples.count * stride)
         field.density_levels(samples.count, samples.positions, density)
         weights = get("weights", ti.f32, samples.count * levels)
         opacity = get("opacity", ti.f32, n * levels)
         counts, offsets = get("counts", ti.i32, n), get("offsets", ti.i32, n + 1)
         delta, threshold = samples.step * model.distance_scale, model.weight_threshold
-        _weights(n, levels, delta, threshold, samples.offsets, density, weights, opacity, counts)
+        _weights(n, levels, stride, delta, threshold, samples.offsets, density, weights, opacity, counts)
         count = prefix_sum(n, counts, offsets, get("sums", ti.i32, n // SCAN + 2))
         index, rays = get("index", ti.i32, count), get("rays", ti.i32, count)
         positions = get("positions", Vec3, count)
         _gather(n, levels, threshold, samples.offsets, weights, offsets, samples.positions, positions, rays, index)
         colours = get("colours", Vec3, count * levels)
-        rows = field.rows
-        for first in range(0, count, rows):
-            self._shade(
-                first, min(rows, count - first), count, samples.directions, weights, positions, rays, index, colours
-            )
+        for first in range(0, count, field.rows):
+            part = (first, min(field.rows, count - first), count, levels)
+            self._shade(*part, samples.directions, weights, positions, rays, index, colours)
         pixels = get("pixels", Vec3, n * levels)
         background = ti.math.vec3(*model.background)
         _pixels(n, levels, count, background, offsets, index, weights, opacity, colours, pixels)
-        field.level = before
         return pixels.to_numpy()[: n * levels].reshape(levels, n, 3)
 
     def _shade(
-        self, first: int, n: int, count: int, directions: Any, weights: Any, positions: Any, rays: Any, index: Any,
-        colours: Any,
+        self, first: int, n: int, count: int, levels: int, directions: Any, weights: Any, positions: Any, rays: Any,
+        index: Any, colours: Any,
     ) -> None:  # fmt: skip
         """Colours of shaded samples [first, first + n) at every level, each level decoding only what it needs."""
         model, get = self.model, self.scratch.get
@@ -76,9 +87,9 @@ class PrefixRenderer:
         field.lookup(n, first, positions)
         flags, slots = get("flags", ti.i32, n), get("slots", ti.i32, n + 1)
         picked_rays, picked_colours = get("picked rays", ti.i32, n), get("picked colours", Vec3, n)
-        for level in range(field.num_levels):
+        for level in range(levels):
             features = field.features(n, level=level + 1)
-            _flag(n, first, level, field.num_levels, model.weight_threshold, index, weights, flags)
+            _flag(n, first, level, levels, model.weight_threshold, index, weights, flags)
             picked = prefix_sum(n, flags, slots, get("flag sums", ti.i32, n // SCAN + 2))
             _pick(n, first, flags, slots, rays, features, self.picked, picked_rays)
             decoder.forward(picked, 0, self.picked, picked_rays, directions, picked_colours)
@@ -89,6 +100,7 @@ class PrefixRenderer:
 def _weights(
     n: int,
     levels: int,
+    stride: int,
     delta: float,
     threshold: float,
     offsets: I32,
@@ -97,14 +109,15 @@ def _weights(
     opacity: F32,
     counts: I32,
 ):
-    # volume._weights for every level; counts samples that any level shades
+    # volume._weights for the first ``levels`` of the ``stride`` levels that the densities have; counts samples that
+    # any level shades
     for r in range(n):
         for level in range(levels):
             transmittance = 1.0
             for i in range(offsets[r], offsets[r + 1]):
                 w = 0.0
                 if transmittance > STOP:
-                    keep = ti.exp(-density[i * levels + level] * delta)
+                    keep = ti.exp(-density[i * stride + level] * delta)
                     w = transmittance * (1.0 - keep)
                     transmittance *= keep
                 weights[i * levels + level] = w
