@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 SCALE = 3
 
@@ -33,35 +33,82 @@ Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
-class Page:
-    """A white page of ``width`` x ``height`` pixels."""
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a page, as ``#rrggbb`` or, where the page lets through what is under it, ``#rrggbbaa``."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self._image = Image.new("RGB", (width * SCALE, height * SCALE), "white")
-        self._draw = ImageDraw.Draw(self._image)
+    paper: str
+    ink: str
+    muted: str
+    rule: str
+    grid: str
+    first: str  # the curve that matters most
+    pale: str  # the same before it was smoothed
+    second: str
+    mark: str  # the one thing to look at
+
+
+LIGHT = Theme("#ffffff", INK, MUTED, RULE, GRID, BLUE, PALE_BLUE, ORANGE, ORANGE)
+# Over any picture: paper this dense keeps the ink at 9:1 and the rest above 4.5:1 (WCAG) on white as on black.
+DARK = Theme(
+    paper="#0e1117dc",
+    ink="#f5f7fa",
+    muted="#b9c2d0",
+    rule="#6b7688",
+    grid="#343b48",
+    first="#74adff",
+    pale="#34507f",
+    second="#5fd9b4",
+    mark="#ffbf5e",
+)
+
+
+class Page:
+    """A page of ``width`` x ``height`` pixels.
+
+    Args:
+        theme: its colours; a page whose paper is translucent comes out as RGBA.
+        corner: radius of its corners; outside them it is transparent, which only translucent paper can be.
+    """
+
+    def __init__(self, width: int, height: int, theme: Theme = LIGHT, corner: float = 0.0) -> None:
+        self.width, self.height, self.theme = width, height, theme
+        size, paper = (width * SCALE, height * SCALE), ImageColor.getrgb(theme.paper)
+        if corner:
+            # Transparent paper of the same colour: what is mixed with it at the edge gets no other tint.
+            self._image = Image.new("RGBA", size, (*paper[:3], 0))
+            self._draw = ImageDraw.Draw(self._image)
+            self._draw.rounded_rectangle((0, 0, size[0] - 1, size[1] - 1), corner * SCALE, fill=paper)
+        else:
+            self._image = Image.new("RGB" if len(paper) == 3 else "RGBA", size, paper)
+            self._draw = ImageDraw.Draw(self._image)
         self._pictures: list[tuple[Image.Image, tuple[int, int]]] = []
 
-    def text(self, at: Point, text: str, size: float = 14, colour: str = INK, anchor: str = "ls") -> Box:
+    def text(self, at: Point, text: str, size: float = 14, colour: str | None = None, anchor: str = "ls") -> Box:
         """Write one line and return the box it fills; ``anchor`` is pillow's (l/m/r, then t/m/s for the baseline)."""
         place, text, font = (at[0] * SCALE, at[1] * SCALE), legible(text), _font(size)
-        self._draw.text(place, text, fill=colour, font=font, anchor=anchor)
+        self._draw.text(place, text, fill=colour or self.theme.ink, font=font, anchor=anchor)
         left, top, right, bottom = self._draw.textbbox(place, text, font=font, anchor=anchor)
         return left / SCALE, top / SCALE, right / SCALE, bottom / SCALE
 
-    def line(self, points: Iterable[Point], colour: str = INK, width: float = 1.0) -> None:
+    def line(self, points: Iterable[Point], colour: str | None = None, width: float = 1.0) -> None:
+        colour = colour or self.theme.ink
         scaled = [(x * SCALE, y * SCALE) for x, y in points]
         if len(scaled) > 1:
             self._draw.line(scaled, fill=colour, width=max(1, round(width * SCALE)), joint="curve")
 
-    def dashes(self, start: Point, end: Point, colour: str = RULE, width: float = 1.0, dash: float = 4.0) -> None:
+    def dashes(
+        self, start: Point, end: Point, colour: str | None = None, width: float = 1.0, dash: float = 4.0
+    ) -> None:
+        colour = colour or self.theme.rule
         length = math.dist(start, end)
         for position in np.arange(0.0, length, 2 * dash):
             ends = [position / length, min(1.0, (position + dash) / length)]
             self.line([(_mix(start[0], end[0], t), _mix(start[1], end[1], t)) for t in ends], colour, width)
 
-    def dot(self, at: Point, radius: float = 4.0, colour: str = BLUE, rim: str = "white") -> None:
-        for reach, fill in ((radius + 1.5, rim), (radius, colour)):
+    def dot(self, at: Point, radius: float = 4.0, colour: str | None = None) -> None:
+        """A disc with a rim of paper, which parts it from what lies under it."""
+        for reach, fill in ((radius + 1.5, self.theme.paper), (radius, colour or self.theme.first)):
             corners = [
                 (at[0] - reach) * SCALE,
                 (at[1] - reach) * SCALE,
@@ -70,8 +117,12 @@ class Page:
             ]
             self._draw.ellipse(corners, fill=fill)
 
-    def rectangle(self, box: Box, fill: str | None = None, outline: str | None = None) -> None:
-        self._draw.rectangle([value * SCALE for value in box], fill=fill, outline=outline, width=SCALE)
+    def rectangle(self, box: Box, fill: str | None = None, outline: str | None = None, corner: float = 0.0) -> None:
+        scaled = [value * SCALE for value in box]
+        if corner:
+            self._draw.rounded_rectangle(scaled, corner * SCALE, fill=fill, outline=outline, width=SCALE)
+        else:
+            self._draw.rectangle(scaled, fill=fill, outline=outline, width=SCALE)
 
     def picture(self, image: NDArray[Any], box: Box) -> Box:
         """Fit a picture into the box, centred, with a thin frame, and return where it went.
@@ -86,11 +137,11 @@ class Page:
         smooth = Image.Resampling.LANCZOS if scale < 3.0 else Image.Resampling.NEAREST
         left, top = round((box[0] + box[2] - size[0]) / 2), round((box[1] + box[3] - size[1]) / 2)
         self._pictures.append((source.resize(size, smooth), (left, top)))
-        self.rectangle((left - 1, top - 1, left + size[0] + 0.7, top + size[1] + 0.7), outline=RULE)
+        self.rectangle((left - 1, top - 1, left + size[0] + 0.7, top + size[1] + 0.7), outline=self.theme.rule)
         return left, top, left + size[0], top + size[1]
 
     def finish(self) -> Image.Image:
-        """Return the page as an RGB image."""
+        """Return the page as an RGB image, or as RGBA where its paper is translucent."""
         result = self._image.reduce(SCALE)
         for picture, corner in self._pictures:
             result.paste(picture, corner)
@@ -99,11 +150,15 @@ class Page:
 
 @dataclass(frozen=True)
 class Axis:
-    """What one side of a plot shows: the values from ``low`` to ``high``, evenly or by their logarithm."""
+    """What one side of a plot shows: the values from ``low`` to ``high``, evenly or by their logarithm.
+
+    An axis that is ``whole`` counts things and has no ticks between the integers.
+    """
 
     low: float
     high: float
     logarithmic: bool = False
+    whole: bool = False
 
     @classmethod
     def around(cls, values: Sequence[float], *, margin: float = 0.06, logarithmic: bool = False) -> Axis:
@@ -127,27 +182,32 @@ class Axis:
             marks = log_ticks(self.low, self.high)
             if len(marks) > 1:
                 return marks
-        return ticks(self.low, self.high, count)
+        marks = ticks(self.low, self.high, count)
+        return [mark for mark in marks if mark == round(mark)] if self.whole else marks
 
 
 class Plot:
-    """A plot in a box of the page, with grid, ticks and titles drawn; the data go on top through :meth:`at`."""
+    """A plot in a box of the page, with grid, ticks and titles drawn; the data go on top through :meth:`at`.
 
-    def __init__(self, page: Page, box: Box, x: Axis, y: Axis, x_title: str, y_title: str) -> None:
+    ``size`` is that of its text in pixels, to which the distances around it keep.
+    """
+
+    def __init__(self, page: Page, box: Box, x: Axis, y: Axis, x_title: str, y_title: str, size: float = 13.0) -> None:
         self.page, self.box, self.x, self.y = page, box, x, y
         left, top, right, bottom = box
-        y_ticks, x_ticks = y.ticks(int((bottom - top) / 36)), x.ticks(int((right - left) / 80))
+        theme, unit = page.theme, size / 13
+        y_ticks, x_ticks = y.ticks(int((bottom - top) / (36 * unit))), x.ticks(int((right - left) / (80 * unit)))
         for value, label in zip(y_ticks, tick_labels(y_ticks)):
             height = self.at(x.low, value)[1]
-            page.line([(left, height), (right, height)], GRID)
-            page.text((left - 9, height), label, 13, MUTED, "rm")
+            page.line([(left, height), (right, height)], theme.grid)
+            page.text((left - 9 * unit, height), label, size, theme.muted, "rm")
         for value, label in zip(x_ticks, tick_labels(x_ticks)):
             across = self.at(value, y.low)[0]
-            page.line([(across, bottom), (across, bottom + 5)], RULE)
-            page.text((across, bottom + 9), label, 13, MUTED, "mt")
-        page.line([(left, bottom), (right, bottom)], RULE)
-        page.text(((left + right) / 2, bottom + 30), x_title, 13, MUTED, "mt")
-        page.text((left - 40, top - 22), y_title, 13, MUTED, "ls")
+            page.line([(across, bottom), (across, bottom + 5 * unit)], theme.rule)
+            page.text((across, bottom + 9 * unit), label, size, theme.muted, "mt")
+        page.line([(left, bottom), (right, bottom)], theme.rule)
+        page.text(((left + right) / 2, bottom + 30 * unit), x_title, size, theme.muted, "mt")
+        page.text((left - 40 * unit, top - 22 * unit), y_title, size, theme.muted, "ls")
 
     def at(self, x: float, y: float) -> Point:
         """The place of a value on the page."""
@@ -167,7 +227,7 @@ class Labels:
     def __init__(self, page: Page, within: Box, occupied: Iterable[Box] = ()) -> None:
         self.page, self.within, self.taken = page, within, list(occupied)
 
-    def put(self, at: Point, text: str, size: float = 13, colour: str = INK, gap: float = 8.0) -> bool:
+    def put(self, at: Point, text: str, size: float = 13, colour: str | None = None, gap: float = 8.0) -> bool:
         """Write ``text`` near ``at``; return whether a free place was found."""
         width, height = text_width(text, size), 0.72 * size
         for reach in (gap, 1.4 * gap, 1.9 * gap):

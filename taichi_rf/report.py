@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from taichi_rf import plot
+from taichi_rf import charts, plot
+from taichi_rf.charts import SHOWN_LEVELS
 from taichi_rf.files import atomic_write
-from taichi_rf.plot import Axis, Labels, Page, Plot
+from taichi_rf.plot import Page
 
 WIDTH = 1400  # pixels
-SHOWN_LEVELS = (1, 2, 4, 8, 12, 16)
 
 _MARGIN = 56
 _GAP = 20
@@ -23,7 +23,6 @@ _COLUMNS = 4
 _PLOT_TOP = 196
 _PLOT_HEIGHT = 330
 _CAPTION = 34
-_LOGARITHMIC_FROM = 30.0  # largest over smallest file: beyond this an even axis crowds the small ones together
 
 Entry = Mapping[str, Any]
 Picture = tuple[str, NDArray[Any]]
@@ -124,69 +123,27 @@ def _summary(metrics: Entry) -> str:
 
 def _rate_distortion(page: Page, box: plot.Box, metrics: Entry) -> None:
     """PSNR against file size, one marker a level."""
-    name = _level_name(metrics)
-    page.text((box[0] - 40, box[1] - 46), f"Quality against size, one mark a {name}", 19)
+    page.text((box[0] - 40, box[1] - 46), f"Quality against size, one mark a {_level_name(metrics)}", 19)
     measured = [level for level in _levels(metrics) if _finite(level.get("psnr")) and _finite(level.get("bytes"))]
-    measured = [level for level in measured if level["bytes"] > 0]
-    if not measured:
-        _nothing(page, box, "no PSNR was measured")
-        return
-    largest, smallest = (pick(level["bytes"] for level in measured) for pick in (max, min))
-    unit, divisor = ("MB", 1e6) if largest >= 1e5 else ("kB", 1e3)
-    values = [(level["bytes"] / divisor, float(level["psnr"])) for level in measured]
-    logarithmic = largest / smallest > _LOGARITHMIC_FROM
-    if logarithmic:
-        x = Axis.around([size for size, _ in values], logarithmic=True)
+    levels = [(level["level"], level["bytes"], float(level["psnr"])) for level in measured if level["bytes"] > 0]
+    if levels:
+        charts.rate_distortion(page, box, levels)
     else:
-        x = Axis(0.0, largest / divisor * 1.06)
-    chart = Plot(
-        page, box, x, Axis.around([psnr for _, psnr in values], margin=0.1), f"file size ({unit})", "PSNR (dB)"
-    )
-    chart.curve(values, plot.BLUE, 2.0)
-    places = [chart.at(*value) for value in values]
-    radius = 4.5 if len(values) <= 20 else 3.5
-    for place in places:
-        page.dot(place, radius)
-    taken = plot.along(places, 2.0) + [(px - radius, py - radius, px + radius, py + radius) for px, py in places]
-    labels = Labels(page, (box[0], box[1] - 10, box[2] + 10, box[3]), taken)
-    for index in _most_telling([level["level"] for level in measured]):
-        labels.put(places[index], str(measured[index]["level"]), 14 if len(values) <= 20 else 12)
+        _nothing(page, box, "no PSNR was measured")
 
 
 def _training(page: Page, box: plot.Box, metrics: Entry, history: Sequence[Entry]) -> None:
     """PSNR of training batches and test views against the iteration, with a mark where each level entered."""
-    name = _level_name(metrics)
     events = [
         e for e in history if e.get("event") == "rank" and _finite(e.get("iteration")) and _finite(e.get("level"))
     ]
-    page.text((box[0] - 40, box[1] - 46), f"Training, and where each {name} entered" if events else "Training", 19)
-    series = {key: _series(history, key) for key in ("psnr", "test_psnr")}
-    points = series["psnr"] + series["test_psnr"]
-    last = max([x for x, _ in points] + [float(e["iteration"]) for e in events], default=1.0)
-    if not points:
+    title = f"Training, and where each {_level_name(metrics)} entered" if events else "Training"
+    page.text((box[0] - 40, box[1] - 46), title, 19)
+    batch, test = (_series(history, key) for key in ("psnr", "test_psnr"))
+    if batch or test:
+        charts.training(page, box, batch, test, [(float(e["iteration"]), e["level"]) for e in events])
+    else:
         _nothing(page, box, "no PSNR was recorded")
-        return
-    x = Axis(0.0, max(last, 1.0))
-    y = Axis.around([value for _, value in points], margin=0.08)
-    chart = Plot(page, box, x, y, "iteration", "PSNR (dB)")
-    right_of_last = -math.inf
-    for event in sorted(events, key=lambda e: (e["iteration"], -e["level"])):
-        across = chart.at(event["iteration"], y.low)[0]
-        page.dashes((across, box[1]), (across, box[3]), plot.RULE)
-        width = plot.text_width(str(event["level"]), 12)
-        if across - width / 2 > right_of_last + 3:  # ranks that entered close together share one label
-            page.text((across, box[1] - 5), str(event["level"]), 12, plot.MUTED, "ms")
-            right_of_last = across + width / 2
-    binned = _binned(series["psnr"], 400)
-    chart.curve(binned, plot.PALE_BLUE, 1.2)
-    chart.curve(_smooth(binned), plot.BLUE, 2.2)
-    chart.curve(series["test_psnr"], plot.ORANGE, 1.5)
-    if len(binned) == 1:
-        page.dot(chart.at(*binned[0]))
-    for point in series["test_psnr"] if len(series["test_psnr"]) <= 40 else series["test_psnr"][-1:]:
-        page.dot(chart.at(*point), 4.0, plot.ORANGE)
-    entries = [("training rays", plot.BLUE, series["psnr"]), ("test views", plot.ORANGE, series["test_psnr"])]
-    _legend(page, box, [(text, colour) for text, colour, there in entries if there])
 
 
 def _nothing(page: Page, box: plot.Box, reason: str) -> None:
@@ -194,17 +151,6 @@ def _nothing(page: Page, box: plot.Box, reason: str) -> None:
     box = (box[0] - 40, box[1] - 22, box[2], box[3])
     page.rectangle(box, fill=plot.WASH)
     page.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), reason, 15, plot.MUTED, "mm")
-
-
-def _legend(page: Page, box: plot.Box, entries: Sequence[tuple[str, str]]) -> None:
-    """Name the curves at the lower right, where a curve that rises leaves room."""
-    width = max(plot.text_width(text, 13) for text, _ in entries)
-    left, top = box[2] - width - 46, box[3] - 12 - 22 * len(entries)
-    page.rectangle((left - 10, top - 6, box[2] - 4, box[3] - 8), fill="white")
-    for row, (text, colour) in enumerate(entries):
-        height = top + 22 * row + 10
-        page.line([(left, height), (left + 24, height)], colour, 2.5)
-        page.text((left + 32, height), text, 13, plot.INK, "lm")
 
 
 def _table(page: Page, box: plot.Box, metrics: Entry) -> None:
@@ -245,28 +191,6 @@ def _level_name(metrics: Entry) -> str:
 def _series(history: Sequence[Entry], key: str) -> list[plot.Point]:
     entries = [e for e in history if "event" not in e and _finite(e.get("iteration")) and _finite(e.get(key))]
     return sorted((float(e["iteration"]), float(e[key])) for e in entries)
-
-
-def _binned(points: list[plot.Point], count: int) -> list[plot.Point]:
-    """Means of at most ``count`` groups of neighbours."""
-    if len(points) <= count:
-        return points
-    return [tuple(group.mean(0).tolist()) for group in np.array_split(np.array(points), count)]
-
-
-def _smooth(points: list[plot.Point]) -> list[plot.Point]:
-    """A running mean over a twentieth of the curve, less at its steep beginning."""
-    values = np.array([y for _, y in points])
-    reach = len(points) // 40
-    means = [float(values[i - min(reach, i) : i + min(reach, i) + 1].mean()) for i in range(len(points))]
-    return [(x, mean) for (x, _), mean in zip(points, means)]
-
-
-def _most_telling(levels: Sequence[int]) -> list[int]:
-    """Indices in the order in which they deserve a label: the ends, the usual ranks, then the others."""
-    last = len(levels) - 1
-    usual = (*SHOWN_LEVELS, 24, 32)
-    return sorted(range(len(levels)), key=lambda i: (i not in (0, last), levels[i] not in usual, i))
 
 
 def _duration(seconds: float) -> str:
