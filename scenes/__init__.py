@@ -10,9 +10,10 @@ from pathlib import Path
 
 from scenes import blender, builtin
 from scenes.base import Progress, Scene, Split
+from scenes.builtin import NotRendered
 from taichi_rf.errors import UserError
 
-__all__ = ["Progress", "Scene", "Split", "builtin_names", "load"]
+__all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "is_scene", "load"]
 
 
 def load(
@@ -23,6 +24,7 @@ def load(
     background: str = "white",
     max_test_views: int | None = None,
     progress: Progress | None = None,
+    render: bool = True,
 ) -> Scene:
     """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``).
 
@@ -32,9 +34,12 @@ def load(
         background: ``white`` or ``black``, behind what is transparent.
         max_test_views: how many test views to load, evenly spread; None for all, 0 for none.
         progress: called with (images done, images in all).
+        render: whether a built-in scene that is not in the cache may be rendered, which needs Taichi's own thread; all
+            else may be loaded in any thread.
 
     Raises:
         UserError: there is no such scene, or it is broken; the message says what was expected.
+        NotRendered: a built-in scene would have to be rendered, and ``render`` is False.
     """
     if downscale < 1:
         raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
@@ -49,6 +54,7 @@ def load(
             background=background,
             max_test_views=max_test_views,
             progress=progress,
+            render=render,
         )
     folder = Path(source)
     if _exists(folder / blender.MARKER):
@@ -66,6 +72,11 @@ def load(
 def builtin_names() -> tuple[str, ...]:
     """The scenes that need no files."""
     return builtin.NAMES
+
+
+def is_scene(folder: str | Path) -> bool:
+    """Whether ``folder`` looks like a scene that :func:`load` reads; nothing in it is opened."""
+    return _exists(Path(folder) / blender.MARKER)
 
 
 def _exists(path: Path) -> bool:

@@ -49,6 +49,10 @@ Step = Callable[[], None]
 FILES = ("shapes", "tracer")  # sources, besides the scene's own, that decide what is rendered
 
 
+class NotRendered(UserError):
+    """A built-in scene is not in the cache, and was not to be rendered: that takes Taichi, and so the main thread."""
+
+
 def load(
     name: str,
     *,
@@ -57,6 +61,7 @@ def load(
     background: str = "white",
     max_test_views: int | None = None,
     progress: Progress | None = None,
+    render: bool = True,
 ) -> Scene:
     """The built-in scene ``name``, from the cache or rendered now.
 
@@ -65,6 +70,7 @@ def load(
 
     Raises:
         UserError: there is no such scene, or the numbers are out of range.
+        NotRendered: it is not in the cache, and with ``render`` False nothing else will do.
     """
     if name not in NAMES:
         raise UserError(f"there is no built-in scene '{name}'; there are: {', '.join(NAMES)}")
@@ -87,8 +93,8 @@ def load(
         if progress is not None:
             progress(done, total)
 
-    train = _split(name, "train", train_poses, size, step)
-    test = _split(name, "test", test_poses, size, step)
+    train = _split(name, "train", train_poses, size, step, render)
+    test = _split(name, "test", test_poses, size, step, render)
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
     return Scene(name, train, test, box, CLASSIC_NEAR, CLASSIC_FAR, colour, f"builtin:{name}")
 
@@ -112,7 +118,7 @@ def _orbit(azimuth: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) ->
     return np.stack([look_at(eye, (0, 0, 0), (0, 0, 1)) for eye in eyes])
 
 
-def _split(name: str, split: str, poses: npt.NDArray[np.floating], size: int, step: Step) -> Split:
+def _split(name: str, split: str, poses: npt.NDArray[np.floating], size: int, step: Step, render: bool) -> Split:
     """The views from ``poses``, out of the cache where it has them; calls ``step`` after each view."""
     if not len(poses):
         return empty_split(size, size)
@@ -121,6 +127,8 @@ def _split(name: str, split: str, poses: npt.NDArray[np.floating], size: int, st
     cameras = Cameras(poses.astype(np.float32), intrinsics, size, size)
     path = _cache_path(name, split, cameras)
     cached = _read_cache(path, cameras)
+    if cached is None and not render:
+        raise NotRendered(f"the built-in scene '{name}' has not been rendered at this size yet")
     if cached is None:
         images, depths = _render(name, cameras, step)
         _write_cache(path, images, depths)

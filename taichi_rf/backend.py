@@ -7,10 +7,12 @@ which way of working suits the device: scatter gradients by owner (CPU) or by ha
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import platform
 from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # stops a thread that phones home
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
@@ -87,8 +89,15 @@ def current() -> Backend:
 
 
 def reset() -> None:
-    """Stop Taichi and free its memory. Every array made before is dead."""
+    """Stop Taichi and free its memory. Every array made before is dead; using one is undefined."""
     global _current
     if _current is not None:
+        gc.collect()
+        _dead.extend(thing for thing in gc.get_objects() if isinstance(thing, ti.Ndarray))
         ti.reset()
         _current = None
+
+
+_dead: list[Any] = []
+"""Arrays that someone still held when Taichi stopped. They hold no memory, but each deletes by its address when it is
+collected, and by then a live array may lie there: so they are kept."""
