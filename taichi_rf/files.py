@@ -39,12 +39,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         UserError: the disk is full, the folder is missing or may not be written, ``path`` is a folder or a device; the
             earlier file, if there was one, is untouched.
     """
-    target = Path(os.path.realpath(path))
-    partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
-    with writing(path, partial):
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            raise UserError(f"cannot write {path}: it is a folder or a device, not a file; choose another name")
-        _remove_stale(target)
+    with replacing(path) as partial:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(partial, flags, 0o666), "wb", buffering=1 << 20)
         try:
@@ -52,10 +47,31 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             file.close()
-            os.replace(partial, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 file.close()
+            raise
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the name of a hidden file beside ``path``, to be written by someone else, such as another program.
+
+    What :func:`atomic_write` promises holds here too, save that forcing the bytes to the disk is the writer's business.
+
+    Raises:
+        UserError: as :func:`atomic_write`, for the system's errors that the block lets through.
+    """
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    with writing(path, partial):
+        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+            raise UserError(f"cannot write {path}: it is a folder or a device, not a file; choose another name")
+        _remove_stale(target)
+        try:
+            yield partial
+            os.replace(partial, target)
+        except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
