@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import shutil
 from dataclasses import dataclass, replace
@@ -187,11 +188,63 @@ def test_a_loss_that_is_no_number_stops_before_anything_has_changed(finished, sa
     trainer.step()
     before = trainer.model.field.value.to_numpy()
     loss = trainer.loss
-    monkeypatch.setattr(trainer, "loss", lambda *arguments: (float("nan"), loss(*arguments)[1]))
+    monkeypatch.setattr(trainer, "loss", lambda *rays, of: (float("nan"), loss(*rays, of=of)[1]))
     with pytest.raises(FloatingPointError, match="the loss became nan at iteration 26"):
         trainer.step()
     np.testing.assert_array_equal(trainer.model.field.value.to_numpy(), before)
     assert trainer.iteration == 26
+
+
+def test_a_step_that_failed_leaves_no_gradient_behind(saved, monkeypatch):
+    fresh()
+    trainer = Trainer.resume(saved, tiny_scene(), rows=ROWS)
+    trainer.part_rays = 100
+    assert trainer.part() is None
+    assert any(np.any(p.gradient.to_numpy()) for p in trainer.model.parameters())
+    monkeypatch.setattr(trainer, "loss", lambda *rays, of: (float("nan"), None))
+    with pytest.raises(FloatingPointError):
+        trainer.part()
+    assert not any(np.any(p.gradient.to_numpy()) for p in trainer.model.parameters())
+
+
+# Parts of a step
+
+
+def test_a_step_in_parts_has_the_gradient_and_the_loss_of_one_in_one_piece():
+    gradients, losses = [], []
+    for rays in (256, 100):
+        trainer = make(tiny_config())
+        trainer.part_rays = rays
+        trainer.model.march = functools.partial(steady, trainer.model.march)
+        trainer.adam.step = lambda parameters, factor, found=gradients: found.append(
+            {p.name: p.gradient.to_numpy() for p in parameters}
+        )
+        losses.append(trainer.step().loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    for name, whole in gradients[0].items():
+        np.testing.assert_allclose(gradients[1][name], whole, atol=1e-5 * np.abs(whole).max(), err_msg=name)
+
+
+def steady(march, *arguments, seed, **options):
+    """Marching without the jitter, which is another for each part."""
+    return march(*arguments, seed=None, **options)
+
+
+def test_a_checkpoint_in_the_middle_of_a_step_is_that_of_its_end(tmp_path):
+    trainer = make(tiny_config())
+    trainer.part_rays = 100
+    trainer.step()
+    assert trainer.part() is None
+    trainer.save(tmp_path)
+    assert trainer.iteration == 2
+    saved = outcome(trainer)
+    whole = make(tiny_config())
+    whole.part_rays = 100
+    for _ in range(2):
+        whole.step()
+    assert_same(saved, outcome(whole))
+    fresh()
+    assert_same(saved, outcome(Trainer.resume(tmp_path, tiny_scene(), rows=ROWS)))
 
 
 def test_parameters_that_are_no_numbers_do_not_replace_a_good_checkpoint(saved):

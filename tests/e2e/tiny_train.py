@@ -19,10 +19,10 @@ def lose_at(iteration: int) -> None:
     """Let the loss of one iteration be NaN; warming up takes two calls before."""
     genuine, calls = PhotometricLoss.__call__, 0
 
-    def loss(self: PhotometricLoss, n: int, pixels: Any, targets: Any) -> tuple[float, Any]:
+    def loss(self: PhotometricLoss, n: int, pixels: Any, targets: Any, **of: Any) -> tuple[float, Any]:
         nonlocal calls
         calls += 1
-        value, d_pixels = genuine(self, n, pixels, targets)
+        value, d_pixels = genuine(self, n, pixels, targets, **of)
         return (float("nan") if calls == iteration + 2 else value), d_pixels
 
     PhotometricLoss.__call__ = loss  # type: ignore[method-assign]
