@@ -39,7 +39,7 @@ def shade_cubes(
         scratch: lends the arrays.
         origins, directions: (n, 3) world units; directions of unit length.
         box: (2, 3) of the grid, world units.
-        near, far: world units along a ray. A ray that starts inside a cube has hit it there and then.
+        near, far: world units along a ray. One that starts among cubes looks out of them, at the first beyond a gap.
         occupancy: over the box.
         radians: that a pixel covers, for the width of drawn edges.
 
@@ -55,36 +55,6 @@ def shade_cubes(
     grid = (*occupancy.cells, occupancy.words, occupancy.bits)
     _shade(n, o, d, low, high, near, far, radians, *grid, shades, distances)
     return shades.to_numpy()[:n], distances.to_numpy()[:n]
-
-
-@ti.func
-def occupied(bits: ti.template(), cell, nx, ny, nz, words):
-    """1 where the cell is marked, 0 where it is not or lies outside."""
-    found = 0
-    if 0 <= cell[0] < nx and 0 <= cell[1] < ny and 0 <= cell[2] < nz:
-        found = (bits[(cell[2] * ny + cell[1]) * words + cell[0] // 32] >> (cell[0] % 32)) & 1
-    return found
-
-
-@ti.func
-def unit(axis, sign):
-    """The integer vector with ``sign`` along ``axis``."""
-    result = ti.Vector.zero(ti.i32, 3)
-    for a in ti.static(range(3)):
-        if a == axis:
-            result[a] = sign
-    return result
-
-
-@ti.func
-def along(v, axis):
-    """v[axis], for an axis that is known at run time only."""
-    result = v[0]
-    if axis == 1:
-        result = v[1]
-    if axis == 2:
-        result = v[2]
-    return result
 
 
 @ti.kernel
@@ -107,77 +77,116 @@ def _shade(
 ):
     for r in range(n):
         o, d = origins[r], directions[r]
-        t, t1 = box_interval(o, d, low, high, near, far)
         cells = ti.Vector([nx, ny, nz])
         size = (high - low) / ti.cast(cells, ti.f32)
-        # the face by which the ray came in: the box's latest one, or, from inside, the one most across the ray
-        axis = 0
-        latest = -1e30
-        for a in ti.static(range(3)):
-            enter = -ti.abs(1.0 / ti.select(ti.abs(d[a]) < 1e-9, 1e-9, d[a])) * 1e6
-            if t > near:
-                edge = ti.select(d[a] > 0, low[a], high[a])
-                enter = (edge - o[a]) / ti.select(ti.abs(d[a]) < 1e-9, 1e-9, d[a])
-            if enter > latest:
-                latest, axis = enter, a
-        g = (o + d * t - low) / size
-        cell = ti.Vector.zero(ti.i32, 3)
-        step = ti.Vector.zero(ti.i32, 3)
-        across = ti.Vector.zero(ti.f32, 3)  # of t from face to face
-        next_face = ti.Vector.zero(ti.f32, 3)  # t at which the next face is reached
-        for a in ti.static(range(3)):
-            cell[a] = ti.math.clamp(ti.cast(ti.floor(g[a]), ti.i32), 0, cells[a] - 1)
-            step[a] = ti.select(d[a] > 0, 1, -1)
-            speed = ti.max(ti.abs(d[a]) / size[a], 1e-9)
-            across[a] = 1.0 / speed
-            ahead = ti.select(d[a] > 0, cell[a] + 1 - g[a], g[a] - cell[a])
-            next_face[a] = t + ahead / speed
-        found = 0
-        while t < t1 and found == 0:
-            if occupied(bits, cell, nx, ny, nz, words) != 0:
-                found = 1
-            else:
-                axis = 0
-                for a in ti.static(range(1, 3)):
-                    if next_face[a] < along(next_face, axis):
-                        axis = a
-                t = along(next_face, axis)
-                for a in ti.static(range(3)):
-                    if a == axis:
-                        cell[a] += step[a]
-                        next_face[a] += across[a]
-                        if cell[a] < 0 or cell[a] >= cells[a]:
-                            t = t1
-        distances[r] = -1.0
+        entry, leave = box_interval(o, d, low, high, near, far)
+        t, axis, cell = first_cube(o, d, low, high, size, cells, entry, leave, entry <= near, bits, words)
+        distances[r] = t
         shades[r] = 0.0
-        if found != 0:
-            distances[r] = t
+        if t >= 0:
             # u, v: where on the face, 0..1 along the two axes beside the ray's
             first, second = (axis + 1) % 3, (axis + 2) % 3
             place = (o + d * t - low) / size - ti.cast(cell, ti.f32)
             u = ti.math.clamp(along(place, first), 0.0, 1.0)
             v = ti.math.clamp(along(place, second), 0.0, 1.0)
-            front = cell - unit(axis, along(step, axis))
-            light = ti.Matrix.zero(ti.f32, 2, 2)
-            for i, j in ti.static(ti.ndrange(2, 2)):
-                beside = unit(first, 2 * i - 1)
-                above = unit(second, 2 * j - 1)
-                a = occupied(bits, front + beside, nx, ny, nz, words)
-                b = occupied(bits, front + above, nx, ny, nz, words)
-                c = occupied(bits, front + beside + above, nx, ny, nz, words)
-                hidden = ti.select(a + b == 2, 3, a + b + c)
-                light[i, j] = 1.0 - (1.0 - CREASE) * hidden / 3.0
-            shade = (
-                (1.0 - u) * ((1.0 - v) * light[0, 0] + v * light[0, 1])
-                + u * ((1.0 - v) * light[1, 0] + v * light[1, 1])
-            )  # fmt: skip
+            front = cell - unit(axis, ti.select(along(d, axis) > 0, 1, -1))
+            shade = creases(front, first, second, u, v, cells, bits, words)
             for a in ti.static(range(3)):
                 if a == axis:
                     shade *= FACES[a]
-            width = radians * t  # of a pixel there, world units
-            edge = ti.min(
-                ti.min(u, 1.0 - u) * along(size, first) / width, ti.min(v, 1.0 - v) * along(size, second) / width
-            )
-            drawn = ti.math.smoothstep(EDGES_FROM[0], EDGES_FROM[1], size.min() / width)
+            pixel = ti.max(radians * t, 1e-9)  # its width there, world units
+            edge = ti.min(ti.min(u, 1.0 - u) * along(size, first), ti.min(v, 1.0 - v) * along(size, second)) / pixel
+            drawn = ti.math.smoothstep(EDGES_FROM[0], EDGES_FROM[1], size.min() / pixel)
             line = ti.math.clamp(0.5 * EDGE_PIXELS + 0.5 - edge, 0.0, 1.0)
             shades[r] = shade * (1.0 - (1.0 - EDGE) * drawn * line)
+
+
+@ti.func
+def first_cube(o, d, low, high, size, cells, entry, leave, among, bits: ti.template(), words):
+    """Distance (-1 for none) of the first occupied cell from ``entry`` to ``leave``, the axis of the face by which the
+    ray comes into it, and the cell. ``among``: the ray starts inside the box, so that cells count after a gap only."""
+    t = entry
+    cell = ti.Vector.zero(ti.i32, 3)
+    step = ti.Vector.zero(ti.i32, 3)
+    across = ti.Vector.zero(ti.f32, 3)  # of t from face to face
+    following = ti.Vector.zero(ti.f32, 3)  # t of the next face
+    axis = 0
+    latest = -1e30
+    g = (o + d * t - low) / size
+    for a in ti.static(range(3)):
+        direction = ti.select(ti.abs(d[a]) < 1e-9, 1e-9, d[a])
+        enter = (ti.select(direction > 0, low[a], high[a]) - o[a]) / direction
+        if enter > latest:
+            latest, axis = enter, a
+        cell[a] = ti.math.clamp(ti.cast(ti.floor(g[a]), ti.i32), 0, cells[a] - 1)
+        step[a] = ti.select(direction > 0, 1, -1)
+        across[a] = size[a] / ti.abs(direction)
+        following[a] = t + ti.select(direction > 0, cell[a] + 1 - g[a], g[a] - cell[a]) * across[a]
+    found = -1.0
+    leaving = among
+    while t < leave and found < 0:
+        here = occupied(bits, cell, cells, words)
+        leaving = leaving and here != 0
+        if here != 0 and not leaving:
+            found = t
+        else:
+            axis = 0
+            for a in ti.static(range(1, 3)):
+                if following[a] < along(following, axis):
+                    axis = a
+            t = along(following, axis)
+            for a in ti.static(range(3)):
+                if a == axis:
+                    cell[a] += step[a]
+                    following[a] += across[a]
+                    if not 0 <= cell[a] < cells[a]:
+                        t = leave
+    return found, axis, cell
+
+
+@ti.func
+def creases(front, first, second, u, v, cells, bits: ti.template(), words):
+    """How much light reaches (u, v) of a face whose free side is cell ``front``: bilinear between the corners, each
+    darkened by the three cells around it that stand on the face's side (the ambient occlusion of block worlds)."""
+    light = 0.0
+    for i, j in ti.static(ti.ndrange(2, 2)):
+        beside = unit(first, 2 * i - 1)
+        above = unit(second, 2 * j - 1)
+        a = occupied(bits, front + beside, cells, words)
+        b = occupied(bits, front + above, cells, words)
+        hidden = 3
+        if a + b < 2:  # between two walls nothing is seen of what is behind them
+            hidden = a + b + occupied(bits, front + beside + above, cells, words)
+        weight = (u if i == 1 else 1.0 - u) * (v if j == 1 else 1.0 - v)
+        light += weight * (1.0 - (1.0 - CREASE) * hidden / 3.0)
+    return light
+
+
+@ti.func
+def occupied(bits: ti.template(), cell, cells, words):
+    """1 where the cell is marked, 0 where it is not or lies outside."""
+    found = 0
+    if 0 <= cell[0] < cells[0] and 0 <= cell[1] < cells[1] and 0 <= cell[2] < cells[2]:
+        found = (bits[(cell[2] * cells[1] + cell[1]) * words + cell[0] // 32] >> (cell[0] % 32)) & 1
+    return found
+
+
+@ti.func
+def unit(axis, sign):
+    """The integer vector with ``sign`` along ``axis``."""
+    result = ti.Vector.zero(ti.i32, 3)
+    for a in ti.static(range(3)):
+        if a == axis:
+            result[a] = sign
+    return result
+
+
+@ti.func
+def along(v, axis):
+    """v[axis], for an axis that is known at run time only."""
+    result = v[0]
+    if axis == 1:
+        result = v[1]
+    if axis == 2:
+        result = v[2]
+    return result
