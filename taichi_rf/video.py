@@ -191,7 +191,7 @@ class _Mp4:
         if any(self._odd):
             frame = np.pad(frame, ((0, self._odd[0]), (0, self._odd[1]), (0, 0)), mode="edge")
         try:
-            self._input.write(memoryview(np.ascontiguousarray(frame)).cast("B"))
+            self._input.write(np.ascontiguousarray(frame).data)
         except OSError:  # it has gone, and says why
             self._close_input()
             self._process.wait()
