@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.errors import UserError
+from tests.tiny import tiny_scene
 from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
 from viewer.progressive import quantise
 from viewer.session import MODES, Session, depth_range, model_file
@@ -25,7 +26,7 @@ def settle(session: Session, size=(96, 64), budget=0.02) -> int:
     """Frames until nothing sharper follows."""
     for count in range(1, 1000):
         session.frame(*size, budget)
-        if session.progress.complete:
+        if session.composer.complete:
             return count
     raise AssertionError("the picture never settled")
 
@@ -81,7 +82,7 @@ def test_picture_at_rest_is_the_plain_render_to_the_byte():
 def test_canvas_has_x_first_and_y_up():
     session, _, _ = make()
     settle(session)
-    picture, canvas = session.progress.picture, session.progress.canvas
+    picture, canvas = session.composer.picture, session.composer.canvas
     assert canvas.shape == (96, 64, 4)
     assert canvas.flags.c_contiguous
     np.testing.assert_array_equal(canvas[10, 63 - 20], [*picture[20, 10], 255])
@@ -97,23 +98,23 @@ def test_every_change_shows_at_once_and_coarse():
         session.reset_view,
     ]
     for change in changes:
-        before, start = session.progress.picture.copy(), clock.now
+        before, start = session.composer.picture.copy(), clock.now
         change()
         session.frame(96, 64, 0.02)
         assert clock.now - start < 0.03
-        assert session.progress.divisor > 1
-        assert np.abs(session.progress.picture.astype(int) - before).mean() > 1
+        assert session.composer.divisor > 1
+        assert np.abs(session.composer.picture.astype(int) - before).mean() > 1
         settle(session)
-        assert session.progress.divisor == 1
+        assert session.composer.divisor == 1
 
 
 def test_preview_resembles_the_sharp_picture():
     session, _, _ = make()
     session.frame(96, 64, 0.005)
-    coarse = session.progress.picture.astype(int)
-    assert session.progress.divisor >= 4
+    coarse = session.composer.picture.astype(int)
+    assert session.composer.divisor >= 4
     settle(session)
-    assert np.abs(session.progress.picture - coarse).max() < 16
+    assert np.abs(session.composer.picture - coarse).max() < 16
 
 
 def test_no_frame_takes_much_longer_than_its_budget():
@@ -123,7 +124,7 @@ def test_no_frame_takes_much_longer_than_its_budget():
         start = clock.now
         session.frame(640, 360, 0.05)
         assert clock.now - start < 0.08
-    assert session.progress.complete
+    assert session.composer.complete
 
 
 def test_sharp_picture_costs_little_more_than_itself():
@@ -144,7 +145,7 @@ def test_window_may_become_a_sliver_or_nothing():
     session, _, _ = make()
     for size in [(96, 64), (1, 300), (500, 1), (0, 0), (97, 63)]:
         settle(session, size)
-        assert session.progress.picture.shape == (max(size[1], 1), max(size[0], 1), 3)
+        assert session.composer.picture.shape == (max(size[1], 1), max(size[0], 1), 3)
 
 
 def test_frames_a_second_are_counted():
@@ -178,7 +179,7 @@ def test_first_view_can_be_given():
 def test_snapshot_is_what_the_window_shows_at_rest():
     session, _, _ = make()
     settle(session)
-    np.testing.assert_array_equal(session.snapshot(96, 64), session.progress.picture)
+    np.testing.assert_array_equal(session.snapshot(96, 64), session.composer.picture)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +195,16 @@ def test_depth_range_spans_the_box_as_seen_from_the_eye(position, near, far):
 
 
 def test_modes_come_round():
-    session, _, _ = make()
-    seen = []
-    for _ in MODES:
-        seen.append(session.mode)
-        session.next_mode()
-    assert tuple(seen) == MODES
-    assert session.mode == MODES[0]
+    for scene, modes in [(None, MODES[:-1]), (tiny_scene(), MODES)]:  # no error without a photograph
+        session, _, _ = make(scene=scene)
+        seen = []
+        for _ in modes:
+            seen.append(session.mode)
+            session.next_mode()
+        assert tuple(seen) == modes
+        assert session.mode == modes[0]
+        session.next_mode(-1)
+        assert session.mode == modes[-1]
 
 
 # Training
@@ -217,7 +221,7 @@ def test_training_gets_its_share_of_the_time_although_a_step_is_longer_than_a_fr
     trained = 0.0
     for _ in range(200):
         start = clock.now
-        session.train(0.025)
+        session.work(0.025)
         trained += clock.now - start
         assert clock.now - start < 0.11
     assert trained == pytest.approx(200 * 0.025, rel=0.05)
@@ -227,11 +231,11 @@ def test_level_follows_the_training_until_one_is_chosen():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     assert session.level == 1
     for _ in range(3):
-        session.train(0.1)
+        session.work(0.1)
     assert session.level == session.trainer.level > 1
     session.set_level(1)
     while session.training:
-        session.train(0.1)
+        session.work(0.1)
     assert session.level == 1
     session.set_level(4)
     assert session.level == 4
@@ -240,7 +244,7 @@ def test_level_follows_the_training_until_one_is_chosen():
 def test_looking_at_a_level_is_asked_of_the_renderer_and_sets_nothing_in_the_model():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     while session.training:
-        session.train(0.1)
+        session.work(0.1)
     session.set_level(1)
     settle(session)
     assert session.trainer.level == 4
@@ -250,17 +254,17 @@ def test_looking_at_a_level_is_asked_of_the_renderer_and_sets_nothing_in_the_mod
 def test_pause_and_resume():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     session.toggle_training()
-    session.train(1.0)
+    session.work(1.0)
     assert session.trainer.iteration == 0
     session.toggle_training()
-    session.train(0.1)
+    session.work(0.1)
     assert session.trainer.iteration == 1
 
 
 def test_training_that_is_done_stays_done():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     for _ in range(100):
-        session.train(0.1)
+        session.work(0.1)
     assert session.trainer.iteration == 10
     session.toggle_training()
     assert not session.training
@@ -272,17 +276,17 @@ def test_picture_is_renewed_while_training_and_sharp_after_it():
     session.frame(96, 64, 0.02)
     pictures = []
     while session.training:
-        session.train(0.1)
+        session.work(0.1)
         pictures.append(session.frame(96, 64, 0.02).copy())
     assert len({picture.tobytes() for picture in pictures}) > 3
     settle(session)
-    assert session.progress.divisor == 1
+    assert session.composer.divisor == 1
 
 
 def test_figures_of_the_training_are_shown():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     assert session.stats()["training"]["loss"] is None
-    session.train(0.1)
+    session.work(0.1)
     training = session.stats()["training"]
     assert (training["iteration"], training["progress"]) == (1, 0.1)
     assert training["loss"] == pytest.approx(0.01)
@@ -293,7 +297,7 @@ def test_figures_of_the_training_are_shown():
 def test_failed_training_stops_and_does_not_overwrite_the_checkpoint():
     session, _, _ = make(trainer=FakeTrainer(Clock(), fails_at=2))
     for _ in range(5):
-        session.train(0.1)
+        session.work(0.1)
     assert not session.training
     assert session.stats()["training"]["failure"] == "the loss is not a number"
     session.toggle_training()
@@ -304,7 +308,7 @@ def test_failed_training_stops_and_does_not_overwrite_the_checkpoint():
 
 def test_save_keeps_what_was_trained():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
-    session.train(0.1)
+    session.work(0.1)
     session.save()
     assert session.trainer.saved == 1
 

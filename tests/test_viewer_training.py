@@ -43,7 +43,7 @@ def test_looking_at_every_level_leaves_the_training_bit_for_bit():
         session.orbit.rotate(7, 3, 100)
         picture = session.frame(40, 30, 0.01)
         assert picture.shape == (30, 40, 3)
-        session.train(0.3)
+        session.work(0.3)
         if watched.done:
             break
     assert watched.iteration == alone.iteration == STEPS

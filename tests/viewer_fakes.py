@@ -64,7 +64,7 @@ class FakeTrainer:
     def done(self) -> bool:
         return self.iteration >= self.steps
 
-    def step(self):
+    def part(self):
         if self.iteration == self.fails_at:
             raise UserError("the loss is not a number")
         self.clock.spend(0.1)

@@ -59,9 +59,7 @@ class Orbit:
         eye = camera.position.astype(np.float64)
         view.distance = max(float((view.target - eye) @ forward), 0.05 * view.extent)
         view.target = eye + view.distance * forward
-        east, north, up = view._axes()
-        view.azimuth = math.atan2(-forward @ north, -forward @ east)
-        view.elevation = math.asin(float(np.clip(-forward @ up, -1.0, 1.0)))
+        view._face(forward)
         return view.limited()
 
     @classmethod
@@ -83,6 +81,27 @@ class Orbit:
         view.target, view.distance, view.up = target, distance, (float(up[0]), float(up[1]), float(up[2]))
         view.azimuth, view.elevation, view.field_of_view = (math.radians(value) for value in degrees)
         return view.limited()
+
+    def stand(
+        self, position: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike, field_of_view: float | None = None
+    ) -> None:
+        """Look from ``position`` at ``target``, both (3,), with ``up`` (3,) upwards; angles in radians.
+
+        Numbers that make no view (not finite, no distance, no up) change nothing.
+        """
+        eye, at, above = (np.asarray(value, dtype=np.float64).reshape(-1) for value in (position, target, up))
+        numbers = np.concatenate([eye, at, above])
+        if not (len(eye) == len(at) == len(above) == 3 and np.all(np.abs(numbers) < 1e6)):
+            return
+        distance = float(np.linalg.norm(eye - at))
+        if distance < 1e-6 or not np.linalg.norm(above) > 1e-6:
+            return
+        self.up = (float(above[0]), float(above[1]), float(above[2]))
+        self.target, self.distance = at, distance
+        self._face((at - eye) / distance)
+        if field_of_view is not None and math.radians(1) <= field_of_view <= math.radians(170):
+            self.field_of_view = field_of_view
+        self.limited()
 
     def copy(self) -> Orbit:
         """The same view, to keep."""
@@ -107,6 +126,19 @@ class Orbit:
         unit = 2 * self.distance * math.tan(self.field_of_view / 2) / height  # world units a pixel, at the target
         self.target = self.target + unit * (down * pose[:, 1] - right * pose[:, 0])
 
+    def look(self, right: float, down: float, height: int) -> None:
+        """Turn the head with a drag: the eye stays and the target goes round it."""
+        eye = self._eye()
+        self.azimuth -= _TURN * right / height
+        self.elevation += _TURN * down / height
+        self.limited()
+        self.target = self.target + eye - self._eye()
+
+    def fly(self, right: float, up: float, forward: float) -> None:
+        """Move eye and target together, by world units along the camera's own axes."""
+        pose = self._pose()
+        self.target = self.target + right * pose[:, 0] + up * pose[:, 1] - forward * pose[:, 2]
+
     def dolly(self, down: float, height: int) -> None:
         """Come nearer (drag up) or go farther (drag down), in proportion to the distance."""
         self.distance *= math.exp(_DOLLY * min(max(down / height, -10.0), 10.0))
@@ -128,11 +160,20 @@ class Orbit:
             "up": list(self.up),
         }
 
-    def _pose(self) -> npt.NDArray[np.float64]:
+    def _face(self, forward: npt.NDArray[np.float64]) -> None:
+        """Set the angles so that the camera looks along ``forward`` (3,), of unit length."""
+        east, north, up = self._axes()
+        self.azimuth = math.atan2(-forward @ north, -forward @ east)
+        self.elevation = math.asin(float(np.clip(-forward @ up, -1.0, 1.0)))
+
+    def _eye(self) -> npt.NDArray[np.float64]:
         east, north, up = self._axes()
         level = math.cos(self.azimuth) * east + math.sin(self.azimuth) * north
         offset = math.cos(self.elevation) * level + math.sin(self.elevation) * up
-        return look_at(self.target + self.distance * offset, self.target, self.up).astype(np.float64)
+        return self.target + self.distance * offset
+
+    def _pose(self) -> npt.NDArray[np.float64]:
+        return look_at(self._eye(), self.target, self.up).astype(np.float64)
 
     def _axes(self) -> npt.NDArray[np.float64]:
         """(3, 3): east, north and up; x, y and z when z is up."""

@@ -85,6 +85,28 @@ class Progressive:
         self.complete = not self._more(view, finest)
         return changed
 
+    def begin_sharp(self, view: View) -> None:
+        """Set out for a picture at full resolution and nothing before it; :meth:`sharpen` makes it."""
+        self._resize(view.camera.width, view.camera.height)
+        self.divisor = 1
+        self._begin(view, 1)
+
+    def sharpen(self, budget: float) -> bool:
+        """Work on it for about ``budget`` seconds; say whether it is done."""
+        start = self._clock()
+        while self._pass is not None:
+            self._work(budget - (self._clock() - start))
+            self._show()
+            if self._clock() - start >= budget:
+                break
+        self.complete = self._pass is None
+        return self.complete
+
+    @property
+    def progress(self) -> float:
+        """How much of the picture being made is done, 0 to 1."""
+        return 1.0 if self._pass is None else self._pass.rows / self._pass.view.camera.height
+
     def _more(self, view: View, finest: int) -> bool:
         """Whether there is something to render; begins the next pass where the last one has ended."""
         if self._pass is None:

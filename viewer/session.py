@@ -1,8 +1,9 @@
 """What the viewer knows and does, without a window.
 
 A session holds a model, or a trainer and the model it is making, and where one stands, which level one looks at and
-how. Front ends (a window, a test) hand it what the user did and take a picture and a few numbers from it. Everything
-happens on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.train` with the time that is left.
+how. Front ends (a window, a browser, a test) hand it what the user did and take a picture and a few numbers from it.
+Everything happens on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.work` with the time that is
+left.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,13 +21,21 @@ import numpy.typing as npt
 
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Camera
+from viewer import keep
+from viewer.compose import Composer, Side
+from viewer.demo import Demo
+from viewer.learning import History, Learning, Trainer
 from viewer.orbit import Orbit
-from viewer.progressive import PREVIEWS, Progressive, View, quantise
+from viewer.progressive import PREVIEWS, quantise
+from viewer.viewpoint import SceneView, Viewpoint
 
-MODES = ("colour", "depth", "opacity")
+MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
+COMPARE = ("off", "level", "photo")
+LAYOUTS = ("wipe", "beside")
 _PASS_SECONDS = 1.0  # while training, a picture of the whole window is renewed about this often
 _FPS_SECONDS = 1.0  # over which frames are counted
-_SMOOTHING = 0.1  # how fast the figures of single training batches enter what is shown
+_MESSAGE_SECONDS = 8.0
+_NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
 
 
 class Field(Protocol):
@@ -49,26 +59,42 @@ class Model(Protocol):
     def metadata(self) -> dict[str, Any]: ...
 
 
-class Trainer(Protocol):
-    """What the viewer needs of a trainer: ``scene`` has cameras, ``level`` counts the levels in use."""
+class Job(Protocol):
+    """Something on its way to a file: a picture or a film."""
 
-    @property
-    def model(self) -> Model: ...
-    @property
-    def scene(self) -> Any: ...
-    @property
-    def iteration(self) -> int: ...
+    what: str
+    path: Path
+
     @property
     def progress(self) -> float: ...
     @property
     def done(self) -> bool: ...
     @property
-    def level(self) -> int: ...
-    def step(self) -> Any: ...
+    def failure(self) -> Exception | None: ...
+    def advance(self, budget: float) -> None: ...
+    def cancel(self) -> None: ...
 
 
 Render = Callable[..., npt.NDArray[np.float32]]
 """render(model, camera, level=, mode=) -> (H, W, 3) float32 in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the person at the window; ``alarm`` when something went wrong."""
+
+    text: str
+    alarm: bool
+    until: float
+
+
+@dataclass(frozen=True)
+class LevelPoint:
+    """What a level costs and gives: ``psnr`` in dB on held-out views, None while nobody has measured it."""
+
+    level: int
+    megabytes: float
+    psnr: float | None
 
 
 class Session:
@@ -76,11 +102,14 @@ class Session:
 
     Args:
         model: the model to show; not needed with a trainer, whose model is shown.
-        trainer: steps are taken from it by :meth:`train`; it starts running.
+        trainer: steps are taken from it by :meth:`work`; it starts running.
+        scene: the scene of a finished model, when it is at hand; a trainer has its own.
         level: the level shown first; the highest when None.
         save: what :meth:`save` calls to keep what has been trained; the trainer's own ``save`` when None.
         render: how a picture is made; :func:`render_from_anywhere` unless a test has its own.
         clock: seconds, for frame rates and budgets.
+        folder: where pictures, films and slimmed models go; the working directory when None.
+        file: the file that the model was read from.
 
     Raises:
         UserError: ``level`` is not one of the model's.
@@ -91,34 +120,49 @@ class Session:
         model: Model | None = None,
         *,
         trainer: Trainer | None = None,
+        scene: Any | None = None,
         level: int | None = None,
         save: Callable[[], object] | None = None,
         render: Render | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        folder: Path | None = None,
+        file: Path | None = None,
     ) -> None:
         if (model is None) == (trainer is None):
             raise ValueError("a session shows a model or a trainer's model: give one of the two")
-        self._model, self.trainer, self._clock = model, trainer, clock
+        self._model, self._clock = model, clock
+        self.learning = None if trainer is None else Learning(trainer, clock)
+        self.scene = scene if trainer is None else trainer.scene
+        self.folder, self._file = folder or Path(), file
         self._render = render or render_from_anywhere
-        self.training = trainer is not None and not trainer.done
-        self.failure: Exception | None = None  # what ended the training
         self._save = save or getattr(trainer, "save", None)
         self.mode = MODES[0]
-        self.progress = Progressive(self._render_band, clock)
+        self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
+        self.share = 0.75
+        """Of the time that a frame leaves, the part that is training's."""
+        self.composer = Composer(self._render_band, clock)
+        self.viewpoint = Viewpoint(self._start(), self.scene)
+        self.recording: Job | None = None
+        self.keyframes: list[Camera] = []
         self._wanted = self.num_levels
         if level is not None:
             self._wanted = self.check_level(level)
-        self._first_view = self._start()
-        self.orbit = self._first_view.copy()
+        self._other = max(1, self.num_levels // 4)
+        self._demo: Demo | None = None
+        self._before_demo: tuple[Any, ...] = ()
+        self._message: Message | None = None
         self._frames: deque[float] = deque()
-        self._debt = 0.0  # seconds that training has taken more than it was given
-        self._figures: dict[str, float] = {}
+        self._size = (1280, 720)
+
+    @property
+    def trainer(self) -> Trainer | None:
+        return None if self.learning is None else self.learning.trainer
 
     @property
     def model(self) -> Model:
         """The model on show; a trainer may replace its own at any step."""
         if self.trainer is not None:
-            return self.trainer.model
+            return cast(Model, self.trainer.model)
         assert self._model is not None
         return self._model
 
@@ -126,16 +170,29 @@ class Session:
     def field(self) -> Field:
         return self.model.field
 
-    # What is looked at
+    def attach_scene(self, scene: Any) -> None:
+        """Learn of the scene of a finished model: its views can be gone to and its photographs shown."""
+        self.scene = self.viewpoint.scene = scene
+
+    # The level
 
     @property
     def num_levels(self) -> int:
         return self.field.num_levels
 
     @property
+    def _highest(self) -> int:
+        return self.num_levels if self.trainer is None else self.trainer.level
+
+    @property
     def level(self) -> int:
         """The level shown: the one asked for, or the highest that training has reached."""
-        return min(self._wanted, self.num_levels if self.trainer is None else self.trainer.level)
+        return min(self._wanted, self._highest)
+
+    @property
+    def other_level(self) -> int:
+        """The level on the right when two are compared."""
+        return min(self._other, self._highest)
 
     def set_level(self, level: float) -> None:
         """Show ``level``, or the nearest there is. The highest also means: follow the training upwards."""
@@ -144,6 +201,10 @@ class Session:
     def step_level(self, step: int) -> None:
         """Show a level ``step`` higher or lower."""
         self.set_level(self.level + step)
+
+    def set_other_level(self, level: float) -> None:
+        """Compare with ``level``, or the nearest there is."""
+        self._other = min(max(round(level), 1), self.num_levels)
 
     def check_level(self, level: int) -> int:
         """Return ``level`` when the model has it.
@@ -158,13 +219,78 @@ class Session:
             )
         return level
 
-    def next_mode(self) -> None:
-        """Colour, depth, opacity, and round again."""
-        self.mode = MODES[(MODES.index(self.mode) + 1) % len(MODES)]
+    # What is shown
+
+    def set_mode(self, mode: str) -> None:
+        """Show ``mode``, one of ``MODES``; the error goes to a view of the scene, where there is a photograph."""
+        if mode == "error" and not self._at_photograph():
+            return
+        self.mode = mode
+
+    def next_mode(self, step: int = 1) -> None:
+        """The next of ``MODES``, and round again; the error is passed over where there are no photographs."""
+        modes = MODES if self.viewpoint.views() else MODES[:-1]
+        self.set_mode(modes[(modes.index(self.mode) + step) % len(modes)])
+
+    def set_compare(self, what: str, layout: str | None = None) -> None:
+        """Compare with another level or with the photograph ("level", "photo"), wiped or beside; or with nothing."""
+        if what == "photo" and not self._at_photograph():
+            return
+        if what == "level" and self.compare != "level" and self.other_level == self.level:
+            self._other = max(1, self.num_levels // 4) if self.level > 1 else self.num_levels
+        self.compare = what
+        self.layout = layout or self.layout
+
+    def next_compare(self) -> None:
+        """Nothing, another level, the photograph where there is one, and round again."""
+        choices = COMPARE if self.viewpoint.views() else COMPARE[:-1]
+        self.set_compare(choices[(choices.index(self.compare) + 1) % len(choices)])
+
+    def _at_photograph(self) -> bool:
+        """Stand at a view of the scene, the nearest one if at none; say so where there are none."""
+        if self.viewpoint.at is None:
+            view = self.viewpoint.nearest()
+            if view is None:
+                self.say(_NO_PHOTOGRAPH, alarm=True)
+                return False
+            self.go_to(view)
+        return True
+
+    # Where one stands
+
+    @property
+    def orbit(self) -> Orbit:
+        return self.viewpoint.orbit
+
+    @property
+    def views(self) -> list[SceneView]:
+        """The views of the scene, test views first."""
+        return self.viewpoint.views()
+
+    @property
+    def at_view(self) -> SceneView | None:
+        """The view of the scene at which one stands."""
+        return self.viewpoint.at
+
+    def go_to(self, view: SceneView) -> None:
+        """Stand at a view of the scene."""
+        self.viewpoint.go_to(view, self.model.box)
+
+    def next_view(self, step: int = 1, split: str | None = None) -> None:
+        """Go to another view of the same split, or of ``split``."""
+        view = self.viewpoint.next(step, split)
+        if view is None:
+            self.say(_NO_PHOTOGRAPH if not self.views else f"the scene has no {split} views", alarm=True)
+        else:
+            self.go_to(view)
 
     def reset_view(self) -> None:
         """Stand again where one stood at first."""
-        self.orbit = self._first_view.copy()
+        self.viewpoint.reset()
+
+    def stand(self, position: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike, field_of_view: float) -> None:
+        """Stand at ``position`` and look at ``target``, (3,) each, with a vertical ``field_of_view`` in radians."""
+        self.orbit.stand(position, target, up, field_of_view)
 
     def start_from(
         self,
@@ -175,7 +301,7 @@ class Session:
         field_of_view: float | None = None,
     ) -> None:
         """Change what is given of the first view, to which one returns. Angles are in degrees."""
-        view = self._first_view
+        view = self.viewpoint.first
         view.azimuth = view.azimuth if azimuth is None else math.radians(azimuth)
         view.elevation = view.elevation if elevation is None else math.radians(elevation)
         view.distance = view.distance if distance is None else distance
@@ -183,32 +309,84 @@ class Session:
         view.limited()
         self.reset_view()
 
+    def camera(self, width: int, height: int) -> Camera:
+        """The camera of a picture of ``width`` x ``height`` pixels from here."""
+        return self.viewpoint.camera(width, height)
+
+    # Demo mode
+
+    @property
+    def demo(self) -> bool:
+        """Whether the camera turns and the level goes up and down by themselves."""
+        return self._demo is not None
+
+    def toggle_demo(self) -> None:
+        """Start the demonstration from here, or end it and return to what was shown before."""
+        if self._demo is None:
+            self._before_demo = (self._wanted, self.mode, self.compare, self.viewpoint.at, self.orbit.copy())
+            self.compare = COMPARE[0]
+            self.mode = MODES[0] if self.mode == "error" else self.mode
+            self._demo = Demo(self.orbit.copy(), self._clock())
+        else:
+            self._demo = None
+            self._wanted, self.mode, self.compare, view, self.viewpoint.orbit = self._before_demo
+            if view is not None:
+                self.go_to(view)
+
     # The picture
 
     def frame(self, width: int, height: int, budget: float) -> npt.NDArray[np.uint8]:
         """Work on the picture for about ``budget`` seconds and return it: (height, width, 3), row 0 the top.
 
         The first picture of a new view comes at once and is as coarse as the budget asks for; later calls sharpen it.
-        The array is the session's own and changes with the next call; ``progress.canvas`` is the same memory in the
-        order in which a window draws it.
+        The array is the session's own and changes with the next call; ``composer.canvas`` is the same memory in the
+        order in which a window draws it, and may be drawn on.
         """
         now = self._clock()
         self._frames.append(now)
         while self._frames[0] < now - _FPS_SECONDS:
             self._frames.popleft()
-        version = self.trainer.iteration if self.trainer else 0
-        camera = self.orbit.camera(max(width, 1), max(height, 1))
+        if self._demo is not None:
+            self.viewpoint.orbit = self._demo.orbit(now)
+            self._wanted = self._demo.level(now, self._highest)
+        self._size = (max(width, 1), max(height, 1))
         finest = 1
         if self.training:
-            pixels = camera.width * camera.height
-            affordable = self.progress.rays_per_second * budget * self.fps * _PASS_SECONDS
+            pixels = self._size[0] * self._size[1]
+            affordable = self.composer.rays_per_second * budget * self.fps * _PASS_SECONDS
             finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
-        self.progress.advance(View(camera, self.level, self.mode, version), budget, finest=finest)
-        return self.progress.picture
+        self.camera(*self._size)  # notices that one has left a view of the scene
+        photograph = self._photograph()
+        if photograph is None:
+            self.mode = MODES[0] if self.mode == "error" else self.mode
+            self.compare = COMPARE[0] if self.compare == "photo" else self.compare
+        self.composer.compose(
+            self._sides(),
+            self.camera,
+            photograph,
+            self._size,
+            budget,
+            divider=self.divider,
+            beside=self.layout == "beside",
+            version=self.trainer.iteration if self.trainer else 0,
+            finest=finest,
+        )
+        return self.composer.picture
 
-    def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
-        """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
-        return quantise(self._render_band(self.orbit.camera(width, height), self.level, self.mode))
+    def _sides(self) -> tuple[Side, ...]:
+        mine = Side(self.level, self.mode)
+        if self.compare == "level":
+            return mine, Side(self.other_level, self.mode)
+        if self.compare == "photo":
+            return mine, Side(None)
+        return (mine,)
+
+    def _photograph(self) -> tuple[object, Camera, Callable[[], npt.NDArray[np.float32]]] | None:
+        view = self.viewpoint.at
+        if view is None:
+            return None
+        background = getattr(self.model, "background", (1.0, 1.0, 1.0))
+        return view, self.viewpoint.camera_of(view), lambda: self.viewpoint.photograph(view, background)
 
     @property
     def fps(self) -> float:
@@ -216,6 +394,14 @@ class Session:
         if len(self._frames) < 2 or self._frames[-1] <= self._frames[0]:
             return 0.0
         return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
+
+    def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
+        """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
+        return quantise(self._render_band(self.camera(width, height), self.level, self._plain_mode))
+
+    @property
+    def _plain_mode(self) -> str:
+        return MODES[0] if self.mode == "error" else self.mode
 
     def _render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
         return self._render(self.model, camera, level=level, mode=mode)
@@ -228,83 +414,191 @@ class Session:
         poses = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])
         return Orbit.from_camera(cameras[0], poses, self.model.box)
 
-    # Training
+    # Training, and what else takes time
+
+    @property
+    def training(self) -> bool:
+        """Whether steps are being taken."""
+        return self.learning is not None and self.learning.running
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the training early."""
+        return None if self.learning is None else self.learning.failure
 
     def toggle_training(self) -> None:
         """Pause, or go on."""
-        if self.trainer is not None and not self.trainer.done and self.failure is None:
-            self.training = not self.training
-            self._debt = 0.0
+        if self.learning is not None:
+            self.learning.toggle()
 
-    def train(self, budget: float) -> None:
-        """Take training steps for about ``budget`` seconds.
-
-        A step may last longer than that; what it took too much is taken off later budgets, so that training has its
-        share of the time whatever a step costs. An error ends the training and is kept in ``failure``.
-        """
-        if not self.training or self.trainer is None:
-            return
-        self._debt -= budget
-        while self.training and self._debt < 0:
-            start = self._clock()
-            try:
-                info = self.trainer.step()
-            except (UserError, FloatingPointError) as error:
-                self.failure, self.training = error, False
-                return
-            took = max(self._clock() - start, 1e-6)
-            self._debt += took
-            self._follow(loss=info.loss, psnr=info.psnr, rays_per_second=info.rays / took)
-            self.training = not self.trainer.done
-        self._debt = min(self._debt, 0.25)  # a step that had a kernel to compile does not stop training for long
+    def work(self, budget: float) -> None:
+        """Train for about ``budget`` seconds; a recording takes half of that, or all where nothing trains."""
+        if self.recording is not None:
+            own = budget / 2 if self.training else budget
+            self.recording.advance(own)
+            self._notice_recording()
+            budget -= own
+        if self.learning is not None:
+            before = self.failure
+            self.learning.train(budget)
+            if self.failure is not before:
+                self.say(f"the training ended: {self.failure}", alarm=True)
 
     def save(self) -> None:
         """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
         if self._save is not None and self.failure is None:
             self._save()
 
-    def _follow(self, **figures: float) -> None:
-        for name, value in figures.items():
-            self._figures[name] = self._figures.get(name, value) * (1 - _SMOOTHING) + value * _SMOOTHING
+    # Keeping things
 
-    # Numbers
+    def save_snapshot(self, width: int | None = None, height: int | None = None) -> Path:
+        """Begin a picture of ``width`` x ``height`` pixels, the window's by default, of what is looked at now.
+
+        Returns where it will be; :meth:`work` makes it, and ``recording`` is it until then.
+        """
+        size = (width or self._size[0], height or self._size[1])
+        path = keep.free_file(self.folder, f"{self._slug()}-{self.field.level_name.lower()}{self.level}", ".png")
+        self.record(keep.Still(path, self.camera(*size), self._render_band, level=self.level, mode=self._plain_mode))
+        return path
+
+    def save_level(self) -> Path | None:
+        """Write the model slimmed to the level shown, beside the run's own; None and a message if that fails."""
+        trained = None if self.trainer is not None else self._file
+        return self._keeping(lambda: keep.save_level(self.model, trained, self.level, self.folder))
+
+    def save_camera(self) -> Path | None:
+        """Write the camera as JSON; None and a message if that fails."""
+        return self._keeping(lambda: keep.save_camera(self.folder, self.camera_json()))
+
+    def camera_json(self) -> dict[str, Any]:
+        """The camera as plain numbers: the pose, the pinhole, and the orbit it comes from."""
+        return keep.camera_json(self.camera(*self._size), {"view": self.orbit.state(), "level": self.level})
+
+    def record(self, job: Job) -> None:
+        """Let :meth:`work` make ``job``; one at a time."""
+        if self.recording is not None:
+            job.cancel()
+            self.say(f"wait for the {self.recording.what} to be done, or cancel it", alarm=True)
+        else:
+            self.recording = job
+
+    def cancel_recording(self) -> None:
+        """Drop what is being recorded; no file is left."""
+        if self.recording is not None:
+            self.recording.cancel()
+            self.say(f"the {self.recording.what} was cancelled")
+            self.recording = None
+
+    def _notice_recording(self) -> None:
+        job = self.recording
+        if job is None or not job.done:
+            return
+        self.recording = None
+        if job.failure is not None:
+            self.say(f"the {job.what} failed: {job.failure}", alarm=True)
+        else:
+            self.say(f"saved {job.path}")
+
+    def _keeping(self, write: Callable[[], Path]) -> Path | None:
+        try:
+            path = write()
+        except (UserError, OSError) as error:
+            self.say(str(error), alarm=True)
+            return None
+        self.say(f"saved {path} ({path.stat().st_size / 1e6:.2f} MB)")
+        return path
+
+    def _slug(self) -> str:
+        return keep.slug(self.model.metadata.get("scene") or "model")
+
+    # Messages and numbers
+
+    def say(self, text: str, alarm: bool = False) -> None:
+        """Show a line for some seconds."""
+        self._message = Message(text, alarm, self._clock() + _MESSAGE_SECONDS * (2 if alarm else 1))
+
+    @property
+    def message(self) -> Message | None:
+        """What was said last, while it is news."""
+        if self._message is not None and self._clock() > self._message.until:
+            self._message = None
+        return self._message
+
+    def curve(self) -> list[LevelPoint]:
+        """Size and quality of every level there is by now: the rate-distortion curve."""
+        return [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, self._highest + 1)]
+
+    def history(self) -> History:
+        """What the training curve is drawn from; empty for a finished model."""
+        return History() if self.learning is None else self.learning.history
+
+    def megabytes(self, level: int) -> float:
+        """What the file needs for ``level``: as read where the model came from one, else as estimated."""
+        size = self._known("prefix_bytes", level)
+        return (self.field.bytes_at(level) if size is None else size) / 1e6
+
+    def psnr(self, level: int) -> float | None:
+        """In dB on held-out views: measured live while training, else what the file says."""
+        if self.learning is not None and len(self.learning.psnr) >= level:
+            return self.learning.psnr[level - 1]
+        return self._known("level_psnr", level)
 
     def stats(self) -> dict[str, Any]:
-        """What a panel shows beside the picture; ``psnr`` and ``training`` are None where there is none."""
-        level = self.level
-        size = self._known("prefix_bytes", level)
+        """What a panel shows beside the picture; ``psnr``, ``view``, ``training`` ... are None where there is none."""
+        level, view, message, job = self.level, self.viewpoint.at, self.message, self.recording
+        name = self.field.level_name
         return {
             "level": level,
-            "level_name": self.field.level_name,
+            "level_name": name,
             "num_levels": self.num_levels,
-            "megabytes": (self.field.bytes_at(level) if size is None else size) / 1e6,
-            "psnr": self._known("level_psnr", level),
+            "megabytes": self.megabytes(level),
+            "psnr": self.psnr(level),
             "fps": self.fps,
-            "divisor": self.progress.divisor,
-            "complete": self.progress.complete,
+            "divisor": self.composer.divisor,
+            "complete": self.composer.complete,
             "mode": self.mode,
+            "compare": {
+                "with": self.compare,
+                "layout": self.layout,
+                "divider": self.composer.divider / self._size[0],
+                "left": f"{name} {level}",
+                "right": "photo" if self.compare == "photo" else f"{name} {self.other_level}",
+            },
+            "view": None if view is None else {
+                "split": view.split, "index": view.index, "name": view.name, "count": view.count
+            },
+            "flying": self.viewpoint.flying,
+            "demo": self.demo,
+            "recording": None if job is None else {
+                "what": job.what, "progress": job.progress, "path": str(job.path)
+            },
+            "message": None if message is None else {"text": message.text, "alarm": message.alarm},
             "training": self._training_stats(),
-        }
+        }  # fmt: skip
 
     def _known(self, name: str, level: int) -> float | None:
         """What the model's file says about ``level``, if it says it; files may say anything."""
         values = self.model.metadata.get(name)
         value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
-        return float(value) if isinstance(value, int | float) else None
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return float(cast(float, value)) if good else None
 
     def _training_stats(self) -> dict[str, Any] | None:
-        if self.trainer is None:
+        learning = self.learning
+        if learning is None:
             return None
         return {
-            "running": self.training,
-            "done": self.trainer.done,
-            "iteration": self.trainer.iteration,
-            "progress": self.trainer.progress,
-            "level": self.trainer.level,
-            "loss": self._figures.get("loss"),
-            "psnr": self._figures.get("psnr"),
-            "rays_per_second": self._figures.get("rays_per_second"),
-            "failure": None if self.failure is None else str(self.failure),
+            "running": learning.running,
+            "done": learning.trainer.done,
+            "iteration": learning.trainer.iteration,
+            "progress": learning.trainer.progress,
+            "level": learning.trainer.level,
+            "loss": learning.figures.get("loss"),
+            "psnr": learning.figures.get("psnr"),
+            "rays_per_second": learning.figures.get("rays_per_second"),
+            "seconds_left": learning.seconds_left(),
+            "share": self.share,
+            "failure": None if learning.failure is None else str(learning.failure),
         }
 
 

@@ -107,7 +107,7 @@ class _Window:
         session, resting = self._session, time.perf_counter() - self._touched > _REST_AFTER
         drawing, training = _TRAINING if session.training else (_RESTING if resting else _MOVING, 0.0)
         session.frame(width, height, drawing)
-        _set_image(self._canvas, session.progress.canvas)
+        _set_image(self._canvas, session.composer.canvas)
         level = session.level
         self._panels.draw(self._gui, session, width, height)
         if session.level != level:
@@ -115,8 +115,8 @@ class _Window:
         with self._inside():
             self._window.show()
         self._frames += 1
-        session.train(training)
-        if resting and session.progress.complete and not session.training:
+        session.work(training)
+        if resting and session.composer.complete and not session.training:
             time.sleep(_IDLE_SLEEP)
 
     def state(self) -> dict[str, Any]:
