@@ -69,7 +69,8 @@ lint: $(READY)
 test: $(READY) system-packages lint
 	$(PYTHON) -m pytest -q
 
-# What a window without a screen needs: a virtual display, software Vulkan, a hand on the mouse and a camera.
+# What a window without a screen needs: a virtual display, software Vulkan, a hand on the mouse and a camera; and what
+# the viewer in a browser needs: a browser and a hand on it.
 DISPLAY_PACKAGES := xvfb xauth mesa-vulkan-drivers libvulkan1 xdotool imagemagick libx11-6 libxcursor1 libxi6 \
     libxinerama1 libxrandr2 libxrender1 libxext6 libx11-xcb1
 
@@ -87,7 +88,7 @@ system-packages:
 	    echo "installing:$$missing"; \
 	    $(APT_INSTALL) $$missing; \
 	else \
-	    echo "The window is tested on a virtual display, which lacks:$$missing" >&2; \
+	    echo "The viewer is tested on a virtual display and in a browser, which lack:$$missing" >&2; \
 	    echo "On Debian or Ubuntu: sudo apt-get install --no-install-recommends$$missing" >&2; \
 	    exit 1; \
 	fi
