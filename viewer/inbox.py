@@ -1,0 +1,138 @@
+"""What browsers did since the loop last looked: the latest of each thing, so that nobody can make it grow."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_FARTHEST = 1e6  # world units
+_MOST_PRESSES = 20  # of one button between two turns of the loop
+_LARGEST_SIDE = 16384  # pixels
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a browser's camera stands, in world units and radians, and the pixels of its window."""
+
+    position: Triple
+    target: Triple
+    up: Triple
+    field_of_view: float
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, camera: Any) -> Report | None:
+        """What viser's ``camera`` says, or None where that makes no view: all of it comes from the client."""
+        try:
+            vectors = [
+                np.asarray(value, np.float64) for value in (camera.position, camera.look_at, camera.up_direction)
+            ]
+            field_of_view = float(camera.fov)
+            size = [int(camera.image_width), int(camera.image_height)]
+        except (TypeError, ValueError, OverflowError):
+            return None
+        if any(vector.shape != (3,) or not np.all(np.abs(vector) < _FARTHEST) for vector in vectors):
+            return None
+        position, target, up = vectors
+        if np.linalg.norm(target - position) < 1e-6 or np.linalg.norm(up) < 1e-6:
+            return None
+        if not math.radians(1) <= field_of_view <= math.radians(170):
+            return None
+        if not all(0 < side <= _LARGEST_SIDE for side in size):
+            return None
+        places = [(float(x), float(y), float(z)) for x, y, z in vectors]
+        return cls(places[0], places[1], places[2], field_of_view, size[0], size[1])
+
+    def near(self, other: Report) -> bool:
+        """Whether this is the same view, but for what is lost on the way to a browser and back."""
+        slack = 3e-4 * math.dist(self.position, self.target)
+        return (
+            math.dist(self.position, other.position) < slack
+            and math.dist(self.target, other.target) < slack
+            and abs(self.field_of_view - other.field_of_view) < 1e-3
+        )
+
+
+@dataclass
+class Mail:
+    """``values`` of controls and ``presses`` of buttons by name, ``cameras`` by the client's number."""
+
+    joined: list[Any] = field(default_factory=list)
+    left: set[int] = field(default_factory=set)
+    cameras: dict[int, Report] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    presses: Counter[str] = field(default_factory=Counter)
+
+
+class Inbox:
+    """Filled by viser's threads, emptied by the loop's."""
+
+    def __init__(self) -> None:
+        self._lock, self._bell, self._mail = threading.Lock(), threading.Event(), Mail()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something comes in, but no longer than this."""
+        self._bell.wait(seconds)
+
+    def take(self) -> Mail:
+        """What has come in since the last time."""
+        with self._lock:
+            mail, self._mail = self._mail, Mail()
+            self._bell.clear()
+        return mail
+
+    def ring(self) -> None:
+        """End the loop's sleep."""
+        self._bell.set()
+
+    async def join(self, client: Any) -> None:
+        """A browser has connected. (viser runs coroutines in the order of the messages, and functions in any.)"""
+
+        async def moved(camera: Any) -> None:
+            report = Report.of(camera)
+            if report is not None:
+                with self._lock:
+                    self._mail.cameras[client.client_id] = report
+                self.ring()
+
+        with self._lock:
+            self._mail.joined.append(client)
+        await moved(client.camera)
+        client.camera.on_update(moved)
+        self.ring()
+
+    async def leave(self, client: Any) -> None:
+        """A browser has gone."""
+        with self._lock:
+            self._mail.left.add(client.client_id)
+        self.ring()
+
+    def watch(self, name: str, handle: Any) -> None:
+        """Store what clients set the control ``handle`` to as ``name``."""
+
+        async def changed(event: Any) -> None:
+            if event.client_id is not None:  # else it was set by us
+                with self._lock:
+                    self._mail.values[name] = handle.value
+                self.ring()
+
+        handle.on_update(changed)
+
+    def count(self, name: str, handle: Any, choices: tuple[str, ...] = ()) -> None:
+        """Count the presses of the button ``handle`` as ``name``, or those of a group's buttons as "name choice"."""
+
+        async def pressed(event: Any) -> None:
+            pressed = f"{name} {handle.value}" if handle.value in choices else name
+            with self._lock:
+                self._mail.presses[pressed] = min(self._mail.presses[pressed] + 1, _MOST_PRESSES)
+            self.ring()
+
+        handle.on_click(pressed)

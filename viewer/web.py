@@ -1,0 +1,353 @@
+"""The viewer in a browser, for a machine without a screen: viser to the session, the session's pictures to viser.
+
+One loop on the caller's thread, as in the window. What browsers send comes in on viser's thread and is only stored
+there; nothing of it is trusted. All browsers look at the same picture, and whoever moves the camera moves it for all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from taichi_rf.errors import UserError
+from viewer.courier import Bytes, Courier, letterboxed
+from viewer.inbox import Inbox, Report
+from viewer.session import Session
+from viewer.webpanel import Panel
+
+_LARGEST = 1920 * 1080  # pixels; a larger browser shows its picture magnified
+_SLOT = 0.04  # seconds of drawing and training together, while somebody watches
+_DRAWING = 0.03  # seconds of rendering in a turn of the loop while nothing trains
+_UNWATCHED = 0.1  # seconds of training in a turn while nobody watches
+_REST = 0.2  # seconds to sleep when there is nothing to do; a message from a browser ends it
+_STILL = 0.25  # seconds that the camera has to rest before the browsers' own cameras are moved to where it is
+_DEAF = 0.5  # seconds in which what a browser says of its camera may be from before it was moved
+_QUALITY = (80, 92)  # of JPEGs: while the picture changes, and when it is sharp
+
+
+def serve(
+    source: Any,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    stop: Callable[[], bool],
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Show a session, or a studio's, to browsers until ``stop()`` says so, and train meanwhile if it holds a trainer.
+
+    What has been trained is saved on the way out. An exception (Ctrl-C) goes through to the caller with the server
+    down and nothing saved. Whoever can reach ``host`` can look and steer: for anything but loopback, tell the user.
+
+    Args:
+        source: a :class:`Session`; or a studio, whose ``session`` is shown and which may change it.
+        port: 0 takes any that is free.
+        stop: asked at least five times a second, and between two pictures.
+        ready: called once with the page's address.
+
+    Raises:
+        UserError: viser is not installed, or the address cannot be used.
+        Exception: what ended the training early, once the server is down.
+    """
+    server = _start(host, port)
+    try:
+        if ready is not None:
+            ready(f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}")
+        site = Site(server, source)
+        while not stop():
+            site.turn()
+    finally:
+        with _quiet():
+            server.stop()
+    session = site.session
+    if session is not None:
+        session.save()
+        if session.failure is not None:
+            raise session.failure
+
+
+class Visitor:
+    """One browser: its size, where its own camera stands, and its courier."""
+
+    def __init__(self, client: Any, courier: Courier) -> None:
+        self.client, self.courier = client, courier
+        self.size = (0, 0)  # of its picture, in pixels; nothing is known yet
+        self.stands: Report | None = None  # where its camera is, as far as is known
+        self.deaf_until = 0.0
+
+
+class Site:
+    """One server over one session; each :meth:`turn` is one of the loop."""
+
+    def __init__(self, server: Any, source: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server, self._source, self._clock = server, source, clock
+        self._inbox = Inbox()
+        self._visitors: dict[int, Visitor] = {}
+        self._leader: int | None = None  # whose camera and size count
+        self._picture: Bytes = np.zeros((1, 1, 3), np.uint8)
+        self._canvas = np.zeros((1, 1), np.uint32)  # what the picture was made from
+        self._version = 0
+        self._shown: object = None  # what the last complete picture showed
+        self._stood: tuple[Report | None, float] = (None, 0.0)  # where the session's camera is, and since when
+        self._panel = Panel(server, self._inbox)
+        server.on_client_connect(self._inbox.join)
+        server.on_client_disconnect(self._inbox.leave)
+        self._session: Session | None = None
+        self._enter()
+
+    @property
+    def session(self) -> Session | None:
+        """The session on show."""
+        return self._session
+
+    def turn(self) -> None:
+        """What the browsers did, a picture for those who can take one, and then the training."""
+        self._enter()
+        now, session = self._clock(), self._session
+        self._listen(now)
+        if session is None:
+            self._panel.wait_for(self._source)
+            self._inbox.wait(_REST)
+            return
+        due = min((visitor.courier.due for visitor in self._watching), default=float("inf"))
+        more = self._show(session, due == 0.0)
+        if due == 0.0:
+            self._panel.refresh(session, now)
+            self._guide(session, now)
+        if session.training or session.recording is not None:
+            session.work(_UNWATCHED if not self._visitors else session.share * _SLOT)
+        elif not more:
+            self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
+
+    @property
+    def _watching(self) -> list[Visitor]:
+        return [visitor for visitor in self._visitors.values() if visitor.size != (0, 0)]
+
+    def _enter(self) -> None:
+        """Take up the session there is now."""
+        source = self._source
+        if getattr(source, "ready", False):
+            source.switch()
+        session = source if isinstance(source, Session) else source.session
+        if session is not None and session is not self._session:
+            self._session, self._shown = session, None
+            view, first = self._server.initial_camera, standing(session)
+            self._server.scene.set_up_direction(first.up)
+            view.position, view.look_at, view.up = first.position, first.target, first.up
+            view.fov = first.field_of_view
+            self._panel.build(session)
+
+    # What comes in
+
+    def _listen(self, now: float) -> None:
+        mail = self._inbox.take()
+        for client in mail.joined:
+            self._visitors[client.client_id] = Visitor(client, Courier(client, self._inbox.ring, self._clock))
+        for number in mail.left & self._visitors.keys():
+            self._visitors.pop(number).courier.dismiss()
+        for number, report in mail.cameras.items():
+            if number in self._visitors:
+                self._moved(number, report, now)
+        if self._leader not in self._visitors:
+            self._leader = next(iter(self._visitors), None)
+        if self._session is not None:
+            self._panel.apply(self._session, mail)
+
+    def _moved(self, number: int, report: Report, now: float) -> None:
+        """A browser says where its camera is: moved by hand, moved by us, or where it was in a window of new size."""
+        visitor, session = self._visitors[number], self._session
+        known = visitor.stands
+        visitor.size = bounded(report.width, report.height)
+        if known is None:
+            visitor.stands = report
+        elif report.near(known):
+            visitor.deaf_until = 0.0
+        elif now >= visitor.deaf_until and session is not None:
+            visitor.stands, self._leader = report, number
+            if session.demo:
+                session.toggle_demo()
+            session.stand(report.position, report.target, report.up, report.field_of_view)
+
+    # What goes out
+
+    def _show(self, session: Session, due: bool) -> bool:
+        """Work on the picture and hand it to who can take it; say whether there is more to do at once."""
+        if self._leader is None or self._visitors[self._leader].size == (0, 0):
+            return False
+        width, height = self._visitors[self._leader].size
+        what = _what(session, width, height)
+        if not due and (session.training or what == self._shown):
+            return False
+        if what != self._shown:
+            session.frame(width, height, (1 - session.share) * _SLOT if session.training else _DRAWING)
+            complete = session.composer.complete
+            self._shown = what if complete and not session.demo else None
+            self._take_picture(session)
+        for visitor in self._watching:
+            if visitor.courier.version != self._version and visitor.courier.due == 0.0:
+                picture = letterboxed(self._picture, *visitor.size)
+                visitor.courier.carry(picture, self._version, _QUALITY[self._shown is not None])
+        return self._shown is None
+
+    def _take_picture(self, session: Session) -> None:
+        """Keep a copy of the picture under a new version, if it is another one."""
+        canvas = session.composer.canvas.view(np.uint32)[..., 0]
+        if not np.array_equal(canvas, self._canvas):
+            self._canvas = canvas.copy()
+            self._picture = np.ascontiguousarray(canvas.T[::-1])[..., None].view(np.uint8)[..., :3]
+            self._version += 1
+
+    def _guide(self, session: Session, now: float) -> None:
+        """Move the browsers' own cameras to where the session's came to rest, so that a drag goes on from there."""
+        here = standing(session)
+        if self._stood[0] is None or not here.near(self._stood[0]):
+            self._stood = here, now
+        elif now - self._stood[1] >= _STILL and not session.demo:
+            for visitor in self._watching:
+                if visitor.stands is not None and not here.near(visitor.stands):
+                    visitor.stands, visitor.deaf_until = here, now + _DEAF
+                    move(visitor.client, here)
+
+
+def bounded(width: int, height: int) -> tuple[int, int]:
+    """The size of the picture for a browser of ``width`` x ``height``: the same shape, and not too many pixels."""
+    width, height = max(width, 16), max(height, 16)
+    scale = min(1.0, (_LARGEST / (width * height)) ** 0.5)
+    return max(int(width * scale), 16), max(int(height * scale), 16)
+
+
+def standing(session: Session) -> Report:
+    """Where the session's camera stands."""
+    orbit = session.orbit
+    position, target = orbit.camera(2, 2).position, orbit.target
+    return Report(_triple(position), _triple(target), _triple(orbit.up), float(orbit.field_of_view), 0, 0)
+
+
+def move(client: Any, to: Report) -> None:
+    """Put a browser's own camera somewhere."""
+    with client.atomic():
+        client.camera.up_direction = to.up
+        client.camera.position = to.position
+        client.camera.look_at = to.target
+        client.camera.fov = to.field_of_view
+
+
+def _what(session: Session, width: int, height: int) -> tuple[object, ...]:
+    """All that the picture depends on."""
+    iteration = session.trainer.iteration if session.trainer is not None else 0
+    comparison = (session.compare, session.layout, session.divider, session.other_level)
+    where = (repr(session.orbit.state()), session.at_view, width, height)
+    return (id(session), iteration, session.level, session.mode, comparison, where)
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+# The server
+
+
+def _start(host: str, port: int) -> Any:
+    """A server that listens, without viser's own branding, prints, and the tunnel that any client could ask for.
+
+    Raises:
+        UserError: viser is missing, or the address cannot be listened on.
+    """
+    try:
+        viser = importlib.import_module("viser")
+    except ImportError as error:
+        raise UserError("the viewer in a browser needs viser: pip install 'taichi-rf[web]'") from error
+    _check_address(host, port)
+    warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")  # a browser left a moment ago
+    with _quiet(), _own_pages_only(host):
+        server = viser.ViserServer(host, port, label="Taichi RF", verbose=False)
+    server.request_share_url = server.disconnect_share_url = lambda *_, **__: None
+    server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
+    server.scene.world_axes.visible = False
+    with contextlib.suppress(AttributeError):  # there is no public way to give the page a title
+        title = importlib.import_module("viser._messages").RunJavascriptMessage(source="document.title = 'Taichi RF'")
+        server._websock_server.queue_message(title)
+    return server
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise a UserError when ``host`` and ``port`` cannot be listened on: viser would try other ports, for ever."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen on {host}, port {port} ({reason}): choose another host or port") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """viser prints through rich's console; here nothing but the command line does."""
+    console = importlib.import_module("rich").get_console()
+    kept, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = kept
+
+
+@contextlib.contextmanager
+def _own_pages_only(host: str) -> Iterator[None]:
+    """Have a server that is started inside turn away what other web sites' pages ask of it.
+
+    A browser lets any page open a socket to any address, this computer's own included, and says only where the page is
+    from; viser does not look at that.
+    """
+    sockets: Any = importlib.import_module("websockets.asyncio.server")
+    original, used = sockets.serve, []
+
+    def guarded(*arguments: Any, process_request: Any, **options: Any) -> Any:
+        def check(connection: Any, request: Any) -> Any:
+            if is_foreign(request.headers.get("Host", ""), request.headers.get("Origin"), host):
+                return connection.respond(HTTPStatus.FORBIDDEN, "This page belongs to another server.\n")
+            return process_request(connection, request)
+
+        used.append(True)
+        return original(*arguments, process_request=check, **options)
+
+    sockets.serve = guarded
+    try:
+        yield
+    finally:
+        sockets.serve = original
+    if not used:
+        raise UserError("this version of viser is not one that this viewer knows: pip install 'viser~=1.1'")
+
+
+def is_foreign(asked: str, origin: str | None, host: str) -> bool:
+    """Whether a request comes from a page that this server did not send.
+
+    Args:
+        asked: the request's ``Host``. On loopback it has to be a number or localhost: a name of somebody else's may
+            be made to mean this computer.
+        origin: where the page is from, which all browsers say of sockets; None for other programs.
+        host: what the server listens on.
+    """
+    if origin is not None and urlsplit(origin).netloc.lower() != asked.lower():
+        return True
+    return is_loopback(host) and not _is_number_or_localhost(urlsplit(f"//{asked}").hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach a server on ``host``."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _is_number_or_localhost(name: str) -> bool:
+    return name == "localhost" or ":" in name or name.replace(".", "").isdigit()

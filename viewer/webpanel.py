@@ -1,0 +1,234 @@
+"""The panel beside the picture in a browser: controls to the session, the session's figures to the page."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.errors import UserError
+from viewer import plots
+from viewer.inbox import Inbox, Mail
+from viewer.session import COMPARE, LAYOUTS, MODES, Session
+
+_FIGURES = 0.2  # seconds between two renewals of the figures
+_PLOTS = 1.0  # and of the plots, while the level stays
+_PLOT = (480, 330)  # pixels; the panel shows them at about 300 across, and screens may be finer than that
+_COMPARISONS = ("nothing", "another level", "the photograph")
+_STEPS = ("previous", "next")
+_NOTHING = object()  # equals no value: what was never shown
+
+
+class Panel:
+    """One panel for all browsers: viser keeps it the same in each of them."""
+
+    def __init__(self, server: Any, inbox: Inbox) -> None:
+        self._server, self._inbox = server, inbox
+        self._handles: dict[str, Any] = {}
+        self._known: dict[tuple[str, str], object] = {}  # what every property was last set to, by us or by a client
+        self._figures_at = self._plots_at = -math.inf
+        self._plotted: object = None
+
+    def wait_for(self, studio: Any) -> None:
+        """Say what the studio is doing while there is nothing to show."""
+        if "waiting" not in self._handles:
+            self._server.gui.reset()
+            self._handles, self._known = {"waiting": self._server.gui.add_markdown("")}, {}
+        pending = studio.pending
+        self._set("waiting", content="Nothing is open." if pending is None else plain(pending.text))
+
+    def build(self, session: Session) -> None:
+        """Lay the panel out for ``session``."""
+        gui, stats = self._server.gui, session.stats()
+        gui.reset()
+        self._handles, self._known, self._plotted = {}, {}, None
+        self._figures_at = -math.inf
+        scene = session.model.metadata.get("scene")
+        gui.set_panel_label(f"{scene} - Taichi RF" if isinstance(scene, str) and scene else "Taichi RF")
+        gui.main_panel.dock_right()
+        handles = self._handles
+        handles["figures"] = gui.add_markdown("")
+        if session.num_levels > 1:
+            handles["level"] = gui.add_slider(stats["level_name"], 1, session.num_levels, 1, session.level)
+        handles["curve"] = gui.add_image(_blank(), format="png")
+        handles["message"] = gui.add_markdown("", visible=False)
+        with gui.add_folder("View"):
+            handles["mode"] = gui.add_dropdown("Show", MODES, initial_value=session.mode)
+            handles["compare"] = gui.add_dropdown("Compare with", _COMPARISONS)
+            if session.num_levels > 1:
+                handles["other"] = gui.add_slider("Other level", 1, session.num_levels, 1, session.other_level)
+            handles["layout"] = gui.add_dropdown("Side by side", LAYOUTS)
+            handles["divider"] = gui.add_slider("Divider", 0.0, 1.0, 0.005, session.divider)
+            handles["views"] = gui.add_button_group("Photograph", _STEPS)
+            handles["reset"] = gui.add_button("First view")
+            handles["demo"] = gui.add_checkbox("Demo", session.demo, hint="Turn, and sweep through the levels")
+        if session.trainer is not None:
+            with gui.add_folder("Training"):
+                handles["progress"] = gui.add_progress_bar(0.0)
+                handles["training"] = gui.add_markdown("")
+                handles["toggle"] = gui.add_button("Pause")
+                handles["share"] = gui.add_slider("Share of time", 0.1, 0.95, 0.05, session.share)
+                handles["history"] = gui.add_image(_blank(), format="png")
+        for name in ("level", "mode", "compare", "other", "layout", "divider", "demo", "share"):
+            if name in handles:
+                self._inbox.watch(name, handles[name])
+                self._known[name, "value"] = handles[name].value
+        for name in ("reset", "toggle"):
+            if name in handles:
+                self._inbox.count(name, handles[name])
+        self._inbox.count("view", handles["views"], _STEPS)
+
+    # In
+
+    def apply(self, session: Session, mail: Mail) -> None:
+        """Do to ``session`` what was done to the panel; what makes no sense is put back."""
+        for name, value in mail.values.items():
+            self._known[name, "value"] = value
+            try:
+                self._apply(session, name, value)
+            except (UserError, TypeError, ValueError, OverflowError, IndexError) as error:
+                self._known[name, "value"] = _NOTHING
+                if isinstance(error, UserError):
+                    session.say(str(error), alarm=True)
+        for name, presses in mail.presses.items():
+            if name == "reset":
+                session.reset_view()
+            elif name == "toggle" and presses % 2:
+                session.toggle_training()
+            elif name in ("view next", "view previous"):
+                session.next_view(presses if name == "view next" else -presses)
+        if mail.values or mail.presses:
+            self._figures_at = -math.inf
+
+    def _apply(self, session: Session, name: str, value: Any) -> None:
+        if name == "level":
+            session.set_level(_number(value))
+        elif name == "other":
+            session.set_other_level(_number(value))
+        elif name == "mode":
+            session.set_mode(MODES[MODES.index(value)])
+        elif name == "compare":
+            session.set_compare(COMPARE[_COMPARISONS.index(value)])
+        elif name == "layout":
+            session.set_compare(session.compare, LAYOUTS[LAYOUTS.index(value)])
+        elif name == "divider":
+            session.divider = min(max(_number(value), 0.0), 1.0)
+        elif name == "share":
+            session.share = min(max(_number(value), 0.05), 0.95)
+        elif name == "demo" and bool(value) != session.demo:
+            session.toggle_demo()
+
+    # Out
+
+    def refresh(self, session: Session, now: float) -> None:
+        """Bring the panel up to date, at most a few times a second."""
+        stats = session.stats()
+        points = session.curve()
+        plotted = (stats["level"], stats["num_levels"])
+        if plotted != self._plotted or now - self._plots_at >= _PLOTS:
+            self._plotted, self._plots_at = plotted, now
+            self._plot(session, stats, points)
+        if now - self._figures_at < _FIGURES:
+            return
+        self._figures_at = now
+        self._set("figures", content=figures(stats))
+        for name, value in {
+            "level": session.level,
+            "other": session.other_level,
+            "mode": session.mode,
+            "compare": _COMPARISONS[COMPARE.index(session.compare)],
+            "layout": session.layout,
+            "divider": session.divider,
+            "share": session.share,
+            "demo": session.demo,
+        }.items():
+            self._set(name, value=value)
+        self._set("other", visible=session.compare == "level")
+        self._set("layout", visible=session.compare != "off")
+        self._set("divider", visible=session.compare != "off" and session.layout == "wipe")
+        self._set("views", visible=bool(session.views))
+        message = stats["message"]
+        self._set("message", visible=message is not None)
+        if message is not None:
+            self._set(
+                "message", content=f"**{plain(message['text'])}**" if message["alarm"] else plain(message["text"])
+            )
+        training = stats["training"]
+        if training is not None:
+            self._set("progress", value=round(100 * min(max(training["progress"], 0.0), 1.0), 1))
+            self._set("training", content=training_figures(training, stats["level_name"]))
+            self._set("toggle", label="Pause" if training["running"] else "Resume")
+            self._set("toggle", disabled=training["done"] or training["failure"] is not None)
+
+    def _plot(self, session: Session, stats: dict[str, Any], points: Any) -> None:
+        measuring = stats["training"] is not None
+        self._image(
+            "curve", (stats["level"], points, measuring), lambda: plots.rate_distortion(
+                points, stats["level"], stats["level_name"], *_PLOT, measuring=measuring
+            )
+        )  # fmt: skip
+        if "history" in self._handles:
+            history = session.history()
+            state = (list(history.batch), list(history.test), list(history.levels))
+            self._image("history", state, lambda: plots.training_curve(history, stats["level_name"], *_PLOT))
+
+    def _image(self, name: str, state: object, draw: Any) -> None:
+        """Draw an image anew if what it shows has changed."""
+        if self._known.get((name, "image"), _NOTHING) != state:
+            self._known[name, "image"] = state
+            self._handles[name].image = draw()
+
+    def _set(self, name: str, **properties: Any) -> None:
+        """Set properties of a control that are not so already; every one set is a message to every browser."""
+        for key, value in properties.items():
+            if name in self._handles and self._known.get((name, key), _NOTHING) != value:
+                self._known[name, key] = value
+                setattr(self._handles[name], key, value)
+
+
+def figures(stats: dict[str, Any]) -> str:
+    """The lines above the level slider, as markdown."""
+    psnr = "PSNR not measured" if stats["psnr"] is None else f"{stats['psnr']:.2f} dB"
+    sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
+    lines = [
+        f"### {plain(stats['level_name'])} {stats['level']} of {stats['num_levels']}",
+        f"**{stats['megabytes']:.2f} MB** &nbsp; **{psnr}**",
+        f"{stats['fps']:.0f} pictures a second, {sharpness}",
+    ]
+    view = stats["view"]
+    if view is not None:
+        lines.append(f"{view['split']} view {view['index'] + 1} of {view['count']}: {plain(view['name'])}")
+    return "\n\n".join(lines)
+
+
+def training_figures(training: dict[str, Any], level_name: str) -> str:
+    """The lines of the training, as markdown."""
+    state = "done" if training["done"] else "running" if training["running"] else "paused"
+    lines = [f"**{state}**, iteration {training['iteration']:,}, {plain(level_name)} {training['level']}"]
+    if training["loss"] is not None:
+        lines.append(f"loss {training['loss']:.5f}, {training['psnr']:.1f} dB on batches")
+        lines.append(f"{training['rays_per_second']:,.0f} rays a second")
+    if training["seconds_left"] is not None and training["running"]:
+        minutes, seconds = divmod(int(training["seconds_left"]), 60)
+        lines.append(f"{minutes}:{seconds:02d} of training left")
+    if training["failure"] is not None:
+        lines.append(f"**{plain(training['failure'])}**")
+    return "\n\n".join(lines)
+
+
+def plain(text: object) -> str:
+    """``text`` such that markdown shows it as it is: names come from files, and files may say anything."""
+    return "".join(f"&#{ord(letter)};" if letter in "\\`*_{}[]<>()#+-.!|&~\"'$:" else letter for letter in str(text))
+
+
+def _number(value: Any) -> float:
+    """Raises ValueError for what is no finite number."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a number")
+    return number
+
+
+def _blank() -> Any:
+    return np.zeros((_PLOT[1], _PLOT[0], 4), dtype=np.uint8)
