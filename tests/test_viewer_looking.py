@@ -302,10 +302,10 @@ def test_demo_returns_to_what_was_shown_before():
 
 def test_picture_is_saved_while_frames_go_on(tmp_path):
     session, render, clock = make(folder=tmp_path / "pictures")
-    path = session.save_snapshot(400, 300)
+    path = session.keeper.picture(400, 300)
     assert not path.exists()
     frames = 0
-    while session.recording is not None:
+    while session.keeper.job is not None:
         start = clock.now
         session.frame(96, 64, 0.02)
         session.work(0.05)
@@ -317,42 +317,81 @@ def test_picture_is_saved_while_frames_go_on(tmp_path):
     expected = quantise(render(session.model, session.camera(400, 300), level=4, mode="colour"))
     np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
     assert str(path) in session.message.text
-    assert session.save_snapshot(8, 8) != path
+    assert session.keeper.picture(8, 8) != path
 
 
 def test_one_recording_at_a_time_and_it_can_be_cancelled(tmp_path):
     session, _, _ = make(folder=tmp_path)
-    session.save_snapshot(64, 64)
-    first = session.recording
-    session.save_snapshot(32, 32)
-    assert session.recording is first
+    session.keeper.picture(64, 64)
+    first = session.keeper.job
+    session.keeper.picture(32, 32)
+    assert session.keeper.job is first
     assert session.message.alarm
-    session.cancel_recording()
-    assert session.recording is None
+    session.keeper.cancel()
+    assert session.keeper.job is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_picture_that_cannot_be_written_is_a_line_and_no_crash(tmp_path):
     (tmp_path / "file").write_text("")
     session, _, _ = make(folder=tmp_path / "file" / "folder")
-    session.save_snapshot(16, 16)
-    while session.recording is not None:
+    session.keeper.picture(16, 16)
+    while session.keeper.job is not None:
         session.work(0.05)
     assert session.message.alarm
-    assert session.save_camera() is None
+    assert session.keeper.camera() is None
     assert session.message.alarm
 
 
 def test_camera_is_kept_as_numbers_that_make_the_same_view(tmp_path):
     session, _, _ = make(folder=tmp_path)
     session.frame(96, 64, 0.02)
-    values = json.loads(session.save_camera().read_text())
+    values = json.loads(session.keeper.camera().read_text())
     camera = session.camera(96, 64)
     np.testing.assert_allclose(np.array(values["camera_to_world"])[:3], camera.pose, atol=1e-6)
     assert (values["fx"], values["width"]) == (camera.fx, 96)
     np.testing.assert_allclose(
         Orbit.from_state(values["view"], session.model.box).camera(96, 64).pose, camera.pose, atol=1e-5
     )
+
+
+def finish(session: Session) -> None:
+    for _ in range(10_000):
+        if session.keeper.job is None:
+            return
+        session.work(0.05)
+    raise AssertionError("the recording never ended")
+
+
+@pytest.mark.parametrize(("ffmpeg", "suffix"), [(True, ".mp4"), (False, ".gif")])
+def test_films_are_mp4_or_else_gif(tmp_path, monkeypatch, ffmpeg, suffix):
+    monkeypatch.setattr("viewer.keep.has_ffmpeg", lambda: ffmpeg)
+    session, _, _ = make(folder=tmp_path)
+    session.keeper.turntable(32, 24, seconds=0.5, fps=10)
+    finish(session)
+    (film,) = tmp_path.iterdir()
+    assert film.suffix == suffix
+    assert str(film) in session.message.text
+
+
+def test_camera_path_is_recorded_saved_and_taken_up_again(tmp_path):
+    session, _, _ = make(folder=tmp_path)
+    session.keeper.path_film(32, 24)
+    assert "2 to" in session.message.text  # keyframes are needed
+    for _ in range(3):
+        session.keeper.add_keyframe()
+        session.orbit.rotate(40, 5, 64)
+    session.keeper.path_film(32, 24)
+    finish(session)
+    poses = [frame.pose for frame in session.keeper.keyframes]
+    assert session.keeper.save_path().name == "camera_path.json"
+    session.keeper.clear_keyframes()
+    session.keeper.load_path()
+    np.testing.assert_allclose([frame.pose for frame in session.keeper.keyframes], poses, atol=1e-6)
+    (tmp_path / "camera_path.json").write_text("[]")
+    session.keeper.load_path()
+    assert session.message.alarm
+    assert len(session.keeper.keyframes) == 3
 
 
 # Messages

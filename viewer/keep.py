@@ -2,20 +2,213 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from taichi_rf.files import atomic_write, writing
+from taichi_rf.camera_path import FPS, MAX_KEYFRAMES, SECONDS, CameraPath, Frame, through, turntable
+from taichi_rf.errors import UserError
+from taichi_rf.files import atomic_write, write_json, writing
 from taichi_rf.rays import Camera
 from taichi_rf.storage import truncate_trf
+from taichi_rf.video import FASTEST
 from viewer.progressive import Progressive, RenderBand, View
+from viewer.record import Recording
+
+if TYPE_CHECKING:
+    from viewer.session import Session
+
+GIF_FPS, GIF_WIDTH = 15.0, 640
+
+
+class Job(Protocol):
+    """Something on its way to a file: a picture or a film. What went wrong is in ``failure``, and then no file is
+    there."""
+
+    what: str
+    path: Path
+    done: bool
+    failure: Exception | None
+
+    @property
+    def progress(self) -> float: ...
+    def advance(self, budget: float) -> None: ...
+    def cancel(self) -> None: ...
+
+
+class Keeper:
+    """Writes what a session shows into ``folder``; pictures and films are made between frames, one at a time.
+
+    ``file`` is the one that the model was read from. What cannot be written is a message of the session's.
+    """
+
+    def __init__(self, session: Session, folder: Path, file: Path | None) -> None:
+        self.folder, self.file = folder, file
+        self.job: Job | None = None
+        self.keyframes: list[Frame] = []
+        self._session = session
+
+    def picture(self, width: int | None = None, height: int | None = None) -> Path:
+        """Begin a picture of ``width`` x ``height`` pixels, the window's by default; returns where it will be."""
+        session = self._session
+        across, down = width or session.size[0], height or session.size[1]
+        path = free_file(self.folder, f"{self._name()}-{self._level()}", ".png")
+        camera = session.camera(across, down)
+        self._begin(lambda: Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode))
+        return path
+
+    def turntable(self, width: int, height: int, *, seconds: float = SECONDS, fps: float = FPS) -> None:
+        """Begin a film of one turn about what is looked at, at the level shown."""
+        orbit = self._session.orbit
+        self._film(
+            "turntable",
+            lambda w, h, most: turntable(orbit, seconds=seconds, fps=min(fps, most), width=w, height=h),
+            width,
+            height,
+        )
+
+    def add_keyframe(self) -> None:
+        """Let the camera path go through where one stands."""
+        if len(self.keyframes) == MAX_KEYFRAMES:
+            self._session.say(f"a camera path has at most {MAX_KEYFRAMES} keyframes", alarm=True)
+            return
+        self.keyframes.append(Frame.of(self._session.orbit.camera(*self._session.size)))
+        self._session.say(f"keyframe {len(self.keyframes)} of the camera path")
+
+    def clear_keyframes(self) -> None:
+        """Begin a new camera path."""
+        self.keyframes.clear()
+        self._session.say("the camera path is empty")
+
+    def path_film(self, width: int, height: int) -> None:
+        """Begin a film along the camera path."""
+        keyframes = list(self.keyframes)
+        self._film(
+            "camera path", lambda w, h, most: through(keyframes, fps=min(FPS, most), width=w, height=h), width, height
+        )
+
+    def save_path(self) -> Path | None:
+        """Write the camera path in nerfstudio's form."""
+
+        def write() -> Path:
+            path = free_file(self._made(), "camera_path", ".json")
+            through(self.keyframes, width=self._session.size[0], height=self._session.size[1]).save(path)
+            return path
+
+        return self._kept(write)
+
+    def load_path(self) -> None:
+        """Take the camera path from the newest ``camera_path*.json`` in the folder."""
+        files = sorted(self.folder.glob("camera_path*.json"), key=lambda path: path.stat().st_mtime)
+        if not files:
+            self._session.say(f"there is no camera_path.json in {self.folder.resolve()}", alarm=True)
+            return
+        try:
+            path = CameraPath.load(files[-1])
+        except UserError as error:
+            self._session.say(str(error), alarm=True)
+            return
+        self.keyframes = list(path.keyframes or path.frames)[:MAX_KEYFRAMES]
+        self._session.say(f"{len(self.keyframes)} keyframes from {files[-1].name}")
+
+    def level(self) -> Path | None:
+        """Write the model slimmed to the level shown."""
+        session = self._session
+        file = None if session.trainer is not None else self.file
+        return self._kept(lambda: save_level(session.model, file, session.level, self._made(), self._name()))
+
+    def camera(self) -> Path | None:
+        """Write the camera as JSON."""
+
+        def write() -> Path:
+            path = free_file(self._made(), "camera", ".json")
+            write_json(path, self.camera_json())
+            return path
+
+        return self._kept(write)
+
+    def camera_json(self) -> dict[str, Any]:
+        """The camera as numbers: ``camera_to_world`` is 4x4, x right, y up, looking down -z; intrinsics in pixels; and
+        the orbit it comes from."""
+        session = self._session
+        camera = session.camera(*session.size)
+        pose = [[float(value) for value in row] for row in camera.pose]
+        return {
+            "camera_to_world": [*pose, [0.0, 0.0, 0.0, 1.0]],
+            "fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy,
+            "width": camera.width, "height": camera.height,
+            "view": session.orbit.state(), "level": session.level,
+        }  # fmt: skip
+
+    def advance(self, budget: float) -> None:
+        """Work on what has been begun for about ``budget`` seconds."""
+        job, say = self.job, self._session.say
+        if job is None:
+            return
+        job.advance(budget)
+        if job.done:
+            self.job = None
+            say(
+                f"the {job.what} failed: {job.failure}" if job.failure else f"saved {job.path}", alarm=bool(job.failure)
+            )
+
+    def cancel(self) -> None:
+        """Drop what has been begun; no file is left."""
+        if self.job is not None:
+            self.job.cancel()
+            self._session.say(f"the {self.job.what} was cancelled")
+            self.job = None
+
+    def _film(self, what: str, way: Callable[[int, int, float], CameraPath], width: int, height: int) -> None:
+        """Begin a film: MP4 where ffmpeg is at hand, else a GIF, which is smaller or it would be enormous."""
+        session, suffix, most, scale = self._session, ".mp4", FASTEST, 1.0
+        if not has_ffmpeg():
+            suffix, most, scale = ".gif", GIF_FPS, min(1.0, GIF_WIDTH / width)
+
+        def begin() -> Job:
+            path = way(max(round(scale * width), 1), max(round(scale * height), 1), most)
+            return Recording(
+                free_file(self._made(), f"{self._name()}-{what.replace(' ', '-')}", suffix), path.cameras(),
+                session.render_band, levels=session.level, mode=session.plain_mode, fps=path.fps, what=what,
+            )  # fmt: skip
+
+        self._begin(begin)
+
+    def _begin(self, begin: Callable[[], Job]) -> None:
+        if self.job is not None:
+            self._session.say(f"wait for the {self.job.what} to be done, or cancel it", alarm=True)
+            return
+        try:
+            self.job = begin()
+        except (UserError, OSError) as error:
+            self._session.say(str(error), alarm=True)
+
+    def _kept(self, write: Callable[[], Path]) -> Path | None:
+        try:
+            path = write()
+        except (UserError, OSError) as error:
+            self._session.say(str(error), alarm=True)
+            return None
+        self._session.say(f"saved {path} ({size_in_words(path.stat().st_size)})")
+        return path
+
+    def _made(self) -> Path:
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _name(self) -> str:
+        return slug(self._session.model.metadata.get("scene") or "model")
+
+    def _level(self) -> str:
+        return f"{slug(self._session.field.level_name).lower()}{self._session.level}"
 
 
 class Still:
@@ -60,18 +253,15 @@ def save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
         Image.fromarray(np.ascontiguousarray(picture)).save(file, format="PNG")
 
 
-def save_level(model: Any, file: Path | None, level: int, folder: Path) -> Path:
-    """Write the first ``level`` levels as a file of their own and return where.
+def save_level(model: Any, file: Path | None, level: int, folder: Path, name: str) -> Path:
+    """Write the first ``level`` levels as a file of their own in ``folder`` and return where.
 
     ``file`` is the one that ``model`` was read from; without one the model is written whole first, as it is now.
 
     Raises:
         UserError: it cannot be written.
     """
-    stem = slug(model.metadata.get("scene") or "model")
-    path = free_file(folder, f"{stem}-{slug(model.field.level_name).lower()}{level}", ".trf")
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
+    path = free_file(folder, f"{name}-{slug(model.field.level_name).lower()}{level}", ".trf")
     if file is not None:
         truncate_trf(file, level, path)
         return path
@@ -79,27 +269,6 @@ def save_level(model: Any, file: Path | None, level: int, folder: Path) -> Path:
         model.save(Path(whole) / "whole.trf")
         truncate_trf(Path(whole) / "whole.trf", level, path)
     return path
-
-
-def save_camera(folder: Path, camera: dict[str, Any]) -> Path:
-    """Write the camera as JSON and return where. UserError when that fails."""
-    path = free_file(folder, "camera", ".json")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as out:
-        out.write(json.dumps(camera, indent=2).encode() + b"\n")
-    return path
-
-
-def camera_json(camera: Camera, extra: dict[str, Any]) -> dict[str, Any]:
-    """A camera as numbers: ``camera_to_world`` is 4x4, x right, y up and looking down -z; intrinsics in pixels."""
-    pose = [[float(value) for value in row] for row in camera.pose]
-    return {
-        "camera_to_world": [*pose, [0.0, 0.0, 0.0, 1.0]],
-        "fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy,
-        "width": camera.width, "height": camera.height,
-        **extra,
-    }  # fmt: skip
 
 
 def free_file(folder: Path, stem: str, suffix: str) -> Path:
@@ -114,3 +283,13 @@ def free_file(folder: Path, stem: str, suffix: str) -> Path:
 def slug(text: object) -> str:
     """What of ``text`` is fit for a file's name."""
     return re.sub(r"[^\w.-]+", "-", str(text))[:60].strip("-.") or "scene"
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as people say them."""
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def has_ffmpeg() -> bool:
+    """Whether MP4 can be written; GIF always can."""
+    return importlib.util.find_spec("imageio_ffmpeg") is not None

@@ -21,12 +21,13 @@ import numpy.typing as npt
 
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Camera
-from viewer import keep
 from viewer.compose import Composer, Side
 from viewer.demo import Demo
+from viewer.keep import Job, Keeper
 from viewer.learning import History, Learning, Trainer
 from viewer.orbit import Orbit
 from viewer.progressive import PREVIEWS, quantise
+from viewer.stats import stats
 from viewer.viewpoint import SceneView, Viewpoint
 
 MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
@@ -57,22 +58,6 @@ class Model(Protocol):
     def box(self) -> npt.NDArray[np.float32]: ...
     @property
     def metadata(self) -> dict[str, Any]: ...
-
-
-class Job(Protocol):
-    """Something on its way to a file: a picture or a film."""
-
-    what: str
-    path: Path
-
-    @property
-    def progress(self) -> float: ...
-    @property
-    def done(self) -> bool: ...
-    @property
-    def failure(self) -> Exception | None: ...
-    def advance(self, budget: float) -> None: ...
-    def cancel(self) -> None: ...
 
 
 Render = Callable[..., npt.NDArray[np.float32]]
@@ -133,17 +118,15 @@ class Session:
         self._model, self._clock = model, clock
         self.learning = None if trainer is None else Learning(trainer, clock)
         self.scene = scene if trainer is None else trainer.scene
-        self.folder, self._file = folder or Path(), file
         self._render = render or render_from_anywhere
         self._save = save or getattr(trainer, "save", None)
         self.mode = MODES[0]
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
         self.share = 0.75
         """Of the time that a frame leaves, the part that is training's."""
-        self.composer = Composer(self._render_band, clock)
+        self.composer = Composer(self.render_band, clock)
         self.viewpoint = Viewpoint(self._start(), self.scene)
-        self.recording: Job | None = None
-        self.keyframes: list[Camera] = []
+        self.keeper = Keeper(self, folder or Path(), file)
         self._wanted = self.num_levels
         if level is not None:
             self._wanted = self.check_level(level)
@@ -152,7 +135,8 @@ class Session:
         self._before_demo: tuple[Any, ...] = ()
         self._message: Message | None = None
         self._frames: deque[float] = deque()
-        self._size = (1280, 720)
+        self.size = (1280, 720)
+        """Of the last frame, in pixels."""
 
     @property
     def trainer(self) -> Trainer | None:
@@ -349,13 +333,13 @@ class Session:
         if self._demo is not None:
             self.viewpoint.orbit = self._demo.orbit(now)
             self._wanted = self._demo.level(now, self._highest)
-        self._size = (max(width, 1), max(height, 1))
+        self.size = (max(width, 1), max(height, 1))
         finest = 1
         if self.training:
-            pixels = self._size[0] * self._size[1]
+            pixels = self.size[0] * self.size[1]
             affordable = self.composer.rays_per_second * budget * self.fps * _PASS_SECONDS
             finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
-        self.camera(*self._size)  # notices that one has left a view of the scene
+        self.camera(*self.size)  # notices that one has left a view of the scene
         photograph = self._photograph()
         if photograph is None:
             self.mode = MODES[0] if self.mode == "error" else self.mode
@@ -364,7 +348,7 @@ class Session:
             self._sides(),
             self.camera,
             photograph,
-            self._size,
+            self.size,
             budget,
             divider=self.divider,
             beside=self.layout == "beside",
@@ -397,13 +381,15 @@ class Session:
 
     def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
-        return quantise(self._render_band(self.camera(width, height), self.level, self._plain_mode))
+        return quantise(self.render_band(self.camera(width, height), self.level, self.plain_mode))
 
     @property
-    def _plain_mode(self) -> str:
+    def plain_mode(self) -> str:
+        """The mode, or colour where it needs a photograph."""
         return MODES[0] if self.mode == "error" else self.mode
 
-    def _render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
+    def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
+        """The model through ``camera``: (H, W, 3) float32 in [0, 1]."""
         return self._render(self.model, camera, level=level, mode=mode)
 
     def _start(self) -> Orbit:
@@ -433,10 +419,9 @@ class Session:
 
     def work(self, budget: float) -> None:
         """Train for about ``budget`` seconds; a recording takes half of that, or all where nothing trains."""
-        if self.recording is not None:
+        if self.keeper.job is not None:
             own = budget / 2 if self.training else budget
-            self.recording.advance(own)
-            self._notice_recording()
+            self.keeper.advance(own)
             budget -= own
         if self.learning is not None:
             before = self.failure
@@ -444,72 +429,15 @@ class Session:
             if self.failure is not before:
                 self.say(f"the training ended: {self.failure}", alarm=True)
 
+    @property
+    def recording(self) -> Job | None:
+        """The picture or film that is being made."""
+        return self.keeper.job
+
     def save(self) -> None:
         """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
         if self._save is not None and self.failure is None:
             self._save()
-
-    # Keeping things
-
-    def save_snapshot(self, width: int | None = None, height: int | None = None) -> Path:
-        """Begin a picture of ``width`` x ``height`` pixels, the window's by default, of what is looked at now.
-
-        Returns where it will be; :meth:`work` makes it, and ``recording`` is it until then.
-        """
-        size = (width or self._size[0], height or self._size[1])
-        path = keep.free_file(self.folder, f"{self._slug()}-{self.field.level_name.lower()}{self.level}", ".png")
-        self.record(keep.Still(path, self.camera(*size), self._render_band, level=self.level, mode=self._plain_mode))
-        return path
-
-    def save_level(self) -> Path | None:
-        """Write the model slimmed to the level shown, beside the run's own; None and a message if that fails."""
-        trained = None if self.trainer is not None else self._file
-        return self._keeping(lambda: keep.save_level(self.model, trained, self.level, self.folder))
-
-    def save_camera(self) -> Path | None:
-        """Write the camera as JSON; None and a message if that fails."""
-        return self._keeping(lambda: keep.save_camera(self.folder, self.camera_json()))
-
-    def camera_json(self) -> dict[str, Any]:
-        """The camera as plain numbers: the pose, the pinhole, and the orbit it comes from."""
-        return keep.camera_json(self.camera(*self._size), {"view": self.orbit.state(), "level": self.level})
-
-    def record(self, job: Job) -> None:
-        """Let :meth:`work` make ``job``; one at a time."""
-        if self.recording is not None:
-            job.cancel()
-            self.say(f"wait for the {self.recording.what} to be done, or cancel it", alarm=True)
-        else:
-            self.recording = job
-
-    def cancel_recording(self) -> None:
-        """Drop what is being recorded; no file is left."""
-        if self.recording is not None:
-            self.recording.cancel()
-            self.say(f"the {self.recording.what} was cancelled")
-            self.recording = None
-
-    def _notice_recording(self) -> None:
-        job = self.recording
-        if job is None or not job.done:
-            return
-        self.recording = None
-        if job.failure is not None:
-            self.say(f"the {job.what} failed: {job.failure}", alarm=True)
-        else:
-            self.say(f"saved {job.path}")
-
-    def _keeping(self, write: Callable[[], Path]) -> Path | None:
-        try:
-            path = write()
-        except (UserError, OSError) as error:
-            self.say(str(error), alarm=True)
-            return None
-        self.say(f"saved {path} ({path.stat().st_size / 1e6:.2f} MB)")
-        return path
-
-    def _slug(self) -> str:
-        return keep.slug(self.model.metadata.get("scene") or "model")
 
     # Messages and numbers
 
@@ -544,37 +472,8 @@ class Session:
         return self._known("level_psnr", level)
 
     def stats(self) -> dict[str, Any]:
-        """What a panel shows beside the picture; ``psnr``, ``view``, ``training`` ... are None where there is none."""
-        level, view, message, job = self.level, self.viewpoint.at, self.message, self.recording
-        name = self.field.level_name
-        return {
-            "level": level,
-            "level_name": name,
-            "num_levels": self.num_levels,
-            "megabytes": self.megabytes(level),
-            "psnr": self.psnr(level),
-            "fps": self.fps,
-            "divisor": self.composer.divisor,
-            "complete": self.composer.complete,
-            "mode": self.mode,
-            "compare": {
-                "with": self.compare,
-                "layout": self.layout,
-                "divider": self.composer.divider / self._size[0],
-                "left": f"{name} {level}",
-                "right": "photo" if self.compare == "photo" else f"{name} {self.other_level}",
-            },
-            "view": None if view is None else {
-                "split": view.split, "index": view.index, "name": view.name, "count": view.count
-            },
-            "flying": self.viewpoint.flying,
-            "demo": self.demo,
-            "recording": None if job is None else {
-                "what": job.what, "progress": job.progress, "path": str(job.path)
-            },
-            "message": None if message is None else {"text": message.text, "alarm": message.alarm},
-            "training": self._training_stats(),
-        }  # fmt: skip
+        """What a panel shows beside the picture; see :func:`viewer.stats.stats`."""
+        return stats(self)
 
     def _known(self, name: str, level: int) -> float | None:
         """What the model's file says about ``level``, if it says it; files may say anything."""
@@ -582,24 +481,6 @@ class Session:
         value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         return float(cast(float, value)) if good else None
-
-    def _training_stats(self) -> dict[str, Any] | None:
-        learning = self.learning
-        if learning is None:
-            return None
-        return {
-            "running": learning.running,
-            "done": learning.trainer.done,
-            "iteration": learning.trainer.iteration,
-            "progress": learning.trainer.progress,
-            "level": learning.trainer.level,
-            "loss": learning.figures.get("loss"),
-            "psnr": learning.figures.get("psnr"),
-            "rays_per_second": learning.figures.get("rays_per_second"),
-            "seconds_left": learning.seconds_left(),
-            "share": self.share,
-            "failure": None if learning.failure is None else str(learning.failure),
-        }
 
 
 def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -> npt.NDArray[np.float32]:
