@@ -4,6 +4,8 @@ python -m taichi_rf info runs/lego
 python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
 python -m taichi_rf evaluate small.trf data/lego --downscale 2
 python -m taichi_rf render runs/lego -o lego.png --rank 4
+python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
+python -m taichi_rf render runs/lego -o lego.gif --path camera_path.json
 python -m taichi_rf bench --json bench.json
 """
 
@@ -69,20 +71,30 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Render:
-    """Write one picture of a model."""
+    """Write a picture of a model, or a video of a turn around it or of a way through it."""
 
     # A .trf file, or the folder of a run.
     model: Annotated[Path, tyro.conf.Positional]
-    # The PNG to write.
+    # The file to write: .png for a picture, .mp4 or .gif for a video.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # A video of one turn around the scene.
+    turntable: bool = False
+    # A video that follows this camera path (nerfstudio's camera_path.json).
+    path: Path | None = None
+    # How long a turn takes, in seconds. Default: 6.
+    seconds: float | None = None
+    # Frames a second of a video. Default: 30, or what the camera path says.
+    fps: float | None = None
+    # Go from the first level to --level during the video.
+    sweep: bool = False
     # How many levels (ranks, LODs) to use. Default: all.
     level: Annotated[int | None, LEVELS] = None
     # What to show.
-    mode: Literal["colour", "depth", "opacity"] = "colour"
-    # Pixels across.
-    width: int = 800
-    # Pixels down.
-    height: int = 800
+    mode: Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"] = "colour"
+    # Pixels across. Default: 800, or what the camera path says.
+    width: int | None = None
+    # Pixels down. Default: 800, or what the camera path says.
+    height: int | None = None
     # Where the camera stands: degrees around the upright axis. Default: the model's own first view.
     azimuth: float | None = None
     # Where the camera stands: degrees above the horizon.
@@ -227,18 +239,30 @@ def evaluate(command: Evaluate) -> None:
 
 
 def render(command: Render) -> None:
-    """Write the picture, as the viewer would."""
+    """Write the picture or the video, as the viewer would."""
     import run_viewer
 
+    if command.turntable and command.path is not None:
+        raise UserError("--turntable and --path: one at a time")
+    video = command.turntable or command.path is not None
+    if not video and command.output.suffix.lower() != ".png":
+        raise UserError(f"--output {command.output}: a picture ends in .png; for a video add --turntable or --path")
+    side = None if command.path is not None else 800
     run_viewer.view(
         run_viewer.Options(
             model=_model_file(command.model),
             level=command.level,
             mode=command.mode,
             headless=True,
-            screenshot=command.output,
-            width=command.width,
-            height=command.height,
+            screenshot=None if video else command.output,
+            turntable=command.output if command.turntable else None,
+            path=command.path,
+            output=command.output if command.path is not None else None,
+            seconds=command.seconds,
+            fps=command.fps,
+            sweep=command.sweep,
+            width=side if command.width is None else command.width,
+            height=side if command.height is None else command.height,
             azimuth=command.azimuth,
             elevation=command.elevation,
             distance=command.distance,

@@ -178,9 +178,13 @@ class _Mp4:
         )  # fmt: skip
         self._said = tempfile.TemporaryFile()  # a file: a pipe that nobody reads would stop ffmpeg when it is full
         # A session of its own: Ctrl-C in the terminal is ours to answer, not ffmpeg's.
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, start_new_session=True
-        )
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, start_new_session=True
+            )
+        except OSError as error:
+            self._said.close()
+            raise UserError(f"ffmpeg does not start: {command[0]}: {error.strerror}") from None
 
     @property
     def _input(self) -> IO[bytes]:
