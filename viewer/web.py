@@ -6,23 +6,19 @@ there; nothing of it is trusted. All browsers look at the same picture, and whoe
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import socket
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from http import HTTPStatus
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
+import numpy.typing as npt
 
-from taichi_rf.errors import UserError
 from viewer.courier import Bytes, Courier, letterboxed
 from viewer.inbox import Inbox, Report
+from viewer.overlay import Overlays, blend
 from viewer.session import Session
 from viewer.webpanel import Panel
+from viewer.webserver import quiet, start
 
 _LARGEST = 1920 * 1080  # pixels; a larger browser shows its picture magnified
 _SLOT = 0.04  # seconds of drawing and training together, while somebody watches
@@ -57,7 +53,7 @@ def serve(
         UserError: viser is not installed, or the address cannot be used.
         Exception: what ended the training early, once the server is down.
     """
-    server = _start(host, port)
+    server = start(host, port)
     try:
         if ready is not None:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}")
@@ -65,7 +61,7 @@ def serve(
         while not stop():
             site.turn()
     finally:
-        with _quiet():
+        with quiet():
             server.stop()
     session = site.session
     if session is not None:
@@ -92,9 +88,9 @@ class Site:
         self._inbox = Inbox()
         self._visitors: dict[int, Visitor] = {}
         self._leader: int | None = None  # whose camera and size count
-        self._picture: Bytes = np.zeros((1, 1, 3), np.uint8)
-        self._canvas = np.zeros((1, 1), np.uint32)  # what the picture was made from
-        self._version = 0
+        self._overlays = Overlays(clock)
+        self._picture: npt.NDArray[np.uint32] = np.zeros((1, 1), np.uint32)  # (H, W): red, green and blue in a word
+        self._version = 0  # of the picture
         self._shown: object = None  # what the last complete picture showed
         self._stood: tuple[Report | None, float] = (None, 0.0)  # where the session's camera is, and since when
         self._panel = Panel(server, self._inbox)
@@ -122,9 +118,9 @@ class Site:
         if due == 0.0:
             self._panel.refresh(session, now)
             self._guide(session, now)
-        if session.training or session.recording is not None:
-            session.work(_UNWATCHED if not self._visitors else session.share * _SLOT)
-        elif not more:
+        busy = session.training or session.recording is not None
+        session.work(_UNWATCHED if busy and not self._visitors else session.share * _SLOT)
+        if not more and not busy:
             self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
 
     @property
@@ -183,27 +179,27 @@ class Site:
         if self._leader is None or self._visitors[self._leader].size == (0, 0):
             return False
         width, height = self._visitors[self._leader].size
-        what = _what(session, width, height)
-        if not due and (session.training or what == self._shown):
+        stats = session.stats() | {"fps": None}  # the rate alone is no reason for another picture
+        what = _what(session, stats, width, height)
+        if not due and (session.training or session.demo or what == self._shown):
             return False
         if what != self._shown:
             session.frame(width, height, (1 - session.share) * _SLOT if session.training else _DRAWING)
-            complete = session.composer.complete
-            self._shown = what if complete and not session.demo else None
-            self._take_picture(session)
+            self._take_picture(session, stats)
+            self._shown = what if session.composer.complete and not session.demo else None
         for visitor in self._watching:
             if visitor.courier.version != self._version and visitor.courier.due == 0.0:
-                picture = letterboxed(self._picture, *visitor.size)
+                picture = letterboxed(_bytes(self._picture), *visitor.size)
                 visitor.courier.carry(picture, self._version, _QUALITY[self._shown is not None])
         return self._shown is None
 
-    def _take_picture(self, session: Session) -> None:
-        """Keep a copy of the picture under a new version, if it is another one."""
-        canvas = session.composer.canvas.view(np.uint32)[..., 0]
-        if not np.array_equal(canvas, self._canvas):
-            self._canvas = canvas.copy()
-            self._picture = np.ascontiguousarray(canvas.T[::-1])[..., None].view(np.uint8)[..., :3]
-            self._version += 1
+    def _take_picture(self, session: Session, stats: dict[str, Any]) -> None:
+        """Keep a copy of the picture, with what is laid over it; under a new version, if it is another one."""
+        picture = np.ascontiguousarray(session.composer.canvas.view(np.uint32)[..., 0].T[::-1])
+        height, width = picture.shape
+        blend(_bytes(picture), self._overlays.draw(stats, None, None, width, height))
+        if not np.array_equal(picture, self._picture):
+            self._picture, self._version = picture, self._version + 1
 
     def _guide(self, session: Session, now: float) -> None:
         """Move the browsers' own cameras to where the session's came to rest, so that a drag goes on from there."""
@@ -240,114 +236,18 @@ def move(client: Any, to: Report) -> None:
         client.camera.fov = to.field_of_view
 
 
-def _what(session: Session, width: int, height: int) -> tuple[object, ...]:
-    """All that the picture depends on."""
+def _what(session: Session, stats: dict[str, Any], width: int, height: int) -> str:
+    """All that the picture and what is laid over it depend on."""
     iteration = session.trainer.iteration if session.trainer is not None else 0
-    comparison = (session.compare, session.layout, session.divider, session.other_level)
-    where = (repr(session.orbit.state()), session.at_view, width, height)
-    return (id(session), iteration, session.level, session.mode, comparison, where)
+    shown = {name: value for name, value in stats.items() if name not in ("divisor", "complete", "training")}
+    return repr((id(session), iteration, shown, session.other_level, session.orbit.state(), width, height))
+
+
+def _bytes(picture: npt.NDArray[np.uint32]) -> Bytes:
+    """The picture's own memory as (H, W, 3)."""
+    return picture[..., None].view(np.uint8)[..., :3]
 
 
 def _triple(values: Any) -> tuple[float, float, float]:
     x, y, z = (float(value) for value in values)
     return x, y, z
-
-
-# The server
-
-
-def _start(host: str, port: int) -> Any:
-    """A server that listens, without viser's own branding, prints, and the tunnel that any client could ask for.
-
-    Raises:
-        UserError: viser is missing, or the address cannot be listened on.
-    """
-    try:
-        viser = importlib.import_module("viser")
-    except ImportError as error:
-        raise UserError("the viewer in a browser needs viser: pip install 'taichi-rf[web]'") from error
-    _check_address(host, port)
-    warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")  # a browser left a moment ago
-    with _quiet(), _own_pages_only(host):
-        server = viser.ViserServer(host, port, label="Taichi RF", verbose=False)
-    server.request_share_url = server.disconnect_share_url = lambda *_, **__: None
-    server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
-    server.scene.world_axes.visible = False
-    with contextlib.suppress(AttributeError):  # there is no public way to give the page a title
-        title = importlib.import_module("viser._messages").RunJavascriptMessage(source="document.title = 'Taichi RF'")
-        server._websock_server.queue_message(title)
-    return server
-
-
-def _check_address(host: str, port: int) -> None:
-    """Raise a UserError when ``host`` and ``port`` cannot be listened on: viser would try other ports, for ever."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot listen on {host}, port {port} ({reason}): choose another host or port") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """viser prints through rich's console; here nothing but the command line does."""
-    console = importlib.import_module("rich").get_console()
-    kept, console.quiet = console.quiet, True
-    try:
-        yield
-    finally:
-        console.quiet = kept
-
-
-@contextlib.contextmanager
-def _own_pages_only(host: str) -> Iterator[None]:
-    """Have a server that is started inside turn away what other web sites' pages ask of it.
-
-    A browser lets any page open a socket to any address, this computer's own included, and says only where the page is
-    from; viser does not look at that.
-    """
-    sockets: Any = importlib.import_module("websockets.asyncio.server")
-    original, used = sockets.serve, []
-
-    def guarded(*arguments: Any, process_request: Any, **options: Any) -> Any:
-        def check(connection: Any, request: Any) -> Any:
-            if is_foreign(request.headers.get("Host", ""), request.headers.get("Origin"), host):
-                return connection.respond(HTTPStatus.FORBIDDEN, "This page belongs to another server.\n")
-            return process_request(connection, request)
-
-        used.append(True)
-        return original(*arguments, process_request=check, **options)
-
-    sockets.serve = guarded
-    try:
-        yield
-    finally:
-        sockets.serve = original
-    if not used:
-        raise UserError("this version of viser is not one that this viewer knows: pip install 'viser~=1.1'")
-
-
-def is_foreign(asked: str, origin: str | None, host: str) -> bool:
-    """Whether a request comes from a page that this server did not send.
-
-    Args:
-        asked: the request's ``Host``. On loopback it has to be a number or localhost: a name of somebody else's may
-            be made to mean this computer.
-        origin: where the page is from, which all browsers say of sockets; None for other programs.
-        host: what the server listens on.
-    """
-    if origin is not None and urlsplit(origin).netloc.lower() != asked.lower():
-        return True
-    return is_loopback(host) and not _is_number_or_localhost(urlsplit(f"//{asked}").hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach a server on ``host``."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _is_number_or_localhost(name: str) -> bool:
-    return name == "localhost" or ":" in name or name.replace(".", "").isdigit()

@@ -52,7 +52,6 @@ class Panel:
         if session.num_levels > 1:
             handles["level"] = gui.add_slider(stats["level_name"], 1, session.num_levels, 1, session.level)
         handles["curve"] = gui.add_image(_blank(), format="png")
-        handles["message"] = gui.add_markdown("", visible=False)
         with gui.add_folder("View"):
             handles["mode"] = gui.add_dropdown("Show", MODES, initial_value=session.mode)
             handles["compare"] = gui.add_dropdown("Compare with", _COMPARISONS)
@@ -148,12 +147,6 @@ class Panel:
         self._set("layout", visible=session.compare != "off")
         self._set("divider", visible=session.compare != "off" and session.layout == "wipe")
         self._set("views", visible=bool(session.views))
-        message = stats["message"]
-        self._set("message", visible=message is not None)
-        if message is not None:
-            self._set(
-                "message", content=f"**{plain(message['text'])}**" if message["alarm"] else plain(message["text"])
-            )
         training = stats["training"]
         if training is not None:
             self._set("progress", value=round(100 * min(max(training["progress"], 0.0), 1.0), 1))
