@@ -27,14 +27,13 @@ SAMPLES_AT_TOP = 255
 """Samples along a ray that get the brightest colour; 0 gets the darkest, and between them the scale is log2(1 + n)."""
 
 # Of normals, tuned by eye on the demo's lantern, whose roof is a shell of one or two voxels
-SURFACE = 0.12
+SURFACE = 0.1
 """Share of a ray's opacity that lies before its surface. At a half, or at the expected depth, thin shells and what
 shines through them show their insides."""
-REACH = 1.25
-"""Voxels from the surface to the places where its density is compared: fewer show the grid, more blur slats."""
-THICKNESS = 1.5
-"""Voxels over which density is turned into opacity before it is compared: inside a solid it varies, and means
-nothing."""
+REACH = 1.0
+"""Voxels from the surface to the places where densities are compared."""
+FAINTEST = 1e-6
+"""Optical depth of a voxel that counts as nothing."""
 
 DEPTH_RADII = 0.65
 """Of the box's half diagonal, what the scale of depth spans to either side of its centre: corners need not count."""
@@ -110,14 +109,14 @@ class _Pixels:
         o, around = get("surface origins", Vec3, n), get("around surface", Vec3, 6 * n)
         density, normals = get("density around", ti.f32, 6 * n), get("normals", Vec3, n)
         copy_rows(origins, o)
-        voxel = model.step_size / model.step_ratio
+        voxel = model.step_size / model.step_ratio  # world units
         low, high = (ti.math.vec3(*map(float, corner)) for corner in model.box)
         _surround(
             n, low, high, samples.step, REACH * voxel, SURFACE, o, samples.directions, samples.offsets, samples.t,
             model.compositor.weights, opacity, around,
         )  # fmt: skip
         model.field.density(6 * n, around, density)
-        _normals(n, THICKNESS * voxel * model.distance_scale, samples.directions, density, normals)
+        _normals(n, voxel * model.distance_scale, samples.directions, density, normals)
         cover = opacity.to_numpy()[:n, None]
         return cover * (0.5 + 0.5 * normals.to_numpy()[:n]) + (1 - cover) * self.background
 
@@ -189,13 +188,14 @@ def _surround(
 
 @ti.kernel
 def _normals(n: int, scale: float, directions: Vec3s, density: F32, normals: Vec3s):
-    # minus the gradient of 1 - exp(-density scale), to unit length; where there is none, towards the eye
+    # minus the gradient of log density, to unit length; where there is none, towards the eye. The logarithm, because
+    # densities rise a thousandfold within a voxel and then mean nothing: the highest alone would decide
     for r in range(n):
         slope = ti.Vector.zero(ti.f32, 3)
         for a in ti.static(range(3)):
             before, after = density[6 * r + 2 * a], density[6 * r + 2 * a + 1]
-            slope[a] = ti.exp(-scale * after) - ti.exp(-scale * before)
+            slope[a] = ti.log((scale * before + FAINTEST) / (scale * after + FAINTEST))
         steepness = slope.norm()
         normals[r] = -directions[r]
-        if steepness > 1e-6:
+        if steepness > 1e-4:
             normals[r] = slope / steepness
