@@ -166,6 +166,7 @@ class _Mp4:
 
     def __init__(self, partial: Path, width: int, height: int, fps: float) -> None:
         self._partial, self._odd = partial, (height % 2, width % 2)
+        open(partial, "wb").close()  # a folder that is not there is known now, not when ffmpeg gets to it
         # BT.709, and said so: without being told, ffmpeg converts by BT.601 while players assume BT.709.
         convert = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
         colours = f"{convert},setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
