@@ -9,11 +9,10 @@ python train.py --resume runs/lego                               go on after an 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from taichi_rf.presets import Config
     from taichi_rf.run import Recipe, RunFolder, Training
     from taichi_rf.trainer import Trainer
+    from viewer.opening import Run
 
 DEFAULT_SCENE = "orrery"
 RUNS = Path("runs")
@@ -116,25 +116,26 @@ def _check(options: Options) -> None:
 
 
 def _start(options: Options, stopper: entry.Stopper) -> None:
-    from taichi_rf.run import RunFolder, free_folder
+    from taichi_rf.run import RunFolder, Training, folder_name, free_folder
 
     recipe = _recipe(options)
-    name = re.sub(r"[^\w.-]+", "-", Path(recipe.source.removeprefix("builtin:")).resolve().name) or "scene"
-    folder = RunFolder(options.out or free_folder(RUNS, name))
-    with folder.claimed(new=True, overwrite=options.overwrite):
+    folder = RunFolder(options.out or free_folder(RUNS, folder_name(recipe.source)))
+    with contextlib.ExitStack() as claim:
+        claim.enter_context(folder.claimed(new=True, overwrite=options.overwrite))
         trainer = _trainer(recipe, folder, None)
         recipe = replace(recipe, source=trainer.scene.source)  # good from any folder
         folder.begin(recipe, trainer)
-        _run(trainer, recipe, folder, options, stopper)
+        _run(Training(trainer, folder, guard=stopper.step, claim=claim), recipe, options, stopper)
 
 
 def _resume(options: Options, stopper: entry.Stopper) -> None:
     from taichi_rf.files import write_json
-    from taichi_rf.run import CONFIG, RunFolder
+    from taichi_rf.run import CONFIG, RunFolder, Training
 
     assert options.resume is not None
     folder = RunFolder(options.resume)
-    with folder.claimed(new=False):
+    with contextlib.ExitStack() as claim:
+        claim.enter_context(folder.claimed(new=False))
         recipe = folder.recipe()
         config = recipe.config
         if options.max_seconds is not None:
@@ -145,7 +146,7 @@ def _resume(options: Options, stopper: entry.Stopper) -> None:
         recipe = replace(recipe, config=config, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
         trainer = _trainer(recipe, folder, config)
         write_json(folder / CONFIG, recipe.to_json())
-        _run(trainer, recipe, folder, options, stopper)
+        _run(Training(trainer, folder, guard=stopper.step, claim=claim), recipe, options, stopper)
 
 
 def _recipe(options: Options) -> Recipe:
@@ -175,6 +176,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
     from taichi_rf import backend
     from taichi_rf.console import bar, say
     from taichi_rf.trainer import Trainer
+    from viewer.opening import describe
 
     arch = backend.init(recipe.arch).arch
     with bar("loading images") as show:
@@ -199,68 +201,67 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
         say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
     if warning := folder.room_warning(trainer):
         say(f"warning: {warning}")
-    _describe(trainer, recipe)
+    describe(trainer, recipe)
     return trainer
 
 
-def _describe(trainer: Trainer, recipe: Recipe) -> None:
-    """Let the model's file say how to look at it and how its scene was loaded."""
-    import numpy as np
-
-    from viewer.orbit import Orbit
-
-    train, test = trainer.scene.train.cameras, trainer.scene.test.cameras
-    first = test[0] if len(test) else train[0]
-    poses = np.concatenate([train.poses, test.poses])
-    trainer.model.metadata |= {
-        "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
-        "downscale": recipe.downscale,
-    }
-
-
-def _run(trainer: Trainer, recipe: Recipe, folder: RunFolder, options: Options, stopper: entry.Stopper) -> None:
+def _run(training: Training, recipe: Recipe, options: Options, stopper: entry.Stopper) -> None:
     """Train to the end, then evaluate; whatever stops it, the last good checkpoint is there."""
-    from taichi_rf.console import bar, rate_distortion, say
-    from taichi_rf.run import METRICS, MODEL, REPORT, Training, finish
+    from taichi_rf.console import waiting
+    from viewer.opening import Run
 
-    training = Training(trainer, folder, guard=stopper.step)
-    again = f"python train.py --resume {folder.path}"
+    run = Run(training, recipe)
     if not training.done:
-        _train(training, again, view=options.view)
-    if not training.done:
-        say(f"saved at iteration {training.iteration:,}; go on with: {again}")
-        return
-    with _if_stopped(f"the training is done and saved; evaluate it with: {again}"), bar("evaluating") as show:
-        metrics = finish(training, recipe, progress=show.counted)
+        with _if_stopped(f"nothing new was trained; start it with: {run.again}"), waiting("compiling"):
+            training.warm_up()
+        if options.view:
+            _watch(run, options, stopper)
+            return
+        with _saving(run):
+            _show(training)
+            training.save()
+    _report(run)
+
+
+def _report(run: Run) -> None:
+    """Evaluate a run that is trained, and say what came of it."""
+    from taichi_rf.console import bar, rate_distortion, say
+    from taichi_rf.finish import finish
+    from taichi_rf.run import METRICS, MODEL, REPORT
+
+    training, metrics = run.training, run.metrics
+    if metrics is None:
+        stopped = _if_stopped(f"the training is done and saved; evaluate it with: {run.again}")
+        with stopped, bar("evaluating") as show:
+            metrics = finish(training, run.recipe, progress=show.counted)
     rate_distortion(metrics)
     if not metrics["views"]:
-        reason = "as asked" if recipe.eval_views == 0 else "the scene has no test views"
+        reason = "as asked" if run.recipe.eval_views == 0 else "the scene has no test views"
         say(f"no view was evaluated ({reason}), so there is no PSNR")
     say(
-        f"trained for {trainer.elapsed:.0f} s, {trainer.iteration:,} iterations at "
+        f"trained for {metrics['train_seconds']:.0f} s, {metrics['iterations']:,} iterations at "
         f"{metrics['rays_per_second']:,.0f} rays/s"
     )
     for name in (MODEL, METRICS, REPORT):
-        say(f"  {folder / name}")
-    say(f"look at it: python run_viewer.py {folder.path}")
+        say(f"  {training.folder / name}")
+    say(f"look at it: python run_viewer.py {training.folder.path}")
 
 
-def _train(training: Training, again: str, *, view: bool) -> None:
-    """Train to the end or until someone stops it, and save. ``again`` is the command that goes on."""
-    from taichi_rf.console import waiting
-
-    with _if_stopped(f"nothing new was trained; start it with: {again}"), waiting("compiling"):
-        training.trainer.warm_up()
+@contextlib.contextmanager
+def _saving(run: Run) -> Iterator[None]:
+    """Have what stops the training saved, and answered with how to go on."""
+    training = run.training
     try:
-        _watch(training) if view else _show(training)
-        training.save()
+        yield
     except entry.Stopped as stopped:
-        with _if_stopped(f"not saved; go on from the last checkpoint with: {again}"):
+        with _if_stopped(f"not saved; go on from the last checkpoint with: {run.again}"):
             training.save()
-        stopped.args = (f"stopped by {stopped.name}: saved at iteration {training.iteration:,}; go on with: {again}",)
+        stopped.args = (
+            f"stopped by {stopped.name}: saved at iteration {training.iteration:,}; go on with: {run.again}",
+        )
         raise
     except FloatingPointError as error:
-        kept = f"the last good checkpoint is kept: try another --seed, or go on from it with: {again}"
+        kept = f"the last good checkpoint is kept: try another --seed, or go on from it with: {run.again}"
         raise FloatingPointError(f"{error}; {kept}") from None
 
 
@@ -294,12 +295,31 @@ def _show(training: Training) -> None:
             )
 
 
-def _watch(training: Any) -> None:
-    """Train in a window, until it is closed."""
+def _watch(run: Run, options: Options, stopper: entry.Stopper) -> None:
+    """Train in a window, until it is closed; by then it may be another run that is trained in it."""
+    from taichi_rf.console import say
     from viewer import window
-    from viewer.session import Session
+    from viewer.studio import Studio
 
-    window.run(Session(trainer=training))
+    studio = Studio(arch=options.arch or "auto", runs=RUNS, guard=stopper.step)
+    studio.adopt(run.training, run.recipe)
+    try:
+        window.run(studio)
+        ended = studio.run
+        if ended is not None and ended.training.done and (ended.metrics is not None or not ended.over):
+            _report(ended)
+    except entry.Stopped as stopped:
+        with _if_stopped("not saved; the last checkpoint is kept"):
+            words = studio.close()
+        if words and not str(stopped):
+            stopped.args = (f"stopped by {stopped.name}: {words}",)
+        raise
+    failure = studio.session and studio.session.failure
+    words = studio.close()
+    if failure:
+        raise type(failure)(words)
+    if words:
+        say(words)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from scenes import blender, builtin
@@ -13,7 +14,7 @@ from scenes.base import Progress, Scene, Split
 from scenes.builtin import NotRendered
 from taichi_rf.errors import UserError
 
-__all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "is_scene", "load"]
+__all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "find", "is_scene", "load"]
 
 
 def load(
@@ -45,8 +46,9 @@ def load(
         raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
     if max_test_views is not None and max_test_views < 0:
         raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
-    name = source.removeprefix("builtin:")
-    if name in builtin_names() and not (name == source and _exists(Path(source) / blender.MARKER)):
+    found = find(source)
+    name = found.removeprefix("builtin:")
+    if name != found:
         return builtin.load(
             name,
             downscale=downscale,
@@ -56,17 +58,28 @@ def load(
             progress=progress,
             render=render,
         )
-    folder = Path(source)
-    if _exists(folder / blender.MARKER):
-        return blender.load(
-            folder,
-            downscale=downscale,
-            views=views,
-            background=background,
-            max_test_views=max_test_views,
-            progress=progress,
-        )
-    raise UserError(_unknown(source, name, folder))
+    return blender.load(
+        found,
+        downscale=downscale,
+        views=views,
+        background=background,
+        max_test_views=max_test_views,
+        progress=progress,
+    )
+
+
+def find(source: str) -> str:
+    """What :func:`load` would read: ``builtin:NAME``, or the absolute path of a folder. A folder goes before a name.
+
+    Raises:
+        UserError: there is no such scene; nothing has been read yet.
+    """
+    name = source.removeprefix("builtin:")
+    if name in builtin_names() and not (name == source and is_scene(source)):
+        return f"builtin:{name}"
+    if is_scene(source):
+        return os.path.abspath(source)
+    raise UserError(_unknown(source, name, Path(source)))
 
 
 def builtin_names() -> tuple[str, ...]:

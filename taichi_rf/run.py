@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from taichi_rf import __version__, checkpoint
-from taichi_rf.backend import current
 from taichi_rf.errors import UserError
-from taichi_rf.evaluate import evaluate
 from taichi_rf.files import append_line, read_json, write_json, writing
 from taichi_rf.model import Model
-from taichi_rf.prefixes import PrefixRenderer
 from taichi_rf.presets import Config
-from taichi_rf.report import SHOWN_LEVELS, caption, report
 from taichi_rf.trainer import StepInfo, Trainer
 
 try:
@@ -91,6 +86,16 @@ class RunFolder:
             raise UserError(f"{self.path} is not the folder of a run: it has no {CONFIG}")
         return Recipe.from_json(read_json(self / CONFIG), self / CONFIG)
 
+    def finished(self, recipe: Recipe) -> bool:
+        """Whether what ``recipe`` asks for has been trained and evaluated, going by ``metrics.json``."""
+        try:
+            metrics = read_json(self / METRICS)
+            if recipe.config.max_seconds is not None:
+                return bool(metrics["train_seconds"] >= recipe.config.max_seconds)
+            return bool(metrics["iterations"] >= recipe.config.iterations)
+        except (UserError, KeyError, TypeError):
+            return False
+
     @contextlib.contextmanager
     def claimed(self, *, new: bool, overwrite: bool = False) -> Iterator[None]:
         """Hold the folder for writing. A ``new`` run makes the folder, and removes it if nothing came to be in it.
@@ -133,8 +138,8 @@ class RunFolder:
                     file.seek(0)
                     writer = file.read(20).strip()
                     raise UserError(
-                        f"another process{f' ({writer})' if writer else ''} is writing to {self.path}; wait for it, or "
-                        "choose another --out"
+                        f"another process{f' ({writer})' if writer else ''} is writing to {self.path}: wait for it, or "
+                        "choose another folder"
                     ) from None
             file.truncate(0)
             with writing(path):
@@ -169,7 +174,10 @@ class Training:
     """A trainer whose steps keep its run folder up to date. A viewer's session takes it for the trainer itself.
 
     Args:
-        guard: the context in which a step is taken, such as one that puts off signals.
+        guard: the context in which a part of a step is taken, such as one that puts off signals.
+        claim: holds the folder for writing; it is let go of by :meth:`release` and taken back by the next step. None
+            when the caller sees to that.
+        cold: compile all kernels before the first step, see :meth:`warm_up`.
     """
 
     def __init__(
@@ -178,8 +186,12 @@ class Training:
         folder: RunFolder,
         *,
         guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        claim: contextlib.ExitStack | None = None,
+        cold: bool = False,
     ) -> None:
-        self.trainer, self.folder, self._guard = trainer, folder, guard
+        self.trainer, self.folder, self.cold = trainer, folder, cold
+        self._guard, self._claim = guard, claim
+        self._released_with: tuple[int, ...] | None = None  # the checkpoint when the claim was given up
         self._saved_at = trainer.elapsed
         self._saved_iteration = trainer.iteration
         self._events = 0
@@ -213,88 +225,69 @@ class Training:
 
     def step(self) -> StepInfo:
         """One step of the trainer, and a checkpoint if the last is ``SAVE_SECONDS`` of training old."""
-        with self._guard():
-            info = self.trainer.step()
-        self._write_events()
-        if self.trainer.elapsed - self._saved_at >= SAVE_SECONDS:
-            self.save()
+        while (info := self.part()) is None:
+            pass
         return info
 
-    def save(self) -> None:
-        """Write the checkpoint, and the model as it is now."""
-        if self.trainer.iteration == self._saved_iteration and (self.folder / MODEL).exists():
+    def part(self) -> StepInfo | None:
+        """A part of a step, as the trainer's ``part``; a checkpoint is written after whole steps."""
+        self._reclaim()
+        if self.cold:
+            self.warm_up()
+        with self._guard():
+            info = self.trainer.part()
+        if info is not None:
+            self._write_events()
+            if self.trainer.elapsed - self._saved_at >= SAVE_SECONDS:
+                self.save()
+        return info
+
+    def warm_up(self) -> None:
+        """Compile every kernel that training runs; what that takes is no training time. Interrupted, it is over."""
+        self.trainer.warm_up()
+        self.cold = False
+
+    def save(self, *, anyway: bool = False) -> None:
+        """Write the checkpoint, and the model as it is now; ``anyway`` even if nothing is newer than what is there."""
+        if self.trainer.iteration == self._saved_iteration and (self.folder / MODEL).exists() and not anyway:
             return
         self.trainer.save(self.folder.path)
         self._saved_at, self._saved_iteration = self.trainer.elapsed, self.trainer.iteration
         self.model.save(self.folder / MODEL)
 
+    @property
+    def held(self) -> bool:
+        """Whether the folder is this process's to write to."""
+        return self._released_with is None
+
+    def release(self) -> None:
+        """Let go of the folder, so that another process may go on with the run; save first."""
+        if self._claim is not None and self._released_with is None:
+            self._released_with = self._identity()
+            self._claim.close()
+
+    def _reclaim(self) -> None:
+        """Hold the folder again. UserError if another process holds it, or has trained on meanwhile."""
+        if self._claim is None or self._released_with is None:
+            return
+        with contextlib.ExitStack() as claim:
+            claim.enter_context(self.folder.claimed(new=False))
+            if self._identity() != self._released_with:
+                raise UserError(f"another process went on with {self.folder.path} meanwhile: open it again")
+            self._claim, self._released_with = claim.pop_all(), None
+
+    def _identity(self) -> tuple[int, ...]:
+        """What tells one checkpoint from another without reading it."""
+        try:
+            found = os.stat(self.folder / checkpoint.NAME)
+        except OSError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def _write_events(self) -> None:
         for event in self.trainer.events[self._events :]:
             append_line(self.folder / EVENTS, event)
         self._events = len(self.trainer.events)
-
-
-def finish(
-    training: Training,
-    recipe: Recipe,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Evaluate what the folder's ``model.trf`` holds, and write metrics and report. Returns the metrics.
-
-    The file is what is evaluated, in its half precision, so that everyone who reads it finds the same numbers. Without
-    test views every ``psnr`` and ``ssim`` is None.
-    """
-    trainer, folder, model = training.trainer, training.folder, training.model
-    training.save()
-    stored = Model.load(folder / MODEL)
-    split, levels = trainer.scene.test, model.field.num_levels
-    scores: list[dict[str, Any]] = [{"level": i + 1, "psnr": None, "ssim": None} for i in range(levels)]
-    model.metadata.pop("level_psnr", None)
-    views = 0
-    if len(split) and recipe.eval_views != 0:
-        found = evaluate(stored, split, [0] * levels, views=recipe.eval_views, progress=progress)
-        scores = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim} for s in found.scores]
-        pictures, photograph, views = found.pictures, found.photograph, found.views
-        model.metadata["level_psnr"] = [round(s.psnr, 3) for s in found.scores]
-    else:
-        split = trainer.scene.train
-        pictures, photograph = PrefixRenderer(stored).render(split.cameras[0]), split.composite(0, model.background)
-    for score, size in zip(scores, model.save(folder / MODEL), strict=True):
-        score["bytes"] = size
-    metrics = {
-        "method": trainer.config.method,
-        "scene": trainer.scene.name,
-        "preset": trainer.config.preset,
-        "arch": current().arch,
-        "seed": trainer.config.seed,
-        "iterations": trainer.iteration,
-        "train_seconds": trainer.elapsed,
-        "rays_per_second": trainer.rays_seen / max(trainer.elapsed, 1e-9),
-        "level_name": model.field.level_name,
-        "resolution": list(model.field.resolution),
-        "views": views,
-        "levels": scores,
-    }
-    write_json(folder / METRICS, metrics)
-    append_line(folder / EVENTS, {
-        "event": "evaluation", "iteration": trainer.iteration, "seconds": round(trainer.elapsed, 3), "views": views,
-        "psnr": [s["psnr"] for s in scores],
-    })  # fmt: skip
-    history = [*trainer.history, *(event for event in trainer.events if event["event"] == "rank")]
-    report(folder / REPORT, metrics, history, _pictures(metrics, pictures, photograph))
-    return metrics
-
-
-def _pictures(metrics: dict[str, Any], pictures: np.ndarray, photograph: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """What the report shows: one view at the usual levels and the highest, and its photograph."""
-    levels = metrics["levels"]
-    shown = sorted({level for level in SHOWN_LEVELS if level <= len(levels)} | {len(levels)})
-    entries = []
-    for level in shown:
-        score = levels[level - 1]
-        entries.append((caption(metrics["level_name"], level, score["psnr"], score["bytes"]), pictures[level - 1]))
-    return [*entries, ("photograph", photograph)]
 
 
 def free_folder(parent: Path, name: str) -> Path:
@@ -303,6 +296,11 @@ def free_folder(parent: Path, name: str) -> Path:
     while (parent / f"{name}-{number}").exists():
         number += 1
     return parent / f"{name}-{number}"
+
+
+def folder_name(source: str) -> str:
+    """What the run of a scene is called: the scene's own name as far as it makes a file's."""
+    return re.sub(r"[^\w.-]+", "-", Path(source.removeprefix("builtin:")).resolve().name) or "scene"
 
 
 def rays_per_second_meter(seconds: float = 5.0) -> Callable[[int], float]:

@@ -18,6 +18,7 @@ from PIL import Image
 from taichi_rf import backend, checkpoint, run
 from taichi_rf.errors import UserError
 from taichi_rf.files import read_json, read_lines
+from taichi_rf.finish import finish
 from taichi_rf.model import Model
 from taichi_rf.presets import PRESETS
 from taichi_rf.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, Recipe, RunFolder, Training
@@ -142,7 +143,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
     training = Training(trainer, folder)
     while not training.done:
         training.step()
-    return training, run.finish(training, recipe)
+    return training, finish(training, recipe)
 
 
 def test_the_folder_holds_what_the_contract_names(trained):
@@ -212,7 +213,7 @@ def test_without_test_views_there_is_no_psnr_and_everything_else(trained, tmp_pa
     training, _ = trained
     blind = Training(training.trainer, RunFolder(tmp_path))
     recipe = Recipe(tiny_config(), "tests:balls", eval_views=0)
-    metrics = run.finish(blind, recipe)
+    metrics = finish(blind, recipe)
     assert metrics["views"] == 0
     assert [level["psnr"] for level in metrics["levels"]] == [None] * 4
     assert all(level["bytes"] > 0 for level in metrics["levels"])

@@ -1,0 +1,243 @@
+"""Reading what was asked for while the window goes on: in a thread, and without Taichi.
+
+A thread that somebody changed their mind about is told so and ignored; it never holds up the program's end.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import scenes
+from taichi_rf import checkpoint
+from taichi_rf.errors import UserError
+from taichi_rf.presets import QUICK
+from taichi_rf.run import MODEL, Recipe, RunFolder
+from taichi_rf.storage import load_checkpoint, read_trf
+
+
+class Cancelled(Exception):
+    """Nobody waits for the result any more."""
+
+
+class Loading:
+    """A piece of reading: how far it has come, and in the end its result or its error.
+
+    Args:
+        text: what is being done, for the person who waits.
+        work: is given the Loading, to report to; what it returns is ``result``.
+    """
+
+    def __init__(self, text: str, work: Callable[[Loading], Any]) -> None:
+        self.text = text
+        self.progress: float | None = None
+        """0..1, None where it is not known."""
+        self.result: Any = None
+        self.error: Exception | None = None
+        self._work = work
+        self._done, self._cancelled = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def start(self) -> Loading:
+        """Work in a thread that ends with the program."""
+        threading.Thread(target=self.run, name="loading", daemon=True).start()
+        return self
+
+    def run(self) -> None:
+        """Work here and now."""
+        try:
+            self.result = self._work(self)
+        except Exception as error:  # also a bug in a reader: the window lives on and says so
+            self.error = error
+        finally:
+            self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done, ``seconds`` from now at the latest."""
+        return self._done.wait(seconds)
+
+    def cancel(self) -> None:
+        """Let the work end at the next opportunity; its result is not wanted."""
+        self._cancelled.set()
+        with self._lock:
+            if self._process is not None:
+                self._process.terminate()
+
+    def report(self, text: str, progress: float | None = None) -> None:
+        """For the work: say how far it is. Raises Cancelled when it need not go on."""
+        if self._cancelled.is_set():
+            raise Cancelled
+        self.text, self.progress = text, progress
+
+    def watch(self, command: list[str], environment: dict[str, str], line: Callable[[str], None]) -> None:
+        """For the work: run ``command`` to its end and hand its lines to ``line``; cancelling ends it."""
+        with self._lock:
+            if self._cancelled.is_set():
+                raise Cancelled
+            self._process = subprocess.Popen(
+                command, env=environment, text=True, start_new_session=True,  # Ctrl-C is for us to answer
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        process = self._process
+        try:
+            assert process.stdout is not None
+            for text in process.stdout:
+                line(text)
+        finally:
+            process.terminate()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+            with self._lock:
+                self._process = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be on show, read and checked as far as that goes without Taichi.
+
+    With ``train`` the run is trained here: in ``folder``, or in a new one where that is None; ``scene`` is None when it
+    still has to be rendered. Without it, the ``model`` in that file is looked at, and ``photographs`` says how to load
+    its scene.
+    """
+
+    title: str
+    recipe: Recipe | None = None
+    folder: RunFolder | None = None
+    model: Path | None = None
+    """A file that was found to be good; None where there is none."""
+    scene: Any = None
+    photographs: Recipe | None = None
+    train: bool = False
+    notes: tuple[str, ...] = ()
+    """What the person should know, in sentences."""
+
+    def to_look_at(self, *reasons: str) -> Plan:
+        """The model alone, and why. UserError where there is none."""
+        notes = (*self.notes, *reasons)
+        if self.model is None:
+            raise UserError("; ".join(notes) or f"{self.title} holds no model yet")
+        if reasons:
+            notes = (*notes, "this is its model as it was saved last")
+        return replace(self, train=False, notes=notes)
+
+
+def plan_training(recipe: Recipe, loading: Loading) -> Plan:
+    """A new run of ``recipe``. UserError when its scene cannot be read."""
+    return Plan(recipe.source, recipe=recipe, scene=load_scene(recipe, loading), train=True)
+
+
+def plan_model(path: Path, loading: Loading) -> Plan:
+    """A model to look at. UserError when nothing of it can be read."""
+    notes, metadata = _check_model(path, loading)
+    source, downscale = metadata.get("source"), metadata.get("downscale", 1)
+    photographs = None
+    if isinstance(source, str) and isinstance(downscale, int):
+        photographs = Recipe(QUICK, source, downscale)
+    return Plan(str(path), model=path, notes=notes, photographs=photographs)
+
+
+def plan_run(folder: RunFolder, loading: Loading) -> Plan:
+    """A run to go on with; to be looked at where it is finished, or where something that training needs is missing.
+
+    Raises:
+        UserError: there is no model to look at either.
+    """
+    notes: list[str] = []
+    recipe, model = None, None
+    try:
+        recipe = folder.recipe()
+    except UserError as error:
+        notes.append(str(error))
+    if (folder / MODEL).exists():
+        try:
+            notes += _check_model(folder / MODEL, loading)[0]
+            model = folder / MODEL
+        except UserError as error:
+            notes.append(str(error))
+    found = Plan(str(folder.path), recipe=recipe, folder=folder, model=model, photographs=recipe, notes=tuple(notes))
+    if recipe is None or (model is not None and folder.finished(recipe)):
+        return found.to_look_at()
+    try:
+        loading.report(f"reading {folder / checkpoint.NAME}")
+        load_checkpoint(folder / checkpoint.NAME)
+    except UserError as error:
+        return found.to_look_at(f"the run cannot go on: {error}")
+    try:
+        return replace(found, scene=load_scene(recipe, loading), train=True)
+    except UserError as error:
+        return replace(found, photographs=None).to_look_at(f"the run cannot go on without its scene: {error}")
+
+
+def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:
+    """The scene of ``recipe``; a built-in one that is not in the cache is rendered by a process of its own.
+
+    Returns:
+        None where that process could not do it: then the scene has to be rendered by this one's main thread.
+
+    Raises:
+        UserError: the scene cannot be read, or would have to be rendered and ``render`` is False.
+    """
+    text = f"loading {Path(recipe.source.removeprefix('builtin:')).name}"
+
+    def load() -> Any:
+        return scenes.load(
+            recipe.source,
+            downscale=recipe.downscale,
+            views=recipe.views,
+            background=recipe.background,
+            max_test_views=recipe.eval_views,
+            progress=lambda done, total: loading.report(text, done / max(total, 1)),
+            render=False,
+        )
+
+    loading.report(text)
+    try:
+        return load()
+    except scenes.NotRendered:
+        if not render:
+            raise
+    _render_apart(recipe, loading)
+    try:
+        return load()
+    except scenes.NotRendered:
+        return None
+
+
+def _render_apart(recipe: Recipe, loading: Loading) -> None:
+    """Have a built-in scene rendered into the cache; it says nothing if that fails."""
+    name = recipe.source.removeprefix("builtin:")
+    command = [sys.executable, "-m", "scenes", name, "--downscale", str(recipe.downscale)]
+    for option, value in (("--views", recipe.views), ("--test-views", recipe.eval_views)):
+        command += [option, str(value)] if value is not None else []
+    text = f"rendering {name}, this once"
+    loading.report(text)
+
+    def line(words: str) -> None:
+        done, _, total = words.strip().partition(" ")
+        if done.isdigit() and total.isdigit():
+            loading.report(text, int(done) / max(int(total), 1))
+
+    try:
+        loading.watch(command, {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}, line)
+    except OSError:  # no process to be had
+        return
+
+
+def _check_model(path: Path, loading: Loading) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """What is wrong with a model of which a part can be used, and its metadata. UserError if none can."""
+    loading.report(f"reading {path}")
+    file = read_trf(path)
+    metadata = file.header.get("metadata")
+    return tuple(file.warnings), metadata if isinstance(metadata, dict) else {}

@@ -1,0 +1,111 @@
+"""From what was read to what can be looked at and trained: the part of opening that needs Taichi, and so its thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scenes
+from taichi_rf import backend
+from taichi_rf.errors import UserError
+from taichi_rf.files import read_json
+from taichi_rf.model import Model
+from taichi_rf.run import METRICS, Recipe, RunFolder, Training
+from taichi_rf.trainer import Trainer
+from viewer.loading import Plan
+from viewer.orbit import Orbit
+
+Guard = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@dataclass
+class Run:
+    """The run that is trained here."""
+
+    training: Training
+    recipe: Recipe
+    metrics: dict[str, Any] | None = None
+    """Of the whole run; None as long as it has not been evaluated."""
+    over: bool = False
+    """Nothing will be done to it any more, and its folder has been let go of."""
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        return f"python train.py --resume {shlex.quote(short(self.training.folder.path))}"
+
+
+def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, arch: str, guard: Guard) -> Run:
+    """Begin the run of ``plan`` in ``folder``, or go on with the one that is there.
+
+    Args:
+        claim: holds ``folder``; once all has gone well, the run has taken it over and the stack is empty.
+        arch: the device; "auto" for the run's own where that is available.
+
+    Raises:
+        UserError: the scene and the checkpoint do not go together, or one of them cannot be had.
+    """
+    recipe = plan.recipe
+    assert recipe is not None
+    backend.init(arch if arch != "auto" or not backend.available(recipe.arch) else recipe.arch)
+    scene = plan.scene or scenes.load(
+        recipe.source,
+        downscale=recipe.downscale,
+        views=recipe.views,
+        background=recipe.background,
+        max_test_views=recipe.eval_views,
+    )
+    recipe = replace(recipe, source=scene.source)  # good from any folder
+    new = plan.folder is None
+    trainer = Trainer(scene, recipe.config) if new else Trainer.resume(folder.path, scene, recipe.config)
+    describe(trainer, recipe)
+    if new:
+        folder.begin(recipe, trainer)
+    training = Training(trainer, folder, guard=guard, claim=claim.pop_all(), cold=not trainer.done)
+    run = Run(training, recipe)
+    if not new and plan.model is None and trainer.iteration:
+        training.save(anyway=True)  # what is there cannot be read
+    elif training.done and folder.finished(recipe):
+        run.metrics, run.over = read_json(folder / METRICS), True
+        training.release()
+    return run
+
+
+def build_model(plan: Plan, *, arch: str) -> Model:
+    """The model of ``plan``, ready to be rendered. UserError if it is broken."""
+    assert plan.model is not None
+    backend.init(arch)
+    return Model.load(plan.model)
+
+
+def describe(trainer: Trainer, recipe: Recipe) -> None:
+    """Let the model's file say how to look at it and how its scene was loaded."""
+    train, test = trainer.scene.train.cameras, trainer.scene.test.cameras
+    first = test[0] if len(test) else train[0]
+    poses = np.concatenate([train.poses, test.poses])
+    trainer.model.metadata |= {
+        "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
+        "downscale": recipe.downscale,
+    }
+
+
+def short(path: Path) -> str:
+    """``path`` as one would type it here: relative where it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def reason(error: Exception | None) -> str:
+    """What to tell the person about ``error``; one that is not theirs also says its kind."""
+    if isinstance(error, UserError | FloatingPointError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice: choose a larger downscale"
+    return f"{type(error).__name__}: {error}"
