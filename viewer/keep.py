@@ -53,6 +53,8 @@ class Keeper:
         self.folder, self.file = folder, file
         self.job: Job | None = None
         self.keyframes: list[Frame] = []
+        self.scale = 1
+        """How many times the window's sides a picture has, where a person may choose."""
         self._session = session
 
     def picture(self, width: int | None = None, height: int | None = None) -> Path:

@@ -1,63 +1,36 @@
-"""What lies over the picture: the level slider and its figures, the training, and the help.
+"""What lies over the picture on the left: the level, the training, and a menu of pages. GGUI in, session out.
 
-GGUI in, session out. GGUI does not tell where its panels are once they have been moved, nor whether the mouse is over
-one, so they are kept where they belong: a panel that was dragged or folded is put back when the mouse lets go.
+A panel is a list of rows, so that its height is known before it is drawn. GGUI does not tell where its panels are once
+they have been moved, nor whether the mouse is over one, so they are kept where they belong: a panel that was dragged or
+folded is put back when the mouse lets go.
 """
 
 from __future__ import annotations
 
-import textwrap
-from dataclasses import dataclass
 from typing import Any
 
-from viewer.session import Session
+from viewer.pages import PAGES, Chooser, column
+from viewer.rows import Button, Rectangle, Row, Slider, Text, latin, panel_height
+from viewer.studio import Studio
 
-# GGUI's one font and ImGui's default style, in pixels.
-_LETTER, _LINE, _FRAME, _GAP, _PADDING, _TITLE = 7, 13, 19, 4, 8, 19
-_SLIDER_SHARE = 0.65  # of a panel's width is the slider, the rest its name
 _WIDTH = 304
-_MARGIN = 12
-_COLUMNS = (_WIDTH - 2 * _PADDING) // _LETTER
-
-_BRIGHT = (1.0, 1.0, 1.0)
-_SOFT = (0.72, 0.76, 0.82)
-_ACCENT = (0.47, 0.79, 1.0)
-_ALARM = (1.0, 0.55, 0.45)
-
-HELP = (
-    ("drag", "turn"),
-    ("shift + drag", "move (also middle button)"),
-    ("right drag", "nearer, farther (also up, down)"),
-    ("left, right", "one level less, one more"),
-    ("m", "colour, depth, opacity"),
-    ("r", "back to the first view"),
-    ("space", "pause or resume the training"),
-    ("tab", "hide or show the panels"),
-    ("h", "this help"),
-    ("escape", "close; a training is saved"),
-)
-
-
-@dataclass(frozen=True)
-class Rectangle:
-    """Pixels, from the top left corner of the window."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def covers(self, x: float, y: float) -> bool:
-        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
+_MARGIN, _BETWEEN, _SLIVER = 12, 8, 60
 
 
 class Panels:
     """Draws the panels of one window and remembers what they cover."""
 
-    def __init__(self) -> None:
+    def __init__(self, chooser: Chooser | None = None) -> None:
         self.hidden = False
-        self.help = False
-        self.slider: Rectangle | None = None  # where the level slider is
+        self.page: str | None = None
+        """Which page is open, one of ``PAGES``, None for the menu."""
+        self.chooser = chooser or Chooser()
+        self.widgets: dict[str, Rectangle] = {}
+        """Where each slider and button of the last picture is, by what is written on it."""
+        self.slider: Rectangle | None = None
+        """Where the level slider is."""
+        self.extent = (0, 0)
+        """Width and height of what the panels cover, from the top left corner."""
         self._covered: list[Rectangle] = []
         self._places = 0  # how often the panels have been put back
 
@@ -69,90 +42,59 @@ class Panels:
         """Undo what the mouse did to the panels: under a new name, ImGui lays them out anew."""
         self._places += 1
 
-    def draw(self, gui: Any, session: Session, width: int, height: int) -> None:
-        """Add the panels to a picture of ``width`` x ``height`` pixels and do to ``session`` what was done to them."""
-        self._covered, self.slider = [], None
-        if self.hidden or width < _WIDTH or height < 3 * _FRAME:
+    def turn_to(self, page: str) -> None:
+        """Open a page, or close it if it is open."""
+        assert page in PAGES
+        self.page, self.hidden = None if self.page == page and not self.hidden else page, False
+
+    def draw(self, gui: Any, studio: Studio, width: int, height: int) -> None:
+        """Add the panels to a picture of ``width`` x ``height`` pixels and do what was asked of them."""
+        self._covered, self.widgets, self.slider, self.extent = [], {}, None, (0, 0)
+        demo = studio.session is not None and studio.session.demo
+        if self.hidden or demo or width < _WIDTH or height < _SLIVER:
             return
-        stats = session.stats()
-        self._draw_level(gui, session, stats, width, height)
-        if self.help:
-            self._draw_help(gui, width, height)
+        top = _MARGIN
+        todo = []
+        for title, rows in column(self, studio, height - 2 * _MARGIN):
+            tall = panel_height(rows)
+            if top + tall > height and top > _MARGIN:
+                break  # no room: the panels above it matter more
+            place = Rectangle(_MARGIN, top, _WIDTH, tall)
+            todo += self._panel(gui, title, rows, place, width, height)
+            top += tall + _BETWEEN
+        self.extent = (_MARGIN + _WIDTH, top - _BETWEEN)
+        for action in todo:  # only now: an action may change what the panels are about
+            action()
 
-    def _draw_level(self, gui: Any, session: Session, stats: dict[str, Any], width: int, height: int) -> None:
-        lines = _figures(stats)
-        training = stats["training"]
-        button = training is not None and not training["done"] and training["failure"] is None
-        rows = len(lines) * (_LINE + _GAP) + (_FRAME + _GAP) * (2 if button else 1)
-        place = Rectangle(_MARGIN, _MARGIN, _WIDTH, _TITLE + 2 * _PADDING + rows - _GAP)
-        title = session.model.metadata.get("scene") or "Taichi RF"
-        with self._panel(gui, str(title), place, width, height) as panel:
-            level = panel.slider_int(_latin(stats["level_name"]), stats["level"], 1, stats["num_levels"])
-            if level != stats["level"]:
-                session.set_level(level)
-            for text, colour in lines:
-                panel.text(text, color=colour)
-            if button and panel.button("Pause training" if training["running"] else "Resume training"):
-                session.toggle_training()
-        self.slider = Rectangle(
-            place.x + _PADDING, place.y + _TITLE + _PADDING, int(place.width * _SLIDER_SHARE), _FRAME
-        )
-
-    def _draw_help(self, gui: Any, width: int, height: int) -> None:
-        keys = max(len(key) for key, _ in HELP) + 2
-        lines = [f"{key:<{keys}}{meaning}" for key, meaning in HELP]
-        panel_width = max(map(len, lines)) * _LETTER + 2 * _PADDING + _LETTER
-        panel_height = _TITLE + 2 * _PADDING + len(lines) * (_LINE + _GAP)
-        left, top = max((width - panel_width) // 2, 0), max((height - panel_height) // 2, 0)
-        with self._panel(gui, "Help", Rectangle(left, top, panel_width, panel_height), width, height) as panel:
-            for line in lines:
-                panel.text(line, color=_BRIGHT)
-
-    def _panel(self, gui: Any, title: str, place: Rectangle, width: int, height: int) -> Any:
+    def _panel(self, gui: Any, title: str, rows: list[Row], place: Rectangle, width: int, height: int) -> list[Any]:
+        """Draw one panel; return what it was asked to do."""
         self._covered.append(place)
         # What follows ### is a panel's identity: another size of window or panel is another panel, laid out afresh.
-        identity = f"{title[:1]}{width}x{height}.{place.height}.{self._places}"
-        return gui.sub_window(
-            f"{_latin(title)[:36]}###{identity}",
+        identity = f"{place.y}.{width}x{height}.{place.height}.{self._places}"
+        todo: list[Any] = []
+        with gui.sub_window(
+            f"{latin(title)[:36]}###{identity}",
             place.x / width,
             place.y / height,
             place.width / width,
             place.height / height,
-        )
-
-
-def _figures(stats: dict[str, Any]) -> list[tuple[str, tuple[float, float, float]]]:
-    """The lines under the slider, each with its colour."""
-    psnr = "not measured" if stats["psnr"] is None else f"{stats['psnr']:.2f} dB"
-    sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
-    lines = [
-        (f"size    {_megabytes(stats['megabytes'])}", _BRIGHT),
-        (f"PSNR    {psnr}", _BRIGHT),
-        (f"speed   {stats['fps']:.0f} fps, {sharpness}", _BRIGHT),
-        (f"shows   {stats['mode']}", _SOFT),
-    ]
-    training = stats["training"]
-    if training is not None:
-        lines += _training_figures(training, stats["level_name"])
-    return [*lines, ("h: help", _SOFT)]
-
-
-def _training_figures(training: dict[str, Any], level_name: str) -> list[tuple[str, tuple[float, float, float]]]:
-    state = "done" if training["done"] else "running" if training["running"] else "paused"
-    lines = [(f"training {state}, {100 * training['progress']:.0f} %", _ACCENT)]
-    lines.append((f"step    {training['iteration']:,}, {_latin(level_name)} {training['level']}", _BRIGHT))
-    if training["loss"] is not None:
-        lines.append((f"loss    {training['loss']:.5f}, {training['psnr']:.1f} dB", _BRIGHT))
-        lines.append((f"rays    {training['rays_per_second']:,.0f} a second", _BRIGHT))
-    if training["failure"] is not None:
-        lines += [(_latin(line), _ALARM) for line in textwrap.wrap(training["failure"], _COLUMNS)[:6]]
-    return lines
-
-
-def _megabytes(megabytes: float) -> str:
-    return f"{megabytes:.2f} MB" if megabytes < 10 else f"{megabytes:.1f} MB"
-
-
-def _latin(text: str) -> str:
-    """What the font can show, and nothing that ImGui takes for an identity."""
-    return text.encode("latin-1", "replace").decode("latin-1").replace("#", "")
+        ) as panel:
+            y = place.y
+            for row in rows:
+                row_place = row.place(place, y)
+                y += row.height
+                if isinstance(row, Text):
+                    panel.text(latin(row.text), color=row.colour)
+                elif isinstance(row, Button):
+                    self.widgets[row.label] = row_place
+                    if panel.button(latin(row.label)):
+                        todo.append(row.action)
+                elif isinstance(row, Slider):
+                    self.widgets[row.label] = row_place
+                    if row.main:
+                        self.slider = row_place
+                    value = panel.slider_int(latin(row.label), row.value, row.low, row.high)
+                    if value != row.value:
+                        bounded = min(max(value, row.low), row.high)  # what is typed in is not clamped
+                        todo.append(lambda set_to=row.action, bounded=bounded: set_to(bounded))
+        return todo

@@ -230,6 +230,12 @@ class Session:
         choices = COMPARE if self.viewpoint.views() else COMPARE[:-1]
         self.set_compare(choices[(choices.index(self.compare) + 1) % len(choices)])
 
+    def next_layout(self) -> None:
+        """Wiped or side by side, in turn; where nothing is compared yet, another level is."""
+        self.layout = LAYOUTS[1 - LAYOUTS.index(self.layout)]
+        if self.compare == COMPARE[0]:
+            self.set_compare("level")
+
     def _at_photograph(self) -> bool:
         """Stand at a view of the scene, the nearest one if at none; say so where there are none."""
         if self.viewpoint.at is None:
@@ -267,6 +273,11 @@ class Session:
             self.say(_NO_PHOTOGRAPH if not self.views else f"the scene has no {split} views", alarm=True)
         else:
             self.go_to(view)
+
+    def other_split(self) -> None:
+        """From the test views to the training views, or back."""
+        at_train = self.at_view is not None and self.at_view.split == "train"
+        self.next_view(split="test" if at_train else "train")
 
     def reset_view(self) -> None:
         """Stand again where one stood at first."""
@@ -433,6 +444,10 @@ class Session:
     def recording(self) -> Job | None:
         """The picture or film that is being made."""
         return self.keeper.job
+
+    def cancel_recording(self) -> None:
+        """Drop what is being recorded; no file is left."""
+        self.keeper.cancel()
 
     def save(self) -> None:
         """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""

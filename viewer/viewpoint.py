@@ -53,6 +53,10 @@ class Viewpoint:
         """Turn the scene, or the head while flying, with a drag in pixels in a window ``height`` pixels high."""
         (self.orbit.look if self.flying else self.orbit.rotate)(right, down, height)
 
+    def toggle_flying(self) -> None:
+        """Have a drag turn the head, or the scene again."""
+        self.flying = not self.flying
+
     def fly(self, right: float, up: float, forward: float, seconds: float) -> None:
         """Fly for ``seconds`` in the direction given, each part from -1 to 1; the frame rate has no part in it."""
         stride = _STRIDE * self.orbit.extent * min(max(seconds, 0.0), _LONGEST)

@@ -1,6 +1,7 @@
 """The desktop window: input from GGUI to the session, the session's picture to GGUI.
 
-One thread and one loop: the frame comes first, training gets the time that is left of it.
+One thread and one loop with a time budget: the frame comes first, training gets its share of what is left. Each model
+has a window of its own: Taichi is started anew for another, and no window survives that.
 """
 
 from __future__ import annotations
@@ -22,123 +23,215 @@ from taichi_rf import backend
 from taichi_rf.backend import ti
 from taichi_rf.errors import UserError
 from taichi_rf.files import writing
+from viewer.blend import blend
 from viewer.display import middle_of_screen, why_no_window
+from viewer.keep import free_file, save_picture
+from viewer.overlay import Overlays
 from viewer.panels import Panels
 from viewer.session import Session
+from viewer.studio import Studio
 
 _MOVING = 0.03  # seconds of rendering in a frame while something moves
 _RESTING = 0.08  # while nothing does: fewer frames, sooner sharp
+_DEMO = 0.06  # a film of few sharp pictures is nicer than one of many coarse ones
 _REST_AFTER = 0.3  # seconds without input
-_TRAINING = (0.015, 0.03)  # seconds of rendering and of training in a frame
+_TRAINING_FRAME = 1 / 22  # seconds of a frame while training, all that it takes to show it included
+_LEAST_DRAWING = 0.003  # seconds, whatever the training's share
+_RECORDING = 0.03  # seconds for a film in a frame while nothing trains
+_EVALUATING = 0.02  # seconds in a frame for judging a training that is done
 _IDLE_SLEEP = 0.02  # a complete picture that nobody touches needs no more frames than this allows
 _PUT_BACK_AFTER = 3  # frames after the mouse let go: ImGui sees a quick click up to two frames late
 _KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
+_FASTER = 4.0  # flying with shift
+_WAY = {"d": (1, 0, 0), "a": (-1, 0, 0), "e": (0, 1, 0), "q": (0, -1, 0), "w": (0, 0, 1), "s": (0, 0, -1)}
 
 
-def run(session: Session, *, width: int = 1280, height: int = 720, state_file: Path | None = None) -> None:
-    """Show ``session`` in a window until it is closed, and train meanwhile if it holds a trainer.
+def run(studio: Studio, *, width: int = 1280, height: int = 720, state_file: Path | None = None) -> None:
+    """Show what ``studio`` holds in a window until it is closed, and train meanwhile if there is something to train.
 
-    What has been trained is saved on the way out. Ctrl-C goes through to the caller with the window closed and nothing
-    saved. ``state_file`` gets a line of JSON for every frame: what the window shows and where its slider is.
+    Closing the studio, which saves, is the caller's. ``state_file`` gets a line of JSON for every frame: what the
+    window shows and where its widgets are.
 
     Raises:
         UserError: no window can open here.
-        Exception: what ended the training early, once the window has been closed.
     """
     reason = why_no_window()
     if reason:
         raise UserError(reason)
-    backend.current()
+    panels, place = Panels(), middle_of_screen(width, height)
     with _folder_for_imgui() as inside, contextlib.ExitStack() as stack:
         state = None
         if state_file is not None:
             with writing(state_file):
                 state = stack.enter_context(open(state_file, "a"))
-        with inside():
-            try:
-                window = ti.ui.Window(
-                    _title(session), (width, height), vsync=False, fps_limit=60, pos=middle_of_screen(width, height)
-                )
-            except RuntimeError as error:
-                raise UserError(f"the window cannot open: {error}") from error
-        try:
-            _loop(_Window(window, session, inside), state)
-        finally:
-            with inside():
-                window.destroy()
-    session.save()
-    if session.failure is not None:
-        raise session.failure
+        again = True
+        while again:
+            backend.init(studio.arch)  # where nothing was built yet
+            with _opened(studio, (width, height), place, inside) as ggui:
+                window = _Window(ggui, studio, panels, inside)
+                again = _loop(window, state)
+                width, height = window.size
+            if again:
+                studio.switch()
 
 
-def _loop(window: _Window, state: Any) -> None:
+def _loop(window: _Window, state: Any) -> bool:
+    """Frames until the window is closed; True when it has to make way for another model."""
     while window.is_open:
         window.frame()
         if state is not None:
             state.write(json.dumps(window.state()) + "\n")
             state.flush()
+        if window.studio.ready:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _opened(studio: Studio, size: tuple[int, int], place: tuple[int, int], inside: Callable[[], Any]) -> Iterator[Any]:
+    """A GGUI window."""
+    with inside():
+        try:
+            window = ti.ui.Window(_title(studio.session), size, vsync=False, fps_limit=60, pos=place)
+        except RuntimeError as error:
+            raise UserError(f"the window cannot open: {error}") from error
+    try:
+        yield window
+    finally:
+        with inside():
+            window.destroy()
 
 
 class _Window:
-    """One GGUI window over one session."""
+    """One GGUI window over what the studio holds."""
 
-    def __init__(self, window: Any, session: Session, inside: Callable[[], contextlib.AbstractContextManager[None]]):
-        self._window, self._session, self._inside = window, session, inside
+    def __init__(
+        self, window: Any, studio: Studio, panels: Panels, inside: Callable[[], contextlib.AbstractContextManager[None]]
+    ) -> None:
+        self.studio, self.size = studio, (1, 1)
+        self._window, self._inside, self._panels = window, inside, panels
         self._canvas, self._gui = window.get_canvas(), window.get_gui()
-        self._panels = Panels()
-        self._size = (0, 0)
+        self._overlays = Overlays()
+        self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
         self._frames = 0
-        self._closed = False
+        self._closed = self._with_panels = False
         self._button: Any = None  # the mouse button that is dragging the scene
         self._over_panel = False  # whether the left button went down on a panel
         self._put_back_in = 0  # frames
         self._mouse = (0.0, 0.0)
-        self._touched = time.perf_counter()
+        self._touched = self._began = time.perf_counter()
+        self._showing = 0.02  # seconds that a frame takes beside drawing and training
 
     @property
     def is_open(self) -> bool:
         return bool(self._window.running) and not self._closed
 
+    @property
+    def _session(self) -> Session | None:
+        return self.studio.session
+
     def frame(self) -> None:
         """Input, picture, panels, and then the training."""
+        now = time.perf_counter()
+        passed, self._began = now - self._began, now
         width, height = (max(int(side), 1) for side in self._window.get_window_shape())
-        self._size = (width, height)
-        self._listen()
-        session, resting = self._session, time.perf_counter() - self._touched > _REST_AFTER
-        drawing, training = _TRAINING if session.training else (_RESTING if resting else _MOVING, 0.0)
-        session.frame(width, height, drawing)
-        _set_image(self._canvas, session.composer.canvas)
-        level = session.level
-        self._panels.draw(self._gui, session, width, height)
-        if session.level != level:
-            self._touched = time.perf_counter()
-        with self._inside():
-            self._window.show()
+        self.size = (width, height)
+        self._listen(passed)
+        session, resting = self._session, now - self._touched > _REST_AFTER
+        drawing, working = self._budgets(session, resting)
+        started = time.perf_counter()
+        if session is not None:
+            session.frame(width, height, drawing)
+        drawn = time.perf_counter()
+        self._show(session)
+        worked = time.perf_counter()
+        if session is not None:
+            session.work(working)
+        done = time.perf_counter()
+        self.studio.advance(_EVALUATING)
         self._frames += 1
-        session.work(training)
-        if resting and session.composer.complete and not session.training:
+        showing = done - now - (drawn - started) - (done - worked)
+        self._showing += 0.1 * (min(showing, 0.1) - self._showing)
+        if resting and not working and (session is None or session.composer.complete):
             time.sleep(_IDLE_SLEEP)
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
-        slider = self._panels.slider
+        session, panels, pending = self._session, self._panels, self.studio.pending
+        slider = panels.slider
         return {
-            **self._session.stats(),
+            **({} if session is None else {**session.stats(), "camera": session.orbit.state()}),
             "frame": self._frames,
-            "size": self._size,
-            "view": self._session.orbit.state(),
-            "help": self._panels.help,
-            "hidden": self._panels.hidden,
+            "size": self.size,
+            "page": panels.page,
+            "hidden": panels.hidden,
             "slider": None if slider is None else [slider.x, slider.y, slider.width, slider.height],
+            "widgets": {name: [place.x, place.y, place.width, place.height] for name, place in panels.widgets.items()},
+            "scene": self.studio.source,
+            "pending": None if pending is None else pending.text,
+            "said": None if self.studio.message is None else self.studio.message.text,
         }
 
-    def _listen(self) -> None:
-        """Hand the session what the mouse and the keys did since the last frame."""
+    def _budgets(self, session: Session | None, resting: bool) -> tuple[float, float]:
+        """Seconds for drawing and for working in this frame."""
+        if session is not None and session.training:
+            left = max(_TRAINING_FRAME - self._showing, _LEAST_DRAWING)
+            working = session.share * left
+            return max(left - working, _LEAST_DRAWING), working
+        working = _RECORDING if session is not None and session.recording is not None else 0.0
+        if session is not None and session.demo:
+            return _DEMO, working
+        return (_RESTING if resting and not working else _MOVING), working
+
+    def _show(self, session: Session | None) -> None:
+        """The picture with all that lies over it, on the screen."""
+        (width, height), panels = self.size, self._panels
+        if session is None:
+            canvas, curve, history, stats = self._blank(width, height), None, None, _nothing(self.studio)
+        else:
+            canvas, stats = session.composer.canvas, session.stats()
+            curve, history = session.curve(), session.history()
+        overlays = self._overlays.draw(stats, curve, history, width, height, hidden=panels.hidden, panels=panels.extent)
+        blend(canvas[..., :3].transpose(1, 0, 2)[::-1], overlays)
+        level = None if session is None else session.level
+        if self._with_panels and session is not None:
+            self._keep_all(session, canvas)
+        _set_image(self._canvas, canvas)
+        panels.draw(self._gui, self.studio, width, height)
+        if self._session is not None and self._session.level != level:
+            self._touched = time.perf_counter()
+        with self._inside():
+            self._window.show()
+
+    def _keep_all(self, session: Session, canvas: npt.NDArray[np.uint8]) -> None:
+        """Save the window as it is, panels and all. Reading it back uses up what was drawn, so it is drawn again."""
+        self._with_panels = False
+        _set_image(self._canvas, canvas)
+        self._panels.draw(self._gui, self.studio, *self.size)
+        with self._inside():
+            pixels = self._window.get_image_buffer_as_numpy()
+        path = free_file(session.keeper.folder.resolve(), "window", ".png")
+        try:
+            save_picture(path, (pixels[..., :3].transpose(1, 0, 2)[::-1] * 255 + 0.5).astype(np.uint8))
+        except UserError as error:
+            session.say(str(error), alarm=True)
+        else:
+            session.say(f"saved {path}")
+
+    def _blank(self, width: int, height: int) -> npt.NDArray[np.uint8]:
+        """What there is to see before anything was opened."""
+        if self._welcome.shape[:2] != (width, height):
+            self._welcome = np.full((width, height, 4), 255, dtype=np.uint8)
+        self._welcome[..., :3] = _GROUND
+        return self._welcome
+
+    def _listen(self, passed: float) -> None:
+        """Hand the session what the mouse and the keys did in the ``passed`` seconds since the last frame."""
         # Both kinds have to be asked for, or GGUI keeps the other for ever; and first, because they renew the cursor.
         pressed = [event.key for event in self._window.get_events(ti.ui.PRESS)]
         released = [event.key for event in self._window.get_events(ti.ui.RELEASE)]
         x, y = self._window.get_cursor_pos()
-        mouse = (x * self._size[0], (1.0 - y) * self._size[1])
+        mouse = (x * self.size[0], (1.0 - y) * self.size[1])
         if pressed or released:
             self._touched = time.perf_counter()
         for key in pressed:
@@ -148,6 +241,9 @@ class _Window:
                 self._key(key)
         if self._button is not None:
             self._drag(mouse)
+        elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
+            self._move_divider(mouse)
+        self._mouse = mouse
         if self._button in released or not (self._button and self._window.is_pressed(self._button)):
             self._button = None
         if self._over_panel and ti.ui.LMB in released:
@@ -156,6 +252,7 @@ class _Window:
             self._put_back_in -= 1
             if not self._put_back_in:
                 self._panels.put_back()
+        self._fly(passed)
 
     def _press(self, button: Any, mouse: tuple[float, float]) -> None:
         if self._panels.covers(*mouse):
@@ -166,47 +263,92 @@ class _Window:
 
     def _drag(self, mouse: tuple[float, float]) -> None:
         right, down = mouse[0] - self._mouse[0], mouse[1] - self._mouse[1]
-        self._mouse = mouse
-        if right == down == 0:
+        session, height = self._session, self.size[1]
+        if session is None or right == down == 0:
             return
         self._touched = time.perf_counter()
-        orbit, height = self._session.orbit, self._size[1]
+        if session.demo:
+            session.toggle_demo()
         if self._button == ti.ui.RMB:
-            orbit.dolly(down, height)
+            session.orbit.dolly(down, height)
         elif self._button == ti.ui.MMB or self._window.is_pressed(ti.ui.SHIFT):
-            orbit.pan(right, down, height)
+            session.orbit.pan(right, down, height)
         else:
-            orbit.rotate(right, down, height)
+            session.viewpoint.drag(right, down, height)
+
+    def _move_divider(self, mouse: tuple[float, float]) -> None:
+        session = self._session
+        if session is not None and session.compare != "off" and session.layout == "wipe":
+            session.divider = min(max(mouse[0] / self.size[0], 0.0), 1.0)
+
+    def _fly(self, seconds: float) -> None:
+        """Fly as long as its keys are down."""
+        ways = [way for key, way in _WAY.items() if self._window.is_pressed(key)]
+        session = self._session
+        if not ways or session is None or session.demo or self._panels.page == "open":
+            return
+        self._touched = time.perf_counter()
+        speed = _FASTER if self._window.is_pressed(ti.ui.SHIFT) else 1.0
+        right, up, forward = (speed * sum(parts) for parts in zip(*ways, strict=True))
+        session.viewpoint.fly(right, up, forward, seconds)
 
     def _release_panel(self) -> None:
-        """Have the panels put back, unless the mouse held the slider: ImGui has then moved nothing."""
+        """Have the panels put back, unless the mouse held a slider or a button: ImGui has then moved nothing."""
         self._over_panel = False
-        slider = self._panels.slider
-        if slider is None or not slider.covers(*self._mouse):
+        if not any(place.covers(*self._mouse) for place in self._panels.widgets.values()):
             self._put_back_in = _PUT_BACK_AFTER
 
     def _key(self, key: Any) -> None:
-        session, panels = self._session, self._panels
+        panels, backwards = self._panels, -1 if self._window.is_pressed(ti.ui.SHIFT) else 1
         if key == ti.ui.ESCAPE:
             self._closed = True
-        elif key in (ti.ui.LEFT, ti.ui.RIGHT):
-            session.step_level(1 if key == ti.ui.RIGHT else -1)
-        elif key in (ti.ui.UP, ti.ui.DOWN):
-            session.orbit.dolly(_KEY_DOLLY * (1 if key == ti.ui.DOWN else -1), 1)
-        elif key == ti.ui.SPACE:
-            session.toggle_training()
         elif key == ti.ui.TAB:
             panels.hidden = not panels.hidden
-        elif key == "r":
-            session.reset_view()
-        elif key == "m":
-            session.next_mode()
-        elif key == "h":
-            panels.help, panels.hidden = not panels.help, False
+        elif key in ("h", "o"):
+            panels.turn_to({"h": "help", "o": "open"}[key])
+        elif self._session is not None:
+            self._session_key(self._session, key, backwards)
+
+    def _session_key(self, session: Session, key: Any, backwards: int) -> None:
+        width, height = self.size
+        actions: dict[Any, Callable[[], object]] = {
+            ti.ui.LEFT: lambda: session.step_level(-1),
+            ti.ui.RIGHT: lambda: session.step_level(1),
+            ti.ui.UP: lambda: session.orbit.dolly(-_KEY_DOLLY, 1),
+            ti.ui.DOWN: lambda: session.orbit.dolly(_KEY_DOLLY, 1),
+            ti.ui.SPACE: session.toggle_training,
+            "r": session.reset_view,
+            "f": session.viewpoint.toggle_flying,
+            "m": lambda: session.next_mode(backwards),
+            "v": lambda: session.next_view(backwards),
+            "b": session.other_split,
+            "c": session.next_compare,
+            "x": session.next_layout,
+            "g": session.toggle_demo,
+            "p": session.keeper.picture if backwards == 1 else self._ask_for_all,
+            "t": lambda: session.keeper.turntable(width, height),
+            "k": session.keeper.add_keyframe,
+            "j": session.keeper.camera,
+            "n": session.keeper.level,
+        }
+        if key in actions:
+            actions[key]()
+
+    def _ask_for_all(self) -> None:
+        self._with_panels = True
 
 
-def _title(session: Session) -> str:
-    scene = session.model.metadata.get("scene")
+_GROUND = (24, 26, 32)  # behind the welcome
+
+
+def _nothing(studio: Studio) -> dict[str, Any]:
+    """What the overlays are told when there is no session: only what was said."""
+    message = studio.message
+    return {"message": message and {"text": message.text, "alarm": message.alarm}}
+
+
+def _title(session: Session | None) -> str:
+    scene = None if session is None else session.model.metadata.get("scene")
     return f"{scene} - Taichi RF" if scene else "Taichi RF"
 
 

@@ -13,6 +13,7 @@ from taichi_rf import backend
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
 from viewer import window
 from viewer.session import Session
+from viewer.studio import Studio
 
 
 class RealClock(Clock):
@@ -33,7 +34,10 @@ def main(kind: str, state_file: str) -> None:
         session = Session(FakeModel(), render=render)
     else:
         session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
-    window.run(session, state_file=Path(state_file))
+    studio = Studio(arch="cpu")
+    studio.session = session
+    window.run(studio, state_file=Path(state_file))
+    session.save()
     if session.trainer is not None:
         print(f"iteration {session.trainer.iteration} saved {session.trainer.saved}")
 
