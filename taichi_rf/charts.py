@@ -1,7 +1,8 @@
 """The charts of a run: quality against file size, the sizes alone, and how training went.
 
 They are drawn into a box of any page: a report's, or the card that a viewer lays over its picture. ``size`` is that of
-their text in pixels; lines, marks and distances keep to it.
+their text in pixels; lines, marks and distances keep to it. A ``compact`` chart has closer ticks and fewer labels: it
+has to do with the space of a card.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ TEXT = 13.0  # pixels
 
 _LOGARITHMIC_FROM = 30.0  # largest over smallest file: beyond this an even axis crowds the small ones together
 _CURVE_POINTS = 400
+_SPACING = {False: (80.0, 36.0), True: (58.0, 24.0)}  # pixels between ticks on a page, and on a compact one
+_MOST_DOTS = {False: 40, True: 8}  # beyond which only the last point of a curve has one
 
 Rated = tuple[int, float, float | None]
 """A level, the bytes of the file that ends with it, and its PSNR in dB, or None while that is not known."""
 
 
 def rate_distortion(
-    page: Page, box: Box, levels: Sequence[Rated], *, size: float = TEXT, shown: int | None = None, name: str = ""
+    page: Page,
+    box: Box,
+    levels: Sequence[Rated],
+    *,
+    size: float = TEXT,
+    compact: bool = False,
+    shown: int | None = None,
+    name: str = "",
 ) -> None:
     """Draw PSNR against file size, one mark a level.
 
@@ -35,8 +45,8 @@ def rate_distortion(
     """
     unit, measured = size / TEXT, [level for level in levels if level[2] is not None]
     divisor, x, title = _size_axis([level[1] for level in levels])
-    y = Axis.around([psnr for *_, psnr in measured if psnr is not None], margin=0.1)
-    chart = Plot(page, box, x, y, title, "PSNR (dB)", size)
+    y = Axis.around([psnr for *_, psnr in measured if psnr is not None], margin=0.18 if compact else 0.1)
+    chart = Plot(page, box, x, y, title, "PSNR (dB)", size, _SPACING[compact])
     values = [(amount / divisor, float(psnr or 0.0)) for _, amount, psnr in measured]
     chart.curve(values, page.theme.first, 2.0 * unit)
     places = [chart.at(*value) for value in values]
@@ -47,8 +57,10 @@ def rate_distortion(
     labels = Labels(page, (box[0], box[1] - 10 * unit, box[2] + 10 * unit, box[3]), taken)
     _mark(page, chart, labels, levels, shown, name, divisor, size)
     for index in _most_telling([level[0] for level in measured]):
-        if measured[index][0] != shown:
-            labels.put(places[index], str(measured[index][0]), (14 if len(values) <= 20 else 12) * unit)
+        level = measured[index][0]
+        if level != shown and (not compact or level in SHOWN_LEVELS or level in (measured[0][0], measured[-1][0])):
+            colour = page.theme.muted if compact else page.theme.ink
+            labels.put(places[index], str(level), (14 if len(values) <= 20 else 12) * unit, colour)
 
 
 def _mark(
@@ -66,15 +78,17 @@ def _mark(
     for level, amount, psnr in levels:
         if level != shown:
             continue
-        at = chart.at(amount / divisor, chart.y.low if psnr is None else psnr)
+        x, y = chart.at(amount / divisor, chart.y.low if psnr is None else psnr)
         if psnr is None:
-            at = (at[0], at[1] - 14 * unit)
-            page.dashes((at[0], chart.box[1]), (at[0], chart.box[3]), colour, 1.5 * unit, 4.0 * unit)
+            _, top, _, bottom = chart.box
+            page.dashes((x, top), (x, bottom), colour, 1.5 * unit, 4.0 * unit)
+            labels.taken += plot.along([(x, top), (x, bottom)], unit)
+            y = (top + 2 * bottom) / 3
         else:
-            page.dot(at, 7.0 * unit, colour)
-        reach = 8.0 * unit
-        labels.taken.append((at[0] - reach, at[1] - reach, at[0] + reach, at[1] + reach))
-        labels.put(at, f"{name} {level}".strip(), 1.3 * size, colour, 11.0 * unit)
+            reach = 7.0 * unit
+            page.dot((x, y), reach, colour)
+            labels.taken.append((x - reach, y - reach, x + reach, y + reach))
+        labels.put((x, y), f"{name} {level}".strip(), 1.3 * size, colour, 12.0 * unit)
 
 
 def sizes(page: Page, box: Box, levels: Sequence[Rated], *, size: float = TEXT, shown: int | None, name: str) -> None:
@@ -82,12 +96,13 @@ def sizes(page: Page, box: Box, levels: Sequence[Rated], *, size: float = TEXT, 
     divisor, _, title = _size_axis([level[1] for level in levels])
     first, last = levels[0][0], levels[-1][0]
     x = Axis(first - 0.7, last + 0.7, whole=True)
-    chart = Plot(page, box, x, Axis(0.0, max(level[1] for level in levels) / divisor * 1.1), name, title, size)
+    y = Axis(0.0, max(level[1] for level in levels) / divisor * 1.1)
+    chart = Plot(page, box, x, y, name, title, size, _SPACING[True])
+    half = min(0.32, 1.5 * size * (x.high - x.low) / (box[2] - box[0]))  # the bars of a few levels need not be broad
     for level, amount, _ in levels:
-        (left, top), (right, bottom) = chart.at(level - 0.32, amount / divisor), chart.at(level + 0.32, 0.0)
-        page.rectangle(
-            (left, min(top, bottom - 1), right, bottom), page.theme.mark if level == shown else page.theme.first
-        )
+        (left, top), (right, bottom) = chart.at(level - half, amount / divisor), chart.at(level + half, 0.0)
+        colour = page.theme.mark if level == shown else page.theme.first
+        page.rectangle((left, min(top, bottom - 1), right, bottom), colour)
 
 
 def training(
@@ -98,6 +113,7 @@ def training(
     entries: Sequence[tuple[float, int]],
     *,
     size: float = TEXT,
+    compact: bool = False,
 ) -> None:
     """Draw PSNR against the iteration, with a line where each level entered.
 
@@ -109,7 +125,7 @@ def training(
     theme, unit = page.theme, size / TEXT
     last = max([across for across, _ in (*batch, *test)] + [across for across, _ in entries], default=1.0)
     y = Axis.around([value for _, value in (*batch, *test)], margin=0.08)
-    chart = Plot(page, box, Axis(0.0, max(last, 1.0)), y, "iteration", "PSNR (dB)", size)
+    chart = Plot(page, box, Axis(0.0, max(last, 1.0)), y, "iteration", "PSNR (dB)", size, _SPACING[compact])
     right_of_last = -math.inf
     for iteration, level in sorted(entries, key=lambda entry: (entry[0], -entry[1])):
         across = chart.at(iteration, y.low)[0]
@@ -124,7 +140,7 @@ def training(
     chart.curve(test, theme.second, 1.5 * unit)
     if len(binned) == 1:
         page.dot(chart.at(*binned[0]), 4.0 * unit)
-    for point in test if len(test) <= 40 else test[-1:]:
+    for point in test if len(test) <= _MOST_DOTS[compact] else test[-1:]:
         page.dot(chart.at(*point), 4.0 * unit, theme.second)
     curves = [("training rays", theme.first, batch), ("test views", theme.second, test)]
     _legend(page, box, [(text, colour) for text, colour, there in curves if there], size)

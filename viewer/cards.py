@@ -115,6 +115,8 @@ def wrap(text: str, size: float, width: float, rows: int) -> list[str]:
             lines[-1] = longer
         elif not lines[-1]:  # one word, longer than a row
             fits = max(1, sum(1 for n in range(1, len(word)) if text_width(word[:n], size) <= width))
+            if word.rfind("/", 0, fits) > fits // 2:  # a path, broken behind a folder
+                fits = word.rfind("/", 0, fits) + 1
             lines[-1] = word[:fits]
             words.insert(0, word[fits:])
             lines.append("")

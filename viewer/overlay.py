@@ -21,6 +21,7 @@ from taichi_rf.plot import DARK
 from viewer import cards, plots
 from viewer.blend import Overlay, Pixels, blend
 from viewer.cards import Figure, Levels
+from viewer.plots import finite
 from viewer.screen import screen
 from viewer.sheet import Sheet
 
@@ -135,7 +136,7 @@ class Overlays:
         return [Overlay(left, top, line[top:bottom]) for top, bottom in gaps]
 
     def _figures(self, sheet: Sheet, stats: Mapping[str, Any], demo: bool) -> None:
-        size = sheet.text(40 if demo else 27, 15)
+        size = sheet.text(40 if demo else 27, 14)
         entries = _figures(stats, demo, None if demo else self._frame_rate(stats))
         levels, training = None, stats.get("training") or {}
         if stats.get("level") and stats.get("num_levels"):
@@ -266,12 +267,12 @@ def _figures(stats: Mapping[str, Any], demo: bool, fps: float | None) -> list[Fi
         widest = f"{name} {'0' * len(str(count or level))}{of}"
         entries.append(Figure(((f"{name} ", muted), (f"{level}", DARK.mark), (of, muted)), widest))
     megabytes, psnr = stats.get("megabytes"), stats.get("psnr")
-    if _finite(megabytes):
+    if finite(megabytes):
         amount, unit = size_text(float(megabytes or 0.0))
         entries.append(Figure(((amount, ink), (f" {unit}", muted)), f"0.00 {unit}"))
-    if _finite(psnr):
+    if finite(psnr):
         entries.append(Figure(((f"{psnr:.1f}", ink), (" dB", muted)), "00.0 dB"))
-    if _finite(fps) and fps:
+    if finite(fps) and fps:
         entries.append(Figure(((f"{fps:.0f}", ink), (" fps", muted)), "00 fps"))
     return entries
 
@@ -289,10 +290,10 @@ def _progress_note(training: Mapping[str, Any] | None) -> str:
         return ""
     if training.get("done"):
         return "done"
-    parts = [f"{100 * training['progress']:.0f} %"] if _finite(training.get("progress")) else []
+    parts = [f"{100 * training['progress']:.0f} %"] if finite(training.get("progress")) else []
     if not training.get("running"):
         parts.append("paused")
-    elif _finite(training.get("seconds_left")):
+    elif finite(training.get("seconds_left")):
         seconds = max(float(training["seconds_left"]), 0.0)
         parts.append(f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left")
     return ", ".join(parts)
@@ -305,13 +306,9 @@ def _compares(stats: Mapping[str, Any]) -> bool:
 def _divider_column(stats: Mapping[str, Any], width: int) -> int:
     """The first column of the right side."""
     share = stats["compare"].get("divider")
-    return round(min(max(float(share) if _finite(share) else 0.5, 0.0), 1.0) * width)
+    return round(min(max(float(share) if finite(share) else 0.5, 0.0), 1.0) * width)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
     red, green, blue = bytes.fromhex(colour[1:7])
     return red, green, blue
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)

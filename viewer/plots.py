@@ -6,7 +6,6 @@ back of a room.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ _WIDTH = 330  # pixels, of the card for which the sizes below hold
 _CORNER, _PADDING, _TITLE, _TEXT = 8.0, 16.0, 17.0, 14.0
 _LEFT, _TOP, _BOTTOM = 59.0, 78.0, 52.0  # from the card's edges to the chart's box
 _SMALLEST = (150, 120)  # pixels; in less a chart has no room
+_LARGEST = 1e15
 _WORST = 200.0  # dB, either way: a figure beyond it is a broken file's
 
 
@@ -59,7 +59,7 @@ def rate_distortion(
     Levels without a PSNR take their place on the axis of sizes; when none has one, the card shows the sizes as bars,
     and says that the quality is being measured if it is (``measuring``).
     """
-    rated = [(p.level, p.megabytes * 1e6, _decibels(p.psnr)) for p in points if _finite(p.megabytes)]
+    rated = [(p.level, p.megabytes * 1e6, _decibels(p.psnr)) for p in points if finite(p.megabytes)]
     rated = [entry for entry in rated if entry[1] > 0]
     known = any(psnr is not None for *_, psnr in rated)
     note = "measuring ..." if measuring and not known else ""
@@ -79,7 +79,7 @@ def training_curve(history: History, level_name: str, width: int, height: int, *
     ``note`` stands beside its title: how far the training is.
     """
     batch, test = _curve(history.batch), _curve(history.test)
-    entries = [(float(i), int(level)) for i, level in history.levels if _finite(i) and _finite(level)]
+    entries = [(float(i), int(level)) for i, level in history.levels if finite(i) and finite(level)]
     title = f"Training, {level_name}s entering" if entries else "Training"
     page, box, unit = _card(width, height, title, note)
     if box is not None and (batch or test):
@@ -118,12 +118,13 @@ def _nothing(page: Page, box: plot.Box, reason: str, unit: float) -> None:
 
 
 def _curve(points: Iterable[tuple[int, float]]) -> list[plot.Point]:
-    return [(float(i), float(psnr)) for i, psnr in points if _finite(i) and _decibels(psnr) is not None]
+    return [(float(i), float(psnr)) for i, psnr in points if finite(i) and _decibels(psnr) is not None]
 
 
 def _decibels(value: Any) -> float | None:
-    return float(value) if _finite(value) and abs(value) < _WORST else None
+    return float(value) if finite(value) and abs(value) < _WORST else None
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value)
+def finite(value: Any) -> bool:
+    """Whether ``value`` is a number that can be shown; what comes out of a file may be anything."""
+    return isinstance(value, int | float | np.integer | np.floating) and -_LARGEST < value < _LARGEST

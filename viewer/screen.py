@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,34 +36,34 @@ def screen(
     picture = np.repeat(shade[:, None], width, axis=1)
     sheet = Sheet(width, height)
     left = panels[0] if min(panels) > 0 and panels[0] < width / 2 else 0
-    room = min(0.86 * (width - left), 1100 * sheet.unit)
-    block = _block(title, lines, progress, sheet, room)
-    if block is not None and block.shape[0] <= height - 2 * sheet.margin:
+    room = min(0.86 * (width - left), max(1100 * sheet.unit, 480.0))
+    block = _block(title, lines, progress, sheet, room, height - 2 * sheet.margin)
+    if block is not None:
         x = max((width - block.shape[1]) // 2, left + (width - left - block.shape[1]) // 2)
         blend(picture, [Overlay(x, (height - block.shape[0]) // 2, block)])
     return picture
 
 
-def _block(title: str, lines: Sequence[str], progress: float | None, sheet: Sheet, room: float) -> Pixels | None:
+def _block(
+    title: str, lines: Sequence[str], progress: float | None, sheet: Sheet, room: float, high: int
+) -> Pixels | None:
+    """Title, lines and bar on clear ground, as many of the lines as there is room for."""
     large, small = sheet.text(56, 20), sheet.text(23, 13)
-    if room < 8 * small:
-        return None
+    stride, head, foot = 1.5 * small, 1.1 * large, 1.1 * small if progress is not None else 0.0
     rows = [row for line in lines for row in (cards.wrap(line, small, room, 3) if line.strip() else [""])]
+    rows = rows[: max(0, int((high - head - foot - 0.8 * small) / stride))]
+    height = head + foot + (0.8 * small + stride * len(rows) if rows else 0.0)
+    if room < 8 * small or height > high:
+        return None
     title = plot.fit_text(title, large, room)
     bar_width = min(room, 22 * small) if progress is not None else 0.0
     widths = [text_width(title, large), bar_width, *(text_width(row, small) for row in rows)]
-    stride, head = 1.5 * small, 1.1 * large
-    height = head + 0.5 * large + stride * len(rows) + (1.6 * small if progress is not None else 0.0)
-    clear = plot.Theme(**{**DARK.__dict__, "paper": DARK.paper[:7] + "00"})
-    page = Page(int(max(widths)) + 4, int(height) + 4, clear)
+    page = Page(int(max(widths)) + 4, int(height), replace(DARK, paper=f"{DARK.paper[:7]}00"))
     middle = page.width / 2
     page.text((middle, 0.85 * large), title, large, anchor="ms")
-    base = head + 0.5 * large
-    for row in rows:
-        page.text((middle, base), row, small, DARK.muted, "ms")
-        base += stride
+    for index, row in enumerate(rows):
+        page.text((middle, head + 1.6 * small + stride * index), row, small, DARK.muted, "ms")
     if progress is not None:
-        top = base + 0.1 * small - 0.4 * small
-        box = (middle - bar_width / 2, top, middle + bar_width / 2, top + 0.42 * small)
+        box = (middle - bar_width / 2, height - 0.6 * small, middle + bar_width / 2, height - 0.2 * small)
         cards.bar(page, box, min(max(progress, 0.0), 1.0), DARK.first)
     return finished(page)
