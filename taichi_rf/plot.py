@@ -189,14 +189,26 @@ class Axis:
 class Plot:
     """A plot in a box of the page, with grid, ticks and titles drawn; the data go on top through :meth:`at`.
 
-    ``size`` is that of its text in pixels, to which the distances around it keep.
+    ``size`` is that of its text in pixels, to which the distances around it keep; ``spacing`` is about how far ticks
+    are apart on the two axes, in pixels where the text has 13.
     """
 
-    def __init__(self, page: Page, box: Box, x: Axis, y: Axis, x_title: str, y_title: str, size: float = 13.0) -> None:
+    def __init__(
+        self,
+        page: Page,
+        box: Box,
+        x: Axis,
+        y: Axis,
+        x_title: str,
+        y_title: str,
+        size: float = 13.0,
+        spacing: tuple[float, float] = (80.0, 36.0),
+    ) -> None:
         self.page, self.box, self.x, self.y = page, box, x, y
         left, top, right, bottom = box
         theme, unit = page.theme, size / 13
-        y_ticks, x_ticks = y.ticks(int((bottom - top) / (36 * unit))), x.ticks(int((right - left) / (80 * unit)))
+        x_ticks = x.ticks(int((right - left) / (spacing[0] * unit)))
+        y_ticks = y.ticks(int((bottom - top) / (spacing[1] * unit)))
         for value, label in zip(y_ticks, tick_labels(y_ticks)):
             height = self.at(x.low, value)[1]
             page.line([(left, height), (right, height)], theme.grid)

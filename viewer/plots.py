@@ -127,4 +127,4 @@ def _decibels(value: Any) -> float | None:
 
 def finite(value: Any) -> bool:
     """Whether ``value`` is a number that can be shown; what comes out of a file may be anything."""
-    return isinstance(value, int | float | np.integer | np.floating) and -_LARGEST < value < _LARGEST
+    return isinstance(value, int | float | np.integer | np.floating) and bool(-_LARGEST < value < _LARGEST)
