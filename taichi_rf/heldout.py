@@ -81,14 +81,14 @@ class HeldOut:
         if self._renderer is None or self._renderer.model is not model:
             self._renderer, self._round = PrefixRenderer(model), None
         while True:
-            if self._round is None:
-                self._round = _Round(levels, np.zeros((levels, len(self._views))))
+            measured = self._round or _Round(levels, np.zeros((levels, len(self._views))))
             began = clock()
-            part = self._measure(self._renderer, self._round)
+            rays = self._measure(self._renderer, measured)
             now = clock()
-            self._follow(part, now - began)
-            if self._round.done == len(self._sample.view):
-                self.psnr, self._round = self._score(self._round), None
+            self._follow(rays, now - began)
+            self._round = measured
+            if measured.done == len(self._sample.view):
+                self.psnr, self._round = self._score(measured), None
                 return True
             if now - start >= budget:
                 return False
