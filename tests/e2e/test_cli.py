@@ -11,11 +11,14 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
 
+from taichi_rf.camera_path import CameraPath, Frame
 from taichi_rf.files import read_json
+from taichi_rf.rays import look_at
 from taichi_rf.storage import read_trf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +121,24 @@ def test_render_writes_the_picture_of_a_level(tiny_run, tmp_path):
     assert pictures[0].shape == (32, 48, 3)
     assert np.abs(pictures[0] - pictures[1]).max() > 20
     refuses("render", tiny_run, "-o", "out.jpg", folder=tmp_path, because=".png")
+    refuses("render", tiny_run, "-o", "out.mp4", folder=tmp_path, because="--turntable")
+    refuses("render", tiny_run, "-o", "out.png", "--width", 0, folder=tmp_path, because="--width 0")
+
+
+def test_render_writes_videos_of_a_turn_and_of_a_camera_path(tiny_run, tmp_path):
+    small = ("--width", 48, "--height", 32)
+    turn = ("--turntable", "--seconds", 0.5, "--fps", 8, "--rank", 2)
+    works("render", tiny_run, "-o", "turn.gif", *turn, *small, folder=tmp_path)
+    assert iio.imread(tmp_path / "turn.gif").shape == (4, 32, 48, 3)
+    path = CameraPath((Frame(look_at((4, 0, 1), (0, 0, 0)), 40), Frame(look_at((0, 4, 1), (0, 0, 0)), 40)), 40, 30, 5)
+    path.save(tmp_path / "path.json")
+    works("render", tiny_run, "-o", "path.mp4", "--path", "path.json", folder=tmp_path)
+    first, second = iio.imread(tmp_path / "path.mp4").astype(int)
+    assert first.shape == (30, 40, 3)
+    assert np.abs(first - second).mean() > 1
+    both = ("--turntable", "--path", "path.json")
+    refuses("render", tiny_run, "-o", "out.mp4", *both, folder=tmp_path, because="one at a time")
+    refuses("render", tiny_run, "-o", "out.png", "--turntable", folder=tmp_path, because="ends in .mp4 or .gif")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,23 @@
-"""``run_viewer.py`` as a user runs it, where it needs no window: pictures, and plain answers to what cannot be done."""
+"""``run_viewer.py`` as a user runs it, where it needs no window: pictures, videos, and plain answers to what cannot be
+done."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
+
+from taichi_rf.camera_path import CameraPath, Frame, turntable
+from viewer.orbit import Orbit
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "VK_ICD_FILENAMES": "/nonexistent.json"}  # no display and no Vulkan
@@ -44,7 +52,10 @@ def empty_model(tmp_path: Path) -> Path:
 def test_help_names_every_option(tmp_path):
     done = run_viewer("--help", folder=tmp_path)
     assert done.returncode == 0
-    for option in ("--level", "--rank", "--lod", "--headless", "--screenshot", "--width", "--arch", "--azimuth"):
+    for option in (
+        "--level", "--rank", "--lod", "--headless", "--screenshot", "--width", "--arch", "--azimuth", "--turntable",
+        "--path", "--output", "--seconds", "--fps", "--sweep",
+    ):  # fmt: skip
         assert option in done.stdout
 
 
@@ -59,6 +70,21 @@ def test_help_names_every_option(tmp_path):
         (["--screenshot", "out.png", "--distance", -1], "--distance -1"),
         (["--screenshot", "out.png", "--mode", "smell"], "smell"),
         (["--screenshot", "out.png", "--level", "high"], "high"),
+        (["--turntable", "out.avi"], "ends in .mp4 or .gif"),
+        (["--turntable", "out.gif", "--fps", 60], "GIF plays 1 to 50 frames a second"),
+        (["--turntable", "out.mp4", "--fps", 0], "--fps 0"),
+        (["--turntable", "out.mp4", "--seconds", "nan"], "--seconds nan"),
+        (["--turntable", "out.mp4", "--seconds", 0], "--seconds 0"),
+        (["--turntable", "out.mp4", "--seconds", 3600], "1 to 18000 frames"),
+        (["--turntable", "out.mp4", "--width", 5000], "1 to 4096 pixels wide"),
+        (["--turntable", "out.mp4", "--screenshot", "out.png"], "one at a time"),
+        (["--path", "camera_path.json"], "--output"),
+        (["--output", "out.mp4"], "--path"),
+        (["--path", "camera_path.json", "--output", "out.mp4"], "camera_path.json: there is no such file"),
+        (["--path", "camera_path.json", "--output", "out.mp4", "--azimuth", 3], "--azimuth does not go with --path"),
+        (["--path", "camera_path.json", "--output", "out.mp4", "--seconds", 3], "--seconds goes with --turntable"),
+        (["--screenshot", "out.png", "--sweep"], "--sweep goes with"),
+        (["--screenshot", "out.png", "--fps", 20], "--fps goes with"),
         ([], "--headless"),
     ],
 )
@@ -126,3 +152,101 @@ def test_object_stays_in_the_picture_when_one_steps_back(tiny_run, tmp_path):
         assert run_viewer(tiny_run, "--mode", "opacity", *arguments, folder=tmp_path).returncode == 0
         sizes.append((np.asarray(Image.open(tmp_path / "out.png")) / 255).sum())
     assert sizes[0] > 2 * sizes[1] > 4 * sizes[2] > 0
+
+
+# Videos
+
+
+def frames(path: Path) -> np.ndarray:
+    return iio.imread(path)[..., :3].astype(int)
+
+
+def screenshot(model: Path, *arguments: object, folder: Path) -> np.ndarray:
+    done = run_viewer(model, "--screenshot", "still.png", *arguments, folder=folder)
+    assert done.returncode == 0, done.stderr
+    picture = np.asarray(Image.open(folder / "still.png")).astype(int)
+    (folder / "still.png").unlink()
+    return picture
+
+
+SIZE = ("--width", 96, "--height", 64)
+
+
+@pytest.mark.parametrize("name", ["turn.mp4", "turn.gif"])
+def test_a_turn_shows_what_pictures_show_from_there(tiny_run, tmp_path, name):
+    turn = ("--headless", "--turntable", name, "--seconds", 0.8, "--fps", 10, "--sweep", "--azimuth", 20)
+    done = run_viewer(tiny_run, *turn, *SIZE, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{name}: 8 frames, 96x64" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    shown = frames(tmp_path / name)
+    assert shown.shape == (8, 64, 96, 3)
+    for index, level in ((0, 1), (5, 3)):
+        there = ("--azimuth", 20 + 45 * index, "--level", level)
+        wrong = np.abs(shown - screenshot(tiny_run, *there, *SIZE, folder=tmp_path)).mean(axis=(1, 2, 3))
+        assert np.argmin(wrong) == index
+        assert wrong[index] < 4
+
+
+def test_a_camera_path_is_followed_at_its_own_size_and_rate_or_at_another(tiny_run, tmp_path):
+    around = Orbit(distance=4.0, field_of_view=0.7)
+    path = turntable(around, seconds=0.5, fps=8, width=65, height=47)
+    path.save(tmp_path / "camera_path.json")
+    follow = ("--path", "camera_path.json", "--output")
+    done = run_viewer(tiny_run, *follow, "a.gif", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = frames(tmp_path / "a.gif")[:2]
+    assert frames(tmp_path / "a.gif").shape == (4, 47, 65, 3)
+    assert sum(frame.info["duration"] for frame in _frames_of(tmp_path / "a.gif")) == 500
+    assert np.abs(first - second).mean() > 1
+    done = run_viewer(tiny_run, *follow, "b.mp4", *SIZE, "--fps", 5, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert frames(tmp_path / "b.mp4").shape == (4, 64, 96, 3)
+    assert iio.immeta(tmp_path / "b.mp4")["fps"] == 5
+
+
+def _frames_of(path: Path):
+    picture = Image.open(path)
+    for index in range(picture.n_frames):
+        picture.seek(index)
+        yield picture
+
+
+def test_a_camera_path_that_makes_no_sense_is_named(empty_model):
+    folder = empty_model.parent
+    for content, because in (("{}", "render_width"), ("NaN", "NaN"), ('{"camera_path": [', "not valid JSON")):
+        (folder / "p.json").write_text(content)
+        refuses(empty_model, "--path", "p.json", "--output", "o.mp4", folder=folder, because="p.json")
+        refuses(empty_model, "--path", "p.json", "--output", "o.mp4", folder=folder, because=because)
+    frame = Frame(np.eye(3, 4), 40)
+    CameraPath((frame,), 64, 48, 60).save(folder / "p.json")
+    refuses(empty_model, "--path", "p.json", "--output", "o.gif", folder=folder, because="GIF plays 1 to 50")
+    assert json.loads((folder / "p.json").read_text())["fps"] == 60
+
+
+def test_a_video_that_cannot_be_written_is_named(tiny_run, tmp_path):
+    refuses(tiny_run, "--turntable", "no/such/out.mp4", *SIZE, folder=tmp_path, because="no/such/out.mp4")
+    refuses(tiny_run, "--turntable", "no/such/out.gif", *SIZE, folder=tmp_path, because="no/such/out.gif")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["turn.mp4", "turn.gif"])
+def test_ctrl_c_leaves_nothing_half_written(tiny_run, tmp_path, name):
+    command = [sys.executable, str(ROOT / "run_viewer.py"), str(tiny_run), "--turntable", name, "--seconds", "600"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, **NOWHERE}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while "frame" not in process.stdout.readline():  # the first line of its progress
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        assert [path.name.endswith(".partial") for path in tmp_path.iterdir()] == [True]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
