@@ -218,7 +218,8 @@ def _write_video(options: Options, session: Any, camera_path: Any) -> None:
         while not recording.done:
             recording.advance(_BUDGET)
             left = duration(recording.seconds_left)
-            show(recording.progress, f"frame {recording.frame} of {recording.frames}, {left} left")
+            fraction = 1.0 if recording.done else min(recording.progress, 0.999)  # the encoder may need a moment yet
+            show(fraction, f"frame {recording.frame} of {recording.frames}, {left} left")
     if recording.failure is not None:
         raise recording.failure
     size = megabytes(recording.path.stat().st_size)

@@ -181,8 +181,9 @@ class _Mp4:
         # A session of its own: Ctrl-C in the terminal is ours to answer, not ffmpeg's.
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, start_new_session=True
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said,
+                start_new_session=True, creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )  # fmt: skip
         except OSError as error:
             self._said.close()
             raise UserError(f"ffmpeg does not start: {command[0]}: {error.strerror}") from None
