@@ -211,10 +211,10 @@ def test_comparing_begins_with_two_different_levels():
 
 def test_photograph_lies_where_its_camera_saw_it():
     camera = Camera(look_at((3, 0, 1), (0, 0, 0)), 4.0, 4.0, 2.0, 2.0, 4, 4)
-    picture = placed(BLACK_BELOW_WHITE, camera, 16, 8)[..., :3].transpose(1, 0, 2)[::-1]
+    picture = placed(BLACK_BELOW_WHITE, camera, 16, 8, (9, 8, 7))[..., :3].transpose(1, 0, 2)[::-1]
     assert picture[1, 8].tolist() == [255] * 3
     assert picture[6, 8].tolist() == [0] * 3
-    assert picture[1, 2].tolist() == picture[6, 13].tolist() == [24] * 3
+    assert picture[1, 2].tolist() == picture[6, 13].tolist() == [9, 8, 7]
 
 
 def test_photograph_is_beside_the_picture_and_goes_when_one_moves():

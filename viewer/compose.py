@@ -20,7 +20,8 @@ from viewer.progressive import Progressive, RenderBand, View, quantise
 from viewer.viewpoint import image_area
 
 ERROR_AT_TOP = 0.25  # of the largest channel's difference from the photograph: the brightest of the error's colours
-_AROUND = 24  # grey, around a photograph that does not fill its side
+_NO_ERROR = 24  # grey, where there is no photograph to compare with
+_AROUND = 0.94  # of the background's brightness is around a photograph that does not fill its side
 
 Photograph = Callable[[], npt.NDArray[np.float32]]
 Bytes = npt.NDArray[np.uint8]
@@ -45,6 +46,8 @@ class Composer:
         self.canvas: Bytes = np.full((1, 1, 4), 255, dtype=np.uint8)
         self.sides = (Progressive(render, clock), Progressive(render, clock))
         self.divider = 0  # the first column of the right side; the width when there is none
+        self.background = (1.0, 1.0, 1.0)
+        """What is behind everything, and a little darker around photographs."""
         self._active = [self.sides[0]]
         self._photographs: dict[tuple[object, int, int], Bytes] = {}
         self._errors: dict[int, tuple[object, Bytes]] = {}
@@ -141,7 +144,9 @@ class Composer:
         if key not in self._photographs:
             if len(self._photographs) >= 2:  # a side's and a whole window's: what is left of other views is not needed
                 self._photographs.clear()
-            self._photographs[key] = placed(quantise(get()), camera, width, height)
+            photo = quantise(get())
+            around = np.asarray(self.background) * _AROUND * 255
+            self._photographs[key] = placed(photo, camera, width, height, around.astype(np.uint8))
         return self._photographs[key]
 
 
@@ -151,10 +156,12 @@ def budget_shares(budget: float, renders: list[bool]) -> list[float]:
     return [budget / count if render else 0.0 for render in renders]
 
 
-def placed(photograph: Bytes, camera: Camera, width: int, height: int) -> Bytes:
-    """A photograph (H, W, 3) where its camera's picture of ``width`` x ``height`` has it, as canvas columns."""
+def placed(photograph: Bytes, camera: Camera, width: int, height: int, around: npt.ArrayLike) -> Bytes:
+    """A photograph (H, W, 3) where its camera's picture of ``width`` x ``height`` has it, as canvas columns, with the
+    colour ``around`` (3,) beside it."""
     left, top, right, bottom = image_area(camera, width, height)
-    picture = np.full((height, width, 3), _AROUND, dtype=np.uint8)
+    picture = np.empty((height, width, 3), dtype=np.uint8)
+    picture[:] = around
     scaled = Image.fromarray(photograph).resize((right - left, bottom - top), Image.Resampling.BICUBIC)
     picture[top:bottom, left:right] = np.asarray(scaled)
     canvas = np.full((width, height, 4), 255, dtype=np.uint8)
@@ -170,7 +177,7 @@ def _error(shown: Bytes, photograph: Bytes, area: tuple[int, int, int, int]) -> 
     a, b = shown[part], photograph[part]
     difference = np.maximum(a, b) - np.minimum(a, b)
     columns = np.full_like(shown, 255)
-    columns[..., :3] = _AROUND
+    columns[..., :3] = _NO_ERROR
     columns[part] = _table()[difference.max(axis=-1)]
     return columns
 

@@ -128,7 +128,7 @@ class Learning:
             self._measured_at = self.trainer.iteration
             _append(self.history.test, (self.trainer.iteration, self.psnr[-1]))
         took = max(self._clock() - start, 1e-6)
-        self._owed = max(self._owed - took, -1.0)
+        self._owed = max(self._owed - took, -_LONGEST_DEBT)  # the first time has kernels to compile
         return took
 
     def seconds_left(self) -> float | None:

@@ -380,7 +380,7 @@ class Session:
         view = self.viewpoint.at
         if view is None:
             return None
-        background = getattr(self.model, "background", (1.0, 1.0, 1.0))
+        background = self.composer.background = getattr(self.model, "background", (1.0, 1.0, 1.0))
         return view, self.viewpoint.camera_of(view), lambda: self.viewpoint.photograph(view, background)
 
     @property

@@ -28,6 +28,7 @@ from viewer.display import middle_of_screen, why_no_window
 from viewer.keep import free_file, save_picture
 from viewer.overlay import Overlays
 from viewer.panels import Panels
+from viewer.screen import screen
 from viewer.session import Session
 from viewer.studio import Studio
 
@@ -43,6 +44,10 @@ _IDLE_SLEEP = 0.02  # a complete picture that nobody touches needs no more frame
 _PUT_BACK_AFTER = 3  # frames after the mouse let go: ImGui sees a quick click up to two frames late
 _KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
 _FASTER = 4.0  # flying with shift
+_WELCOME = (
+    "Choose a scene on the left and train it, or open what was trained.",
+    "Drag the slider to slim it. h shows the keys.",
+)
 _WAY = {"d": (1, 0, 0), "a": (-1, 0, 0), "e": (0, 1, 0), "q": (0, -1, 0), "w": (0, 0, 1), "s": (0, 0, -1)}
 
 
@@ -113,6 +118,7 @@ class _Window:
         self._canvas, self._gui = window.get_canvas(), window.get_gui()
         self._overlays = Overlays()
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
+        self._blank_shows: object = None
         self._frames = 0
         self._closed = self._with_panels = False
         self._button: Any = None  # the mouse button that is dragging the scene
@@ -190,6 +196,7 @@ class _Window:
             canvas, curve, history, stats = self._blank(width, height), None, None, _nothing(self.studio)
         else:
             canvas, stats = session.composer.canvas, session.stats()
+            stats["message"] = stats["message"] or _waiting(self.studio)
             curve, history = session.curve(), session.history()
         overlays = self._overlays.draw(stats, curve, history, width, height, hidden=panels.hidden, panels=panels.extent)
         blend(canvas[..., :3].transpose(1, 0, 2)[::-1], overlays)
@@ -220,10 +227,16 @@ class _Window:
 
     def _blank(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """What there is to see before anything was opened."""
-        if self._welcome.shape[:2] != (width, height):
+        pending = self.studio.pending
+        share = None if pending is None or pending.progress is None else round(pending.progress, 2)
+        content = (width, height, None if pending is None else pending.text, share, self._panels.extent)
+        if self._blank_shows != content:
+            self._blank_shows = content
+            lines = _WELCOME if pending is None else [pending.text]
+            picture = screen("Taichi RF", lines, share, width, height, panels=self._panels.extent)
             self._welcome = np.full((width, height, 4), 255, dtype=np.uint8)
-        self._welcome[..., :3] = _GROUND
-        return self._welcome
+            self._welcome[..., :3] = picture[::-1].transpose(1, 0, 2)
+        return self._welcome.copy()
 
     def _listen(self, passed: float) -> None:
         """Hand the session what the mouse and the keys did in the ``passed`` seconds since the last frame."""
@@ -338,7 +351,13 @@ class _Window:
         self._with_panels = True
 
 
-_GROUND = (24, 26, 32)  # behind the welcome
+def _waiting(studio: Studio) -> dict[str, Any] | None:
+    """What the studio is reading, as a message."""
+    pending = studio.pending
+    if pending is None:
+        return None
+    share = "" if pending.progress is None else f", {100 * pending.progress:.0f} %"
+    return {"text": pending.text + share, "alarm": False}
 
 
 def _nothing(studio: Studio) -> dict[str, Any]:
