@@ -129,7 +129,7 @@ def training(
     right_of_last = -math.inf
     for iteration, level in sorted(entries, key=lambda entry: (entry[0], -entry[1])):
         across = chart.at(iteration, y.low)[0]
-        page.dashes((across, box[1]), (across, box[3]), theme.rule)
+        page.dashes((across, box[1]), (across, box[3]), theme.rule, unit, 4.0 * unit)
         width = plot.text_width(str(level), 12 * unit)
         if across - width / 2 > right_of_last + 3 * unit:  # levels that entered close together share one label
             page.text((across, box[1] - 5 * unit), str(level), 12 * unit, theme.muted, "ms")

@@ -129,11 +129,9 @@ def wrap(text: str, size: float, width: float, rows: int) -> list[str]:
     return lines
 
 
-def progress(text: str, fraction: float | None, size: float, room: float, colour: str = RECORDING) -> Pixels | None:
-    """Draw a dot, a text, how much is done, and a bar that says the same."""
+def progress(text: str, share: float, size: float, room: float, colour: str = RECORDING) -> Pixels | None:
+    """Draw a dot, a text, the ``share`` (0 to 1) that is done, and a bar that says the same."""
     padding, dot = 0.75 * size, 1.1 * size
-    share = min(max(fraction or 0.0, 0.0), 1.0)
-    figure = f"{100 * share:.0f} %"
     width = min(room, max(18 * size, text_width(f"{text}  100 %", size) + 2 * padding + dot))
     inner = width - 2 * padding - dot - text_width("  100 %", size)
     if inner < 2 * size:
@@ -142,7 +140,7 @@ def progress(text: str, fraction: float | None, size: float, room: float, colour
     base, right = 1.2 * size, page.width - padding
     page.dot((padding + 0.3 * size, base - 0.35 * size), 0.32 * size, colour)
     page.text((padding + dot, base), fit_text(text, size, inner), size)
-    page.text((right, base), figure, size, DARK.muted, "rs")
+    page.text((right, base), f"{100 * share:.0f} %", size, DARK.muted, "rs")
     bar(page, (padding, base + 0.42 * size, right, base + 0.62 * size), share, colour)
     return finished(page)
 

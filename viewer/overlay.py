@@ -181,7 +181,8 @@ class Overlays:
         job = stats.get("recording")
         if not job:
             return
-        share, size = float(job.get("progress") or 0.0), sheet.text(17, 13)
+        share, size = job.get("progress"), sheet.text(17, 13)
+        share = min(max(float(share), 0.0), 1.0) if finite(share) else 0.0
         name = str(job.get("path") or "").replace("\\", "/").rpartition("/")[2]
         text = f"recording {job.get('what') or ''}".strip() + (f" · {name}" if name else "")
         key = (text, round(share, 2), size)

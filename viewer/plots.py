@@ -15,7 +15,7 @@ from taichi_rf import charts, plot
 from taichi_rf.plot import DARK, Page
 from viewer.blend import Pixels
 
-_WIDTH = 330  # pixels, of the card for which the sizes below hold
+_WIDTH, _HEIGHT = 330, 250  # pixels, of the card for which the sizes below hold
 _CORNER, _PADDING, _TITLE, _TEXT = 8.0, 16.0, 17.0, 14.0
 _LEFT, _TOP, _BOTTOM = 59.0, 78.0, 52.0  # from the card's edges to the chart's box
 _SMALLEST = (150, 120)  # pixels; in less a chart has no room
@@ -95,9 +95,9 @@ def finished(page: Page) -> Pixels:
 
 
 def _card(width: int, height: int, title: str, note: str) -> tuple[Page, plot.Box | None, float]:
-    """A card with its title, the box of its chart (None where there is no room), and the pixels that one of 330 has."""
+    """A card with its title, the box of its chart (None where there is no room), and how large everything is."""
     width, height = max(int(width), 1), max(int(height), 1)
-    unit = width / _WIDTH
+    unit = min(width / _WIDTH, height / _HEIGHT)
     page = Page(width, height, DARK, min(_CORNER * unit, width / 2, height / 2))
     box = (_LEFT * unit, _TOP * unit, width - 1.25 * _PADDING * unit, height - _BOTTOM * unit)
     if width < _SMALLEST[0] or height < _SMALLEST[1] or box[3] - box[1] < 2 * _TEXT * unit:
