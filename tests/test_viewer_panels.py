@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
 from taichi_rf.errors import UserError
+from tests.tiny import tiny_scene, write_tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
+from viewer.pages import KEYS, PAGES, Chooser
 from viewer.panels import Panels
+from viewer.rows import Button, Rectangle, Slider, Text, panel_height
 from viewer.session import Session
+from viewer.studio import Studio
 
 LETTER, PADDING = 7, 8  # pixels, of GGUI's font and ImGui's panels
 
 
 class Notebook:
-    """Notes what is drawn; ``slide`` is where the user puts the slider, ``click`` whether buttons are pressed."""
+    """Notes what is drawn; ``slide`` is where the user puts the first slider, ``press`` the button pressed."""
 
-    def __init__(self, slide: int | None = None, click: bool = False):
-        self.slide, self.click = slide, click
+    def __init__(self, slide: int | None = None, press: str = ""):
+        self.slide, self.press = slide, press
         self.texts: list[str] = []
         self.panels: list[tuple[str, float, float, float, float]] = []
-        self.room = 0.0
+        self.room, self.across = 0.0, 1280
 
     @contextlib.contextmanager
     def sub_window(self, name, x, y, width, height):
@@ -31,23 +36,40 @@ class Notebook:
 
     def slider_int(self, text, value, low, high):
         self.texts.append(text)
-        return value if self.slide is None else self.slide
+        slide, self.slide = self.slide, None
+        return value if slide is None else slide
 
     def text(self, text, color=None):
         self.texts.append(text)
-        assert len(text) * LETTER <= self.room * 1280 - 2 * PADDING, f"too long: {text}"
+        assert len(text) * LETTER <= self.room * self.across - 2 * PADDING, f"too long: {text}"
 
     def button(self, text):
         self.texts.append(text)
-        return self.click
+        assert (len(text) + 2) * LETTER <= self.room * self.across - 2 * PADDING, f"too long: {text}"
+        return bool(self.press) and text.startswith(self.press)
+
+
+def studio_of(session: Session | None) -> Studio:
+    studio = Studio(arch="cpu", runs=Path("nowhere"))
+    studio.session = session
+    return studio
 
 
 def draw(
-    session: Session, panels: Panels | None = None, notebook: Notebook | None = None, size=(1280, 720)
+    session: Session | Studio | None, panels: Panels | None = None, notebook: Notebook | None = None, size=(1280, 720)
 ) -> Notebook:
     notebook = notebook or Notebook()
-    (panels or Panels()).draw(notebook, session, *size)
+    studio = session if isinstance(session, Studio) else studio_of(session)
+    notebook.across = size[0]
+    (panels or Panels()).draw(notebook, studio, *size)
     return notebook
+
+
+def press(session: Session | Studio | None, panels: Panels, *labels: str) -> None:
+    """Press buttons one after the other; each has to be there."""
+    for label in labels:
+        notebook = draw(session, panels, Notebook(press=label))
+        assert any(text.startswith(label) for text in notebook.texts), (label, notebook.texts)
 
 
 def session_of_model(**metadata) -> Session:
@@ -79,7 +101,7 @@ def test_slider_sets_the_level_and_cannot_leave_the_model(slide, level):
 
 def test_button_pauses_the_training():
     session = session_in_training()
-    assert "Pause training" in draw(session, notebook=Notebook(click=True)).texts
+    press(session, Panels(), "Pause training")
     assert not session.training
     assert "Resume training" in draw(session).texts
 
@@ -87,13 +109,15 @@ def test_button_pauses_the_training():
 def test_figures_of_a_long_training_fit():
     session = session_in_training(steps=10_000_000)
     session.trainer.iteration = 9_999_999
-    session._figures = {"loss": 12345.678901, "psnr": -40.9, "rays_per_second": 123_456_789.0}
+    session.learning.figures = {"loss": 12345.678901, "psnr": -40.9, "rays_per_second": 123_456_789.0}
     draw(session)
 
 
 def test_long_failure_is_broken_into_lines_that_fit():
     session = session_in_training()
-    session.failure = UserError("the loss became not a number at iteration 123, in a/very/long/path/" + "x" * 200)
+    session.learning.failure = UserError(
+        "the loss became not a number at iteration 123, in a/very/long/path/" + "x" * 200
+    )
     notebook = draw(session)
     assert any("not a number" in text for text in notebook.texts)
     assert not any("training" in text and "Pause" in text for text in notebook.texts)
@@ -109,14 +133,35 @@ def test_any_scene_name_makes_a_title_that_the_font_has(name):
     title.encode("latin-1")
 
 
-def test_help_is_in_the_middle_and_clear_of_the_figures():
-    panels, notebook = Panels(), Notebook()
-    panels.help = True
-    panels.draw(notebook, session_in_training(), 1280, 720)
-    (_, x, y, width, height), (_, left, top, across, down) = notebook.panels
-    assert left + across / 2 == pytest.approx(0.5, abs=0.01)
-    assert top + down / 2 == pytest.approx(0.5, abs=0.01)
-    assert x + width < left or y + height < top
+def test_every_key_is_on_the_page_of_keys_and_fits():
+    panels = Panels()
+    panels.turn_to("help")
+    texts = draw(session_in_training(), panels).texts
+    assert all(any(text.startswith(key) and text.endswith(meaning) for text in texts) for key, meaning in KEYS)
+
+
+def test_panels_lie_below_each_other_within_the_window():
+    for page in (None, *PAGES):
+        for size in [(1280, 720), (1920, 1080), (700, 400)]:
+            panels = Panels()
+            panels.page = page
+            notebook = draw(session_in_training(), panels, size=size)
+            bottom = 0.0
+            for _, x, y, width, height in notebook.panels:
+                assert y >= bottom
+                assert x + width <= 1
+                bottom = y + height
+            if size[1] >= 720:
+                assert bottom <= 1
+            assert panels.extent == pytest.approx((12 + 304, bottom * size[1]), abs=1)
+
+
+def test_rows_are_where_they_are_drawn():
+    rows = [Text("a"), Slider("b", 1, 1, 4, print), Button("c", print)]
+    assert panel_height(rows) == 19 + 8 + (13 + 4) + (19 + 4) + 19 + 8
+    place = Rectangle(12, 12, 304, panel_height(rows))
+    slider = rows[1].place(place, 12 + rows[0].height)
+    assert (slider.x, slider.y, slider.height) == (20, 12 + 19 + 8 + 17, 19)
 
 
 def test_panels_know_what_they_cover():
@@ -124,9 +169,6 @@ def test_panels_know_what_they_cover():
     draw(session_of_model(), panels)
     assert panels.covers(100, 60)
     assert not panels.covers(640, 360)
-    panels.help = True
-    draw(session_of_model(), panels)
-    assert panels.covers(640, 360)
     panels.hidden = True
     draw(session_of_model(), panels)
     assert not panels.covers(100, 60)
@@ -137,12 +179,80 @@ def test_sliver_of_a_window_has_no_panels():
         assert draw(session_of_model(), size=size).panels == []
 
 
-def test_panel_is_laid_out_anew_when_the_window_its_height_or_its_place_changed():
-    panels, session, training = Panels(), session_of_model(), session_in_training()
+def test_panel_is_laid_out_anew_when_the_window_or_its_place_changed():
+    panels, session = Panels(), session_of_model()
     names = [draw(session, panels).panels[0][0], draw(session, panels).panels[0][0]]
     assert names[0] == names[1]
     names.append(draw(session, panels, size=(1000, 700)).panels[0][0])
-    names.append(draw(training, panels).panels[0][0])
     panels.put_back()
     names.append(draw(session, panels).panels[0][0])
-    assert len(set(names)) == 4
+    assert len(set(names)) == 3
+
+
+# Pages
+
+
+def test_looking_page_does_what_it_says():
+    clock = Clock()
+    session, panels = Session(FakeModel(), scene=tiny_scene(), render=FakeRender(clock), clock=clock), Panels()
+    press(session, panels, "Look", "Mode: colour", "Next photograph", "Compare: nothing", "Layout: wipe", "Drag: orbit")
+    assert (session.mode, session.at_view.split, session.compare, session.layout) == (
+        "depth",
+        "test",
+        "level",
+        "beside",
+    )
+    assert session.viewpoint.flying
+    press(session, panels, "Test or training", "First view", "< back", "Demonstration")
+    assert session.demo
+    assert draw(session, panels).panels == []  # hidden for the audience
+
+
+def test_second_slider_is_there_when_levels_are_compared():
+    session = session_of_model()
+    assert "right rank" not in draw(session).texts
+    session.set_compare("level")
+    assert "right rank" in draw(session).texts
+
+
+def test_keeping_page_writes_where_the_session_keeps_things(tmp_path):
+    session, panels = session_of_model(scene="a b/c"), Panels()
+    session.keeper.folder = tmp_path
+    press(
+        session, panels, "Keep", "Camera as JSON", "Add keyframe 1", "Add keyframe 2", "Save the path", "Picture, 1280"
+    )
+    assert session.recording is not None
+    press(session, panels, "Cancel the picture")
+    assert session.recording is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["camera.json", "camera_path.json"]
+
+
+def test_scene_is_chosen_by_looking_into_folders(tmp_path):
+    write_tiny_scene(tmp_path / "data" / "balls")
+    (tmp_path / "data" / "empty").mkdir()
+    studio, panels = studio_of(None), Panels(Chooser(tmp_path))
+    press(studio, panels, "data/", "empty/", ".. (up)", "balls (scene)")
+    assert Path(studio.source) == tmp_path / "data" / "balls"
+    press(studio, panels, "Preset: quick", "Images: 1/2")
+    assert (studio.preset, studio.downscale) != ("quick", 2)
+    draw(studio, panels, Notebook(slide=5))
+    assert studio.max_seconds == 300
+    draw(studio, panels, Notebook(slide=0))
+    assert studio.max_seconds is None
+
+
+def test_long_folders_are_paged_and_fit(tmp_path):
+    for number in range(60):
+        (tmp_path / f"folder {number:02} {'x' * 80}").mkdir()
+    studio, panels, seen = studio_of(None), Panels(Chooser(tmp_path)), set()
+    for _ in range(8):
+        notebook = draw(studio, panels, Notebook(press="more (60"))
+        assert notebook.panels[0][2] + notebook.panels[0][4] <= 1
+        seen |= {text for text in notebook.texts if text.endswith("/") and "x" in text}
+    assert len(seen) >= 1
+    assert panels.chooser.first < 60
+
+
+def test_a_folder_that_cannot_be_read_is_said():
+    texts = draw(studio_of(None), Panels(Chooser(Path("/nonexistent/folder")))).texts
+    assert any("cannot be read" in text for text in texts)
