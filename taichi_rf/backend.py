@@ -93,7 +93,7 @@ def reset() -> None:
     global _current
     if _current is not None:
         gc.collect()
-        _dead.extend(thing for thing in gc.get_objects() if isinstance(thing, ti.Ndarray))
+        _dead[:] = [thing for thing in gc.get_objects() if isinstance(thing, ti.Ndarray)]
         ti.reset()
         _current = None
 

@@ -192,6 +192,7 @@ class Training:
         self.trainer, self.folder, self.cold = trainer, folder, cold
         self._guard, self._claim = guard, claim
         self._released_with: tuple[int, ...] | None = None  # the checkpoint when the claim was given up
+        self._whole = True
         self._saved_at = trainer.elapsed
         self._saved_iteration = trainer.iteration
         self._events = 0
@@ -243,12 +244,15 @@ class Training:
         return info
 
     def warm_up(self) -> None:
-        """Compile every kernel that training runs; what that takes is no training time. Interrupted, it is over."""
+        """Compile every kernel that training runs, which is no training time; nothing is saved if it is interrupted."""
+        self._whole = False
         self.trainer.warm_up()
-        self.cold = False
+        self._whole, self.cold = True, False
 
     def save(self, *, anyway: bool = False) -> None:
         """Write the checkpoint, and the model as it is now; ``anyway`` even if nothing is newer than what is there."""
+        if not self._whole:
+            return
         if self.trainer.iteration == self._saved_iteration and (self.folder / MODEL).exists() and not anyway:
             return
         self.trainer.save(self.folder.path)

@@ -54,7 +54,7 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, arc
     """
     recipe = plan.recipe
     assert recipe is not None
-    backend.init(arch if arch != "auto" or not backend.available(recipe.arch) else recipe.arch)
+    backend.init(_device(arch, recipe.arch))
     scene = plan.scene or scenes.load(
         recipe.source,
         downscale=recipe.downscale,
@@ -94,6 +94,11 @@ def describe(trainer: Trainer, recipe: Recipe) -> None:
         "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
         "downscale": recipe.downscale,
     }
+
+
+def _device(asked: str, own: str) -> str:
+    """The arch to start: the one asked for, else a run's own where this machine has it."""
+    return own if asked == "auto" and own in backend.ARCHES[1:] and backend.available(own) else asked
 
 
 def short(path: Path) -> str:
