@@ -40,18 +40,19 @@ def serve(
 ) -> None:
     """Show a session, or a studio's, to browsers until ``stop()`` says so, and train meanwhile if it holds a trainer.
 
-    What has been trained is saved on the way out. An exception (Ctrl-C) goes through to the caller with the server
-    down and nothing saved. Whoever can reach ``host`` can look and steer: for anything but loopback, tell the user.
+    What a session has trained is saved on the way out; a studio is the caller's to close. An exception (Ctrl-C) goes
+    through to the caller with the server down and nothing saved. Whoever can reach ``host`` can look and steer: for
+    anything but loopback, tell the user.
 
     Args:
-        source: a :class:`Session`; or a studio, whose ``session`` is shown and which may change it.
+        source: a :class:`Session`; or a studio, whose session is shown, the next one too when it has loaded another.
         port: 0 takes any that is free.
         stop: asked at least five times a second, and between two pictures.
         ready: called once with the page's address.
 
     Raises:
         UserError: viser is not installed, or the address cannot be used.
-        Exception: what ended the training early, once the server is down.
+        Exception: what ended a session's training early, once the server is down.
     """
     server = start(host, port)
     try:
@@ -63,11 +64,10 @@ def serve(
     finally:
         with quiet():
             server.stop()
-    session = site.session
-    if session is not None:
-        session.save()
-        if session.failure is not None:
-            raise session.failure
+    if isinstance(source, Session):
+        source.save()
+        if source.failure is not None:
+            raise source.failure
 
 
 class Visitor:
@@ -99,11 +99,6 @@ class Site:
         self._session: Session | None = None
         self._enter()
 
-    @property
-    def session(self) -> Session | None:
-        """The session on show."""
-        return self._session
-
     def turn(self) -> None:
         """What the browsers did, a picture for those who can take one, and then the training."""
         self._enter()
@@ -118,10 +113,18 @@ class Site:
         if due == 0.0:
             self._panel.refresh(session, now)
             self._guide(session, now)
-        busy = session.training or session.recording is not None
-        session.work(_UNWATCHED if busy and not self._visitors else session.share * _SLOT)
-        if not more and not busy:
+        if not self._work(session) and not more:
             self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
+
+    def _work(self, session: Session) -> bool:
+        """Train, record or evaluate; say whether there is more of it to do at once."""
+        studio = None if isinstance(self._source, Session) else self._source
+        busy = session.training or session.recording is not None or (studio and studio.evaluating is not None)
+        budget = _UNWATCHED if busy and not self._visitors else session.share * _SLOT
+        session.work(budget)
+        if studio is not None:
+            studio.advance(budget)
+        return bool(busy)
 
     @property
     def _watching(self) -> list[Visitor]:
@@ -130,11 +133,13 @@ class Site:
     def _enter(self) -> None:
         """Take up the session there is now."""
         source = self._source
-        if getattr(source, "ready", False):
+        if not isinstance(source, Session) and source.ready:
             source.switch()
-        session = source if isinstance(source, Session) else source.session
-        if session is not None and session is not self._session:
-            self._session, self._shown = session, None
+        session: Session | None = source if isinstance(source, Session) else source.session
+        if session is self._session:
+            return
+        self._session, self._shown = session, None
+        if session is not None:
             view, first = self._server.initial_camera, standing(session)
             self._server.scene.set_up_direction(first.up)
             view.position, view.look_at, view.up = first.position, first.target, first.up

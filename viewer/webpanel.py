@@ -35,8 +35,9 @@ class Panel:
         if "waiting" not in self._handles:
             self._server.gui.reset()
             self._handles, self._known = {"waiting": self._server.gui.add_markdown("")}, {}
-        pending = studio.pending
-        self._set("waiting", content="Nothing is open." if pending is None else plain(pending.text))
+        pending, message = studio.pending, studio.message
+        text = pending.text if pending is not None else message.text if message is not None else "nothing is open"
+        self._set("waiting", content=plain(text))
 
     def build(self, session: Session) -> None:
         """Lay the panel out for ``session``."""

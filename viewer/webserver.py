@@ -43,12 +43,14 @@ def start(host: str, port: int) -> Any:
 
 def _check_address(host: str, port: int) -> None:
     """Raise a UserError when ``host`` and ``port`` cannot be listened on: viser would try other ports, for ever."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"cannot listen on {host}, port {port}: ports are 1 to 65535, or 0 for any that is free")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot listen on {host}, port {port} ({reason}): choose another host or port") from error
 

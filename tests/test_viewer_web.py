@@ -1,0 +1,686 @@
+"""The viewer in a browser without a browser: over fake handles, and over viser's real server with a bare socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import socket
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+import viser
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from taichi_rf.errors import UserError
+from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
+from viewer import web
+from viewer.courier import SHORTEST, Courier, letterboxed
+from viewer.inbox import Inbox, Report
+from viewer.session import Session
+from viewer.webpanel import plain
+from viewer.webserver import is_foreign, start
+
+PATIENCE = 20.0  # seconds
+
+
+class Handle:
+    """Any control: remembers what it was set to and does what a client does to it."""
+
+    def __init__(self, value=None, **properties):
+        self.value, self.visible, self._called = value, True, []
+        vars(self).update(properties)
+
+    def on_update(self, callback):
+        self._called.append(callback)
+
+    on_click = on_update
+
+    def change(self, value=None, client_id=1):
+        self.value = value
+        for callback in self._called:
+            asyncio.run(callback(SimpleNamespace(client_id=client_id)))
+
+
+class Gui:
+    """Makes a handle for everything it is asked to add, by label."""
+
+    def __init__(self):
+        self.main_panel, self.made = SimpleNamespace(dock_right=lambda: None), {}
+
+    def reset(self):
+        self.made.clear()
+
+    def set_panel_label(self, label):
+        self.label = label
+
+    def add_folder(self, label):
+        return contextlib.nullcontext()
+
+    def __getattr__(self, name):
+        def add(label, *arguments, initial_value=None, **_):
+            value = initial_value if initial_value is not None else arguments[-1] if arguments else None
+            key = label if isinstance(label, str) and label else name
+            self.made[key] = Handle(value, content="", image=None)
+            return self.made[key]
+
+        return add
+
+
+class Client:
+    """A browser that has every picture at once, or only when it is told (``slow``)."""
+
+    def __init__(self, client_id=0, *, slow=False, size=(64, 32)):
+        self.client_id, self.pictures, self.moves, self.may_answer = client_id, [], 0, threading.Event()
+        if not slow:
+            self.may_answer.set()
+        self.asked = threading.Event()
+        self.scene = SimpleNamespace(set_background_image=lambda image, **_: self.pictures.append(image.copy()))
+        self.local_storage = SimpleNamespace(get_item=self._answer)
+        self.camera = SimpleNamespace(
+            position=(3.0, 0.0, 1.0), look_at=(0.0, 0.0, 0.0), up_direction=(0.0, 0.0, 1.0), fov=0.7,
+            image_width=size[0], image_height=size[1], on_update=lambda callback: setattr(self, "_moved", callback),
+        )  # fmt: skip
+
+    def _answer(self, key):
+        self.asked.set()
+        assert self.may_answer.wait(PATIENCE)
+
+    def flush(self):
+        pass
+
+    @contextlib.contextmanager
+    def atomic(self):
+        self.moves += 1
+        yield
+
+    def move(self, **camera):
+        vars(self.camera).update(camera)
+        asyncio.run(self._moved(self.camera))
+
+
+class Browsers:
+    """A site over a fake server, its time, and the browsers at it."""
+
+    def __init__(self, session, clock):
+        self.session, self.clock, self.gui = session, clock, Gui()
+        scene = SimpleNamespace(set_up_direction=lambda up: None)
+        server = SimpleNamespace(
+            gui=self.gui, scene=scene, initial_camera=SimpleNamespace(),
+            on_client_connect=lambda callback: setattr(self, "_joined", callback),
+            on_client_disconnect=lambda callback: setattr(self, "_left", callback),
+        )  # fmt: skip
+        self.site = web.Site(server, session, clock)
+        self.slept = []
+        self.site._inbox.wait = lambda seconds: (self.slept.append(seconds), clock.spend(seconds))
+
+    def join(self, client):
+        asyncio.run(self._joined(client))
+        return client
+
+    def leave(self, client):
+        asyncio.run(self._left(client))
+
+    def turns(self, count=1):
+        """Turns of the loop, each with every courier back at home that can be."""
+        for _ in range(count):
+            self.site.turn()
+            self.clock.spend(SHORTEST)
+            end = time.monotonic() + PATIENCE
+            for visitor in self.site._visitors.values():
+                while visitor.courier.due > 0 and visitor.client.may_answer.is_set():
+                    assert time.monotonic() < end
+                    time.sleep(0.0005)
+
+    def settle(self):
+        self.turns(40)
+        assert self.session.composer.complete
+
+
+@pytest.fixture
+def browsers():
+    clock = Clock()
+    return Browsers(Session(FakeModel(), render=FakeRender(clock), clock=clock), clock)
+
+
+@pytest.fixture
+def training():
+    clock = Clock()
+    trainer = FakeTrainer(clock, steps=1000)
+    return Browsers(Session(trainer=trainer, render=FakeRender(clock), clock=clock), clock)
+
+
+# Pictures
+
+
+def test_browser_gets_the_sharp_picture_and_then_nothing_more(browsers):
+    client = browsers.join(Client(size=(320, 200)))
+    browsers.settle()
+    shown = client.pictures[-1][:100]  # the figures are laid over the lower half
+    np.testing.assert_array_equal(shown, browsers.session.snapshot(320, 200)[:100])
+    sent, rendered = len(client.pictures), len(browsers.session._render.sizes)
+    browsers.slept.clear()
+    browsers.turns(50)
+    assert (len(client.pictures), len(browsers.session._render.sizes)) == (sent, rendered)
+    assert min(browsers.slept) >= 0.1  # and the loop sleeps
+
+
+def test_slow_browser_gets_the_newest_picture_and_no_queue(browsers):
+    slow, quick = browsers.join(Client(0, slow=True)), browsers.join(Client(1))
+    for level in (1, 2, 3, 4) * 5:
+        browsers.session.set_level(level)
+        browsers.turns(2)
+    assert slow.asked.wait(PATIENCE)
+    assert len(slow.pictures) == 1
+    assert len(quick.pictures) >= 20
+    browsers.session.set_level(2)
+    browsers.settle()
+    slow.may_answer.set()
+    browsers.turns(3)
+    assert len(slow.pictures) == 2
+    np.testing.assert_array_equal(slow.pictures[-1], quick.pictures[-1])
+
+
+def test_no_more_than_thirty_pictures_a_second():
+    clock, client, home = Clock(), Client(), threading.Event()
+    courier = Courier(client, home.set, clock)
+    picture, carried = np.zeros((4, 4, 3), np.uint8), 0
+    for _ in range(1000):  # two seconds in steps of 2 ms
+        if courier.due == 0.0:
+            home.clear()
+            courier.carry(picture, carried, 80)
+            carried += 1
+            assert home.wait(PATIENCE)
+        clock.spend(0.002)
+    courier.dismiss()
+    assert 55 <= carried <= 60
+    assert len(client.pictures) == carried
+
+
+def test_courier_that_was_dismissed_carries_nothing_and_ends():
+    courier = Courier(Client(), lambda: None)
+    courier.dismiss()
+    courier._thread.join(PATIENCE)
+    assert not courier._thread.is_alive()
+    assert math.isinf(courier.due)
+
+
+def test_browser_whose_storage_is_blocked_gets_pictures_all_the_same(browsers):
+    client = Client()
+
+    def refuse(key):
+        raise RuntimeError("Failed to read localStorage: blocked")
+
+    client.local_storage.get_item = refuse
+    browsers.join(client)
+    browsers.settle()
+    browsers.session.set_level(1)
+    browsers.settle()
+    assert len(client.pictures) >= 2
+
+
+def test_everybody_sees_the_picture_of_the_one_who_moved_last(browsers):
+    wide, tall = browsers.join(Client(0, size=(200, 100))), browsers.join(Client(1, size=(100, 200)))
+    browsers.settle()
+    assert wide.pictures[-1].shape == (100, 200, 3)
+    assert tall.pictures[-1].shape == (400, 200, 3)
+    np.testing.assert_array_equal(tall.pictures[-1][150:250], wide.pictures[-1])
+    tall.move(position=(0.0, 3.0, 1.0))
+    browsers.settle()
+    assert tall.pictures[-1].shape == (200, 100, 3)
+    browsers.leave(tall)
+    browsers.settle()
+    assert wide.pictures[-1].shape == (100, 200, 3)
+    before = len(tall.pictures)
+    browsers.session.set_level(1)
+    browsers.settle()
+    assert len(tall.pictures) == before
+
+
+@given(st.integers(1, 16384), st.integers(1, 16384))
+def test_picture_has_the_shape_of_the_browser_and_not_too_many_pixels(width, height):
+    across, down = web.bounded(width, height)
+    assert 16 <= across
+    assert 16 <= down
+    assert across * down <= 1920 * 1080 + 16 * 16384
+    if min(width, height) >= 200 and max(width, height) <= 4 * min(width, height):
+        assert across / down == pytest.approx(width / height, rel=0.02)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 200), st.integers(1, 200))
+def test_letterboxed_keeps_every_pixel(columns, rows, width, height):
+    picture = np.random.default_rng(0).integers(100, 255, (rows, columns, 3), dtype=np.uint8)
+    boxed = letterboxed(picture, width, height)
+    bright = boxed.min(axis=-1) >= 100
+    np.testing.assert_array_equal(boxed[bright], picture.reshape(-1, 3))
+    assert boxed.shape[0] == rows or boxed.shape[1] == columns
+
+
+# The camera
+
+
+def test_browser_moves_the_camera(browsers):
+    client = browsers.join(Client())
+    browsers.settle()
+    client.move(position=(0.0, -4.0, 0.0), look_at=(0.0, 1.0, 0.0), fov=0.9)
+    browsers.turns()
+    camera = browsers.session.orbit.camera(10, 10)
+    np.testing.assert_allclose(camera.position, (0.0, -4.0, 0.0), atol=1e-5)
+    np.testing.assert_allclose(-camera.pose[:, 2], (0.0, 1.0, 0.0), atol=1e-5)
+    assert browsers.session.orbit.field_of_view == pytest.approx(0.9)
+
+
+def test_browser_that_joins_or_changes_its_size_moves_nothing(browsers):
+    before = browsers.session.orbit.state()
+    client = browsers.join(Client())
+    browsers.turns(2)
+    client.move(image_width=100)
+    browsers.settle()
+    assert browsers.session.orbit.state() == before
+    assert client.pictures[-1].shape == (32, 100, 3)
+
+
+def test_browsers_camera_follows_and_its_echo_moves_nothing(browsers):
+    client = browsers.join(Client())
+    browsers.settle()
+    client.moves = 0
+    client.move(position=(0.0, -4.0, 0.0))
+    browsers.settle()
+    dragged = client.camera.position
+    assert client.moves == 0  # it is where it says
+    browsers.session.reset_view()
+    first = browsers.session.orbit.state()
+    for _ in range(50):
+        browsers.turns(not client.moves)
+    there = client.camera.position
+    np.testing.assert_allclose(there, browsers.session.orbit.camera(2, 2).position)
+    client.move(position=dragged)  # sent before it was told
+    browsers.turns()
+    assert browsers.session.orbit.state() == first
+    client.move(position=tuple(np.array(there) * (1 + 1e-7)))  # its echo
+    browsers.turns()
+    assert browsers.session.orbit.state() == first
+    assert client.moves == 1
+    client.move(position=(2.0, 2.0, 2.0))  # and a hand again
+    browsers.turns()
+    assert browsers.session.orbit.state() != first
+
+
+def test_drag_ends_the_demonstration(browsers):
+    client = browsers.join(Client())
+    browsers.settle()
+    browsers.session.toggle_demo()
+    browsers.turns(10)
+    client.move(position=(2.0, 2.0, 2.0))
+    browsers.turns()
+    assert not browsers.session.demo
+    np.testing.assert_allclose(browsers.session.orbit.camera(2, 2).position, (2.0, 2.0, 2.0), atol=1e-5)
+
+
+GOOD = {
+    "position": (1, 2, 3), "look_at": (0, 0, 0), "up_direction": (0, 0, 1), "fov": 1.0, "image_width": 5,
+    "image_height": 4,
+}  # fmt: skip
+
+
+def test_report_of_a_camera_that_makes_sense():
+    assert Report.of(SimpleNamespace(**GOOD)) == Report((1, 2, 3), (0, 0, 0), (0, 0, 1), 1.0, 5, 4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"position": (1, 2)},
+        {"position": (math.nan, 0, 0)},
+        {"position": (1, math.inf, 0)},
+        {"position": (1e7, 0, 0)},
+        {"position": "far away"},
+        {"position": None},
+        {"position": [[1, 2, 3]]},
+        {"position": (0, 0, 0)},
+        {"look_at": (1, 2, 3)},
+        {"up_direction": (0, 0, 0)},
+        {"up_direction": {"x": 1}},
+        {"fov": math.nan},
+        {"fov": 0.0},
+        {"fov": 4.0},
+        {"fov": "wide"},
+        {"image_width": 0},
+        {"image_width": -5},
+        {"image_height": 1_000_000},
+        {"image_height": math.inf},
+        {"image_height": math.nan},
+        {"image_width": None},
+    ],
+    ids=str,
+)
+def test_camera_that_makes_no_sense_is_not_heard(wrong):
+    assert Report.of(SimpleNamespace(**(GOOD | wrong))) is None
+
+
+# The panel
+
+
+def test_slider_sets_the_level_and_the_figures_follow(browsers):
+    browsers.join(Client())
+    browsers.settle()
+    for level in (1, 3, 2):
+        browsers.gui.made["rank"].change(level)
+        browsers.turns(5)
+        assert browsers.session.level == level
+        text = browsers.gui.made["add_markdown"].content
+        assert f"rank {level} of 4" in text
+        assert f"{0.25 * level:.2f} MB" in text
+        assert f"{[20, 25, 28, 30][level - 1]:.2f} dB" in text
+
+
+@pytest.mark.parametrize(
+    ("sent", "level"),
+    [(1e300, 4), (-7, 1), (math.nan, 3), (math.inf, 3), ("many", 3), (None, 3), ([1], 3), (2.4, 2)],
+)
+def test_level_out_of_range_is_put_back_into_it(browsers, sent, level):
+    browsers.join(Client())
+    browsers.session.set_level(3)
+    browsers.turns(3)
+    browsers.gui.made["rank"].change(sent)
+    browsers.turns(5)
+    assert browsers.session.level == level
+    assert browsers.gui.made["rank"].value == level
+
+
+@pytest.mark.parametrize(
+    ("control", "sent"),
+    [
+        ("Show", "everything"),
+        ("Show", ["colour"]),
+        ("Show", "error"),  # there is no photograph
+        ("Compare with", "the sun"),
+        ("Compare with", "the photograph"),
+        ("Divider", math.nan),
+        ("Other level", math.nan),
+        ("Side by side", ""),
+    ],
+)
+def test_choice_that_there_is_not_is_put_back(browsers, control, sent):
+    browsers.join(Client())
+    browsers.turns(3)
+    before = browsers.gui.made[control].value
+    browsers.gui.made[control].change(sent)
+    browsers.turns(5)
+    assert browsers.gui.made[control].value == before
+    session = browsers.session
+    assert (session.mode, session.compare, session.layout, session.divider) == ("colour", "off", "wipe", 0.5)
+
+
+def test_what_the_viewer_itself_sets_is_no_wish_of_a_client(browsers):
+    browsers.gui.made["rank"].change(1, client_id=None)
+    browsers.turns()
+    assert browsers.session.level == 4
+
+
+def test_comparison_demo_modes_and_first_view(browsers):
+    session, made = browsers.session, browsers.gui.made
+    client = browsers.join(Client())
+    browsers.settle()
+    assert not made["Divider"].visible
+    made["Compare with"].change("another level")
+    made["Other level"].change(2)
+    made["Divider"].change(0.25)
+    made["Show"].change("depth")
+    browsers.turns(5)
+    assert (session.compare, session.other_level, session.divider, session.mode) == ("level", 2, 0.25, "depth")
+    assert made["Divider"].visible
+    made["Side by side"].change("beside")
+    browsers.turns(5)
+    assert session.layout == "beside"
+    assert not made["Divider"].visible
+    client.move(position=(0.0, 4.0, 1.0))
+    browsers.turns()
+    made["First view"].change(True)
+    browsers.turns()
+    assert session.orbit.state() == session.viewpoint.first.state()
+    made["Demo"].change(True)
+    browsers.turns(5)
+    assert session.demo
+
+
+def test_names_from_files_are_no_markup():
+    text = plain("<script>alert('1')</script> **rank** [a](javascript:b) $x$ & `c`\n# d")
+    assert not set(text) & set("<>*`[]()_\"'$!")
+    assert "rank" in text
+
+
+def test_presses_do_not_pile_up():
+    inbox, button = Inbox(), Handle()
+    inbox.count("next", button)
+    for _ in range(1000):
+        button.change(True)
+    assert inbox.take().presses["next"] <= 20
+    assert not inbox.take().presses
+
+
+# Training
+
+
+def test_training_goes_on_unwatched_and_draws_nothing(training):
+    training.turns(20)
+    assert training.session.trainer.iteration >= 20
+    assert training.session._render.sizes == []
+    assert training.slept == []
+
+
+def test_watched_training_pauses_and_resumes(training):
+    client = training.join(Client())
+    training.turns(20)
+    assert len(client.pictures) > 5
+    button = training.gui.made["Pause"]
+    button.change(True)
+    training.turns(2)
+    paused = training.session.trainer.iteration
+    training.turns(20)
+    assert training.session.trainer.iteration == paused
+    assert button.label == "Resume"
+    button.change(True)
+    training.turns(20)
+    assert training.session.trainer.iteration > paused
+    assert button.label == "Pause"
+
+
+def test_training_is_not_held_up_by_a_browser_that_does_not_answer(training):
+    training.join(Client(slow=True))
+    training.turns(5)
+    before, rendered = training.session.trainer.iteration, len(training.session._render.sizes)
+    training.turns(50)
+    assert len(training.session._render.sizes) == rendered
+    assert training.session.trainer.iteration >= before + 10
+
+
+def test_studio_is_shown_as_it_opens_and_changes_its_session(training):
+    clock = Clock()
+
+    class Studio:
+        session, ready, evaluating, message = None, False, None, None
+        pending = SimpleNamespace(text="reading lego", progress=0.5)
+        advanced = 0
+
+        def switch(self):
+            self.session, self.ready = Session(FakeModel(), render=FakeRender(clock), clock=clock), False
+
+        def advance(self, budget):
+            self.advanced += 1
+
+    studio = Studio()
+    browsers = Browsers(studio, clock)
+    client = browsers.join(Client())
+    browsers.turns(3)
+    assert browsers.gui.made["add_markdown"].content == "reading lego"
+    assert client.pictures == []
+    studio.ready = True
+    browsers.turns(30)
+    assert client.pictures
+    assert "rank" in browsers.gui.made
+    assert studio.advanced
+
+
+# The server
+
+
+def test_without_viser_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(UserError, match=r"taichi-rf\[web\]"):
+        web.serve(None, stop=lambda: True)
+
+
+def test_port_that_is_taken_and_host_that_is_not_ours_are_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port}"):
+            web.serve(None, port=port, stop=lambda: True)
+    for host, port in [("no such host", 8080), ("127.0.0.1", 99999), ("192.0.2.1", 8080)]:
+        with pytest.raises(UserError, match=host):
+            web.serve(None, host=host, port=port, stop=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "origin", "host", "foreign"),
+    [
+        ("localhost:8080", "http://localhost:8080", "127.0.0.1", False),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1", False),
+        ("localhost:9999", "http://localhost:9999", "127.0.0.1", False),  # through a tunnel
+        ("[::1]:8080", "http://[::1]:8080", "::1", False),
+        ("localhost:8080", None, "127.0.0.1", False),
+        ("localhost:8080", "http://localhost:3000", "127.0.0.1", True),
+        ("127.0.0.1:8080", "https://evil.example", "127.0.0.1", True),
+        ("localhost:8080", "null", "127.0.0.1", True),
+        ("evil.example:8080", "http://evil.example:8080", "127.0.0.1", True),  # a name made to mean this computer
+        ("gpu.example:8080", "http://gpu.example:8080", "0.0.0.0", False),
+        ("gpu.example:8080", "https://evil.example", "0.0.0.0", True),
+        ("", None, "127.0.0.1", True),
+    ],
+)
+def test_pages_of_other_sites_are_told_apart(asked, origin, host, foreign):
+    assert is_foreign(asked, origin, host) is foreign
+
+
+@pytest.fixture
+def server():
+    server = start("127.0.0.1", 0)
+    yield server
+    server.stop()
+
+
+def dial(server, **options):
+    address = f"ws://127.0.0.1:{server.get_port()}"
+    return connect(address, subprotocols=[f"viser-v{viser.__version__}"], compression=None, **options)
+
+
+def camera_message(angle):
+    position = [3 * math.cos(angle), 3 * math.sin(angle), 1.0]
+    return msgspec.msgpack.encode({
+        "type": "ViewerCameraMessage", "wxyz": [1.0, 0.0, 0.0, 0.0], "position": position, "fov": 0.7, "near": 0.1,
+        "far": 10.0, "image_height": 120, "image_width": 160, "look_at": [0.0, 0.0, 0.0],
+        "up_direction": [0.0, 0.0, 1.0],
+    })  # fmt: skip
+
+
+def test_server_turns_other_sites_away(server):
+    with pytest.raises(InvalidStatus, match="403"):
+        dial(server, origin="https://evil.example")
+    dial(server, origin=f"http://127.0.0.1:{server.get_port()}").close()
+
+
+def test_no_client_can_open_a_public_tunnel(server):
+    with dial(server) as client:
+        client.send(msgspec.msgpack.encode({"type": "ShareUrlRequest"}))
+        client.send(camera_message(0.0))
+        until(server.get_clients)
+    assert server._share_tunnel is None
+
+
+def until(there):
+    """Wait for something to be so."""
+    end = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_real_client_that_never_answers_grows_no_queue(server):
+    """It steers all the time and is sent a picture each time; only one is ever on its way."""
+    clock = Clock()
+    site = web.Site(server, Session(FakeModel(), render=FakeRender(clock), clock=clock))
+    with dial(server, max_size=None) as client:
+        client.send(camera_message(0.0))
+        until(server.get_clients)
+        for turn in range(60):
+            client.send(camera_message(0.1 * turn))
+            site.turn()
+            time.sleep(0.01)
+        (handle,) = server.get_clients().values()
+        assert len(handle._websock_connection.get_message_buffer().message_from_id) <= 2
+        received = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                received.append(client.recv(timeout=0.5))
+        assert sum(b"\xff\xd8\xff" in message for message in received) == 1  # the first bytes of a JPEG
+    until(lambda: not server.get_clients())
+    site.turn()
+    assert not site._visitors
+
+
+def test_messages_that_mean_nothing_harm_nobody(server):
+    clock = Clock()
+    site = web.Site(server, Session(FakeModel(), render=FakeRender(clock), clock=clock))
+    with dial(server) as good:
+        good.send(camera_message(0.0))
+        until(server.get_clients)
+        for rubbish in (b"\x00rubbish", "text", msgspec.msgpack.encode({"type": "NoSuchMessage"})):
+            with contextlib.suppress(Exception), dial(server) as bad:
+                bad.send(rubbish)
+                bad.recv(timeout=0.2)
+        for _ in range(20):
+            site.turn()
+        assert len(site._visitors) == 1
+
+
+def test_serve_ends_saves_frees_the_port_and_prints_nothing(capfd):
+    clock = Clock()
+    session = Session(trainer=FakeTrainer(clock, steps=1000), render=FakeRender(clock), clock=clock)
+    turns, addresses = iter(range(5)), []
+    web.serve(session, port=0, stop=lambda: next(turns, None) is None, ready=addresses.append)
+    assert session.trainer.saved == 1
+    assert session.trainer.iteration > 0
+    port = int(addresses[0].rpartition(":")[2])
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+def test_training_that_fails_is_raised_once_the_server_is_down():
+    clock = Clock()
+    session = Session(trainer=FakeTrainer(clock, fails_at=3), render=FakeRender(clock), clock=clock)
+    with pytest.raises(UserError, match="not a number"):
+        web.serve(session, port=0, stop=lambda: session.failure is not None)
+    assert session.trainer.saved == 0
+
+
+def test_ctrl_c_goes_through_with_nothing_saved():
+    clock = Clock()
+    session = Session(trainer=FakeTrainer(clock, steps=1000), render=FakeRender(clock), clock=clock)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        web.serve(session, port=0, stop=stop)
+    assert session.trainer.saved == 0
