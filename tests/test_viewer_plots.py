@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,26 +11,10 @@ from hypothesis import strategies as st
 from PIL import ImageColor
 
 from taichi_rf.plot import DARK
+from tests.plot_fakes import POINTS, Point, Story
 from viewer.plots import rate_distortion, training_curve
 
 SIZE = (660, 500)
-
-
-@dataclass
-class Point:
-    level: int
-    megabytes: float
-    psnr: float | None
-
-
-@dataclass
-class Story:
-    batch: list = field(default_factory=list)
-    test: list = field(default_factory=list)
-    levels: list = field(default_factory=list)
-
-
-POINTS = [Point(k, 0.4 + 0.3 * k, 20.0 + 2.0 * k + (k % 2)) for k in range(1, 9)]
 
 
 def of(pixels: np.ndarray, colour: str) -> np.ndarray:
