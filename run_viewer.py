@@ -1,5 +1,6 @@
 """Look at a trained model in a window, or make a picture or a video of it without one.
 
+python run_viewer.py                                       choose a scene and train it
 python run_viewer.py runs/lego
 python run_viewer.py runs/lego/model.trf --rank 4
 python run_viewer.py runs/lego --headless --screenshot out.png --level 4
@@ -12,28 +13,33 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from taichi_rf import entry
 from taichi_rf.errors import UserError
 
+if TYPE_CHECKING:
+    from taichi_rf.camera_path import CameraPath
+    from viewer.session import Session
+
+RUNS = Path("runs")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LARGEST_SIDE = 16384  # pixels of a picture
 _SIZE = (1280, 720)  # of the window, a picture and a video whose camera path does not say otherwise
-_BUDGET = 0.25  # seconds of work on a video between two looks at its progress
 
 
 @dataclass(frozen=True)
 class Options:
     """Look at a trained model in a window, or make a picture or a video of it without one."""
 
-    # A .trf file, or the folder of a run that holds model.trf.
-    model: Annotated[Path, tyro.conf.Positional]
+    # A .trf file, the folder of a run (one that was stopped goes on), or a scene to train. Default: choose in the window.
+    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     # The level (rank, LOD) to show first. Default: the highest.
     level: Annotated[int | None, tyro.conf.arg(aliases=["--rank", "--lod"])] = None
     # What to show.
-    mode: Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"] = "colour"
+    mode: Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"] | None = None
     # Render without a window, a display or Vulkan; goes with --screenshot, --turntable or --path.
     headless: bool = False
     # Write one picture to this file and end, without a window.
@@ -64,6 +70,12 @@ class Options:
     fov: float | None = None
     # The device to compute on.
     arch: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
+    # Serve a page to look at, instead of opening a window: for machines without a screen (pip install 'taichi-rf[web]').
+    web: bool = False
+    # Who may connect to --web. Default: this machine alone; 0.0.0.0 for everyone, who can then steer and train.
+    host: str = "127.0.0.1"
+    # Where --web listens.
+    port: int = 8080
     # Append a line of JSON for every frame of the window to this file.
     state_file: Path | None = None
 
@@ -80,48 +92,107 @@ class Options:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
     options = tyro.cli(Options, prog="run_viewer.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    entry.run("run_viewer.py", lambda stopper: view(options))
+    entry.run("run_viewer.py", lambda stopper: view(options, stopper))
 
 
-def view(options: Options) -> None:
-    """Open the window, or write the picture or the video.
+def view(options: Options, stopper: entry.Stopper) -> None:
+    """Open the window or the server, or write the picture or the video.
 
     Raises:
         UserError: the model cannot be read, the options ask for what it does not have, or no window can open.
+        entry.Stopped: someone wanted to stop; what has been trained is saved.
     """
-    from viewer.session import Session, model_file
-
     _check(options)
-    path = model_file(options.model)
-    camera_path = _camera_path(options)
-    if not options.without_window:
+    if options.without_window:
+        _write(options)
+        return
+    if not options.web:
         from viewer.display import why_no_window
 
-        reason = why_no_window()
-        if reason:
+        if reason := why_no_window():
             raise UserError(reason)
+    _sit(options, stopper)
+
+
+def _write(options: Options) -> None:
+    """A picture or a video of a model, without a window."""
+    from viewer.session import Session, model_file
+
+    assert options.model is not None
+    path = model_file(Path(options.model))
+    way = _camera_path(options)
 
     from taichi_rf import backend
     from taichi_rf.model import Model
+    from viewer.headless import write_picture
 
     backend.init(options.arch)
     model = Model.load(path)
     for warning in model.metadata.get("warnings", ()):
         print(f"run_viewer.py: {warning}", file=sys.stderr)
-    session = Session(model, level=options.level)
-    session.mode = options.mode
+    session = Session(model)
+    _prepare(session, options)
+    if options.screenshot is not None:
+        write_picture(session, options.screenshot, options.width or _SIZE[0], options.height or _SIZE[1])
+    else:
+        _write_video(options, session, way)
+
+
+def _sit(options: Options, stopper: entry.Stopper) -> None:
+    """Show what is to be shown in a window or in browsers until it is closed or stopped, and save what was trained."""
+    from taichi_rf.console import bar, say
+    from viewer.settings import Settings
+    from viewer.studio import Studio
+
+    settings = Settings.load()
+    studio = Studio(arch=options.arch, runs=RUNS, guard=stopper.step)
+    studio.preset, studio.downscale = settings.preset, settings.downscale
+    try:
+        if options.model is not None:
+            with bar("opening") as show:
+                studio.open_now(options.model, lambda text, progress: show(progress, text))
+        if studio.session is not None:
+            studio.session.share = settings.share
+            _prepare(studio.session, options)
+        if options.web:
+            from viewer import web
+
+            if options.host not in LOOPBACK:
+                say(
+                    f"warning: whoever can reach {options.host} can look, steer the training, and write into its folder"
+                )
+            web.serve(studio, host=options.host, port=options.port, stop=lambda: False, ready=_tell)
+        else:
+            from viewer import window
+
+            window.run(
+                studio, width=options.width, height=options.height, state_file=options.state_file, settings=settings
+            )
+    except entry.Stopped as stopped:
+        words = studio.close()
+        if words and not str(stopped):
+            stopped.args = (f"stopped by {stopped.name}: {words}",)
+        raise
+    words = studio.close()
+    if words:
+        say(words)
+
+
+def _tell(address: str) -> None:
+    from taichi_rf.console import say
+
+    say(f"open {address} in a browser; Ctrl-C here ends it")
+
+
+def _prepare(session: Session, options: Options) -> None:
+    """Show what the options ask for. UserError where the model does not have it."""
+    if options.level is not None:
+        session.set_level(session.check_level(options.level))
+    if options.mode is not None:
+        session.set_mode(options.mode)
     session.start_from(
         azimuth=options.azimuth, elevation=options.elevation, distance=options.distance, field_of_view=options.fov
     )
-    width, height = options.width or _SIZE[0], options.height or _SIZE[1]
-    if options.screenshot is not None:
-        _write_picture(options.screenshot, session.snapshot(width, height))
-    elif options.video is not None:
-        _write_video(options, session, camera_path)
-    else:
-        from viewer import window
-
-        window.run(session, width=width, height=height, state_file=options.state_file)
 
 
 def _check(options: Options) -> None:
@@ -134,6 +205,12 @@ def _check(options: Options) -> None:
             "--headless has nothing to do: say what to write with --screenshot FILE.png, --turntable FILE.mp4, or "
             "--path camera_path.json --output FILE.mp4"
         )
+    if options.without_window and options.model is None:
+        raise UserError("name the model: a .trf file, or the folder of a run")
+    if options.web and options.without_window:
+        raise UserError(f"--web and --{(asked or ['headless'])[0]}: one at a time")
+    if not 0 <= options.port <= 65535:
+        raise UserError(f"--port {options.port}: choose 0 (any that is free) to 65535")
     if len(asked) > 1:
         raise UserError(f"--{asked[0]} and --{asked[1]}: one at a time")
     if options.screenshot is not None and options.screenshot.suffix.lower() != ".png":
@@ -172,7 +249,7 @@ def _check_company(options: Options) -> None:
             raise UserError(f"--{name} does not go with --path: the path says where the camera stands")
 
 
-def _camera_path(options: Options) -> Any:
+def _camera_path(options: Options) -> CameraPath | None:
     """The camera path that is asked for, read before anything takes time; None without one."""
     if options.path is None or options.output is None:
         return None
@@ -184,46 +261,20 @@ def _camera_path(options: Options) -> Any:
     return path
 
 
-def _write_picture(path: Path, picture: Any) -> None:
-    from PIL import Image
-
-    from taichi_rf.files import atomic_write
-
-    with atomic_write(path) as file:
-        Image.fromarray(picture).save(file, format="PNG")
-
-
-def _write_video(options: Options, session: Any, camera_path: Any) -> None:
-    """Record what is asked for, with a bar; Ctrl-C and errors leave nothing half written."""
+def _write_video(options: Options, session: Session, way: CameraPath | None) -> None:
+    """The video of a turntable or of a camera path."""
     from taichi_rf.camera_path import FPS, SECONDS, turntable
-    from taichi_rf.console import bar, duration, say
-    from taichi_rf.report import megabytes
-    from viewer.record import Recording, sweep
-    from viewer.session import render_from_anywhere
+    from viewer.headless import write_video
+    from viewer.record import sweep
 
-    fps = options.fps or (FPS if camera_path is None else camera_path.fps)
-    if camera_path is None:
+    fps = options.fps or (FPS if way is None else way.fps)
+    if way is None:
         width, height = options.width or _SIZE[0], options.height or _SIZE[1]
-        seconds = options.seconds or SECONDS
-        camera_path = turntable(session.orbit, seconds=seconds, fps=fps, width=width, height=height)
-    cameras = camera_path.cameras(options.width, options.height)
-    levels = sweep(session.level, len(cameras)) if options.sweep else session.level
+        way = turntable(session.orbit, seconds=options.seconds or SECONDS, fps=fps, width=width, height=height)
+    count = len(way.frames)
+    levels = sweep(session.level, count) if options.sweep else [session.level] * count
     assert options.video is not None
-
-    def render_band(camera: Any, level: int, mode: str) -> Any:
-        return render_from_anywhere(session.model, camera, level=level, mode=mode)
-
-    video = Recording(options.video, cameras, render_band, levels=levels, mode=options.mode, fps=fps)
-    with video as recording, bar("recording") as show:
-        while not recording.done:
-            recording.advance(_BUDGET)
-            left = duration(recording.seconds_left)
-            fraction = 1.0 if recording.done else min(recording.progress, 0.999)  # the encoder may need a moment yet
-            show(fraction, f"frame {recording.frame} of {recording.frames}, {left} left")
-    if recording.failure is not None:
-        raise recording.failure
-    size = megabytes(recording.path.stat().st_size)
-    say(f"{recording.path}: {recording.frames} frames, {cameras[0].width}x{cameras[0].height}, {size}")
+    write_video(session, options.video, way, (options.width, options.height), fps, levels)
 
 
 if __name__ == "__main__":

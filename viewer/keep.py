@@ -238,6 +238,8 @@ class Still:
             return
         try:
             if self._progressive.sharpen(budget):
+                with writing(self.path):
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
                 save_picture(self.path, self._progressive.picture)
                 self.done = True
         except Exception as error:
@@ -249,8 +251,6 @@ class Still:
 
 def save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     """Write (H, W, 3) as PNG, atomically. UserError when that fails."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         Image.fromarray(np.ascontiguousarray(picture)).save(file, format="PNG")
 

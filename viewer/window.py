@@ -30,6 +30,7 @@ from viewer.overlay import Overlays
 from viewer.panels import Panels
 from viewer.screen import screen
 from viewer.session import Session
+from viewer.settings import Settings
 from viewer.studio import Studio
 
 _MOVING = 0.03  # seconds of rendering in a frame while something moves
@@ -51,11 +52,19 @@ _WELCOME = (
 _WAY = {"d": (1, 0, 0), "a": (-1, 0, 0), "e": (0, 1, 0), "q": (0, -1, 0), "w": (0, 0, 1), "s": (0, 0, -1)}
 
 
-def run(studio: Studio, *, width: int = 1280, height: int = 720, state_file: Path | None = None) -> None:
+def run(
+    studio: Studio,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+    state_file: Path | None = None,
+    settings: Settings | None = None,
+) -> None:
     """Show what ``studio`` holds in a window until it is closed, and train meanwhile if there is something to train.
 
-    Closing the studio, which saves, is the caller's. ``state_file`` gets a line of JSON for every frame: what the
-    window shows and where its widgets are.
+    Closing the studio, which saves, is the caller's. ``width`` and ``height`` are the last window's by default, as are
+    other ``settings``, the user's own unless given; they are written when the window closes. ``state_file`` gets a
+    line of JSON for every frame: what the window shows and where its widgets are.
 
     Raises:
         UserError: no window can open here.
@@ -63,7 +72,12 @@ def run(studio: Studio, *, width: int = 1280, height: int = 720, state_file: Pat
     reason = why_no_window()
     if reason:
         raise UserError(reason)
+    settings = settings or Settings.load()
+    width, height = width or settings.width, height or settings.height
     panels, place = Panels(), middle_of_screen(width, height)
+    panels.hidden = settings.hidden and studio.session is not None
+    if settings.folder and os.path.isdir(settings.folder):
+        panels.chooser.go(Path(settings.folder))
     with _folder_for_imgui() as inside, contextlib.ExitStack() as stack:
         state = None
         if state_file is not None:
@@ -78,6 +92,17 @@ def run(studio: Studio, *, width: int = 1280, height: int = 720, state_file: Pat
                 width, height = window.size
             if again:
                 studio.switch()
+    _remember(settings, studio, panels, width, height)
+
+
+def _remember(settings: Settings, studio: Studio, panels: Panels, width: int, height: int) -> None:
+    """Keep for the next time how the window was used. What cannot be written is not worth a word."""
+    settings.width, settings.height, settings.hidden = width, height, panels.hidden
+    settings.preset, settings.downscale = studio.preset, studio.downscale
+    settings.folder = str(panels.chooser.folder)
+    if studio.session is not None:
+        settings.share = studio.session.share
+    settings.save()
 
 
 def _loop(window: _Window, state: Any) -> bool:

@@ -1,0 +1,48 @@
+"""Pictures and videos without a window: the same pixels, for machines without a screen and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from taichi_rf.camera_path import CameraPath
+from taichi_rf.console import bar, duration, say
+from taichi_rf.report import megabytes
+from viewer.keep import save_picture
+from viewer.record import Recording
+from viewer.session import Session
+
+_BUDGET = 0.25  # seconds of work on a video between two looks at its progress
+
+
+def write_picture(session: Session, path: Path, width: int, height: int) -> None:
+    """Write what the session shows as PNG. UserError when that fails."""
+    save_picture(path, session.snapshot(width, height))
+
+
+def write_video(
+    session: Session,
+    path: Path,
+    way: CameraPath,
+    size: tuple[int | None, int | None],
+    fps: float,
+    levels: Sequence[int],
+) -> None:
+    """Record ``way``, at its own size where ``size`` does not say otherwise, with a bar; Ctrl-C and errors leave
+    nothing half written.
+
+    Raises:
+        UserError: the video cannot be made.
+    """
+    cameras = way.cameras(*size)
+    video = Recording(path, cameras, session.render_band, levels=levels, mode=session.plain_mode, fps=fps)
+    with video as recording, bar("recording") as show:
+        while not recording.done:
+            recording.advance(_BUDGET)
+            left = duration(recording.seconds_left)
+            fraction = 1.0 if recording.done else min(recording.progress, 0.999)  # the encoder may need a moment yet
+            show(fraction, f"frame {recording.frame} of {recording.frames}, {left} left")
+    if recording.failure is not None:
+        raise recording.failure
+    size_of_file = megabytes(recording.path.stat().st_size)
+    say(f"{recording.path}: {recording.frames} frames, {cameras[0].width}x{cameras[0].height}, {size_of_file}")
