@@ -18,9 +18,9 @@ from taichi_rf.prefixes import PrefixRenderer
 
 CHUNK = 1024
 """Rays measured at once, at most."""
-SMALLEST = 64
-"""Fewer rays at once would be all overhead."""
-PATIENCE = 0.01
+SMALLEST = 128
+"""Fewer rays at once would be all overhead: some fifty kernels for a model of sixteen levels."""
+PATIENCE = 0.02
 """Seconds that one chunk should take: chunks shrink until they do."""
 LEAST_ERROR = 1e-12
 """Mean squared error of a sample that is matched exactly: 120 dB rather than infinitely many."""

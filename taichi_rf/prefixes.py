@@ -81,19 +81,27 @@ class PrefixRenderer:
         self, first: int, n: int, count: int, levels: int, directions: Any, weights: Any, positions: Any, rays: Any,
         index: Any, colours: Any,
     ) -> None:  # fmt: skip
-        """Colours of shaded samples [first, first + n) at every level, each level decoding only what it needs."""
+        """Colours of shaded samples [first, first + n) at the first ``levels`` levels, of which each decodes only what
+        it needs, and as many together as the decoder has rows for."""
         model, get = self.model, self.scratch.get
-        field, decoder = model.field, model.decoder
+        field, rows = model.field, model.field.rows
+        flags, slots = get("flags", ti.i32, levels * n), get("slots", ti.i32, levels * n + 1)
+        _flag(n, first, levels, model.weight_threshold, index, weights, flags)
+        prefix_sum(levels * n, flags, slots, get("flag sums", ti.i32, levels * n // SCAN + 2))
+        ends = get("ends", ti.i32, levels + 1)
+        _every(levels + 1, n, slots, ends)
+        begin = ends.to_numpy()[: levels + 1]  # where in the slots each level begins
+        picked_rays, picked_colours = get("picked rays", ti.i32, rows), get("picked colours", Vec3, rows)
         field.lookup(n, first, positions)
-        flags, slots = get("flags", ti.i32, n), get("slots", ti.i32, n + 1)
-        picked_rays, picked_colours = get("picked rays", ti.i32, n), get("picked colours", Vec3, n)
-        for level in range(levels):
-            features = field.features(n, level=level + 1)
-            _flag(n, first, level, levels, model.weight_threshold, index, weights, flags)
-            picked = prefix_sum(n, flags, slots, get("flag sums", ti.i32, n // SCAN + 2))
-            _pick(n, first, flags, slots, rays, features, self.picked, picked_rays)
-            decoder.forward(picked, 0, self.picked, picked_rays, directions, picked_colours)
-            _unpick(n, level * count + first, flags, slots, picked_colours, colours)
+        level = 0
+        while level < levels:
+            base, start = int(begin[level]), level
+            while level < levels and begin[level + 1] - base <= rows:
+                features = field.features(n, level=level + 1)
+                _pick(n, first, level * n, base, flags, slots, rays, features, self.picked, picked_rays)
+                level += 1
+            model.decoder.forward(int(begin[level]) - base, 0, self.picked, picked_rays, directions, picked_colours)
+            _unpick(n, first, start, level, base, count, flags, slots, picked_colours, colours)
 
 
 @ti.kernel
@@ -159,15 +167,25 @@ def _gather(
 
 
 @ti.kernel
-def _flag(n: int, first: int, level: int, levels: int, threshold: float, index: I32, weights: F32, flags: I32):
+def _flag(n: int, first: int, levels: int, threshold: float, index: I32, weights: F32, flags: I32):
+    # flags[level * n + i]: does that level shade sample first + i
     for i in range(n):
-        flags[i] = ti.cast(weights[index[first + i] * levels + level] > threshold, ti.i32)
+        for level in range(levels):
+            flags[level * n + i] = ti.cast(weights[index[first + i] * levels + level] > threshold, ti.i32)
+
+
+@ti.kernel
+def _every(n: int, stride: int, source: I32, target: I32):
+    for i in range(n):
+        target[i] = source[i * stride]
 
 
 @ti.kernel
 def _pick(
     n: int,
     first: int,
+    start: int,
+    base: int,
     flags: I32,
     slots: I32,
     rays: I32,
@@ -175,20 +193,34 @@ def _pick(
     picked: ti.template(),
     picked_rays: I32,
 ):
+    # rows of features whose flag start + i is set, side by side; slot ``base`` comes first
     for i in range(n):
-        if flags[i] != 0:
+        if flags[start + i] != 0:
+            slot = slots[start + i] - base
             for b in ti.static(range(picked.shape[1])):
-                picked[slots[i], b] = features[i, b]
-            picked_rays[slots[i]] = rays[first + i]
+                picked[slot, b] = features[i, b]
+            picked_rays[slot] = rays[first + i]
 
 
 @ti.kernel
-def _unpick(n: int, start: int, flags: I32, slots: I32, picked_colours: Vec3s, colours: Vec3s):
-    for i in range(n):
+def _unpick(
+    n: int,
+    first: int,
+    start: int,
+    stop: int,
+    base: int,
+    count: int,
+    flags: I32,
+    slots: I32,
+    picked_colours: Vec3s,
+    colours: Vec3s,
+):
+    # the way back, for levels start..stop - 1: colours[level * count + first + i]
+    for k in range(start * n, stop * n):
         colour = ti.Vector.zero(ti.f32, 3)
-        if flags[i] != 0:
-            colour = picked_colours[slots[i]]
-        colours[start + i] = colour
+        if flags[k] != 0:
+            colour = picked_colours[slots[k] - base]
+        colours[k // n * count + first + k % n] = colour
 
 
 @ti.kernel

@@ -154,7 +154,7 @@ def test_chunks_shrink_when_they_are_slow_and_grow_when_they_are_not(trainer):
 
     first = rays(0.1)
     second, third = rays(0.1), rays(0.1)
-    assert (first, second, third) == (CHUNK // 4, CHUNK // 8, SMALLEST)
+    assert (first, second, third) == (CHUNK // 4, SMALLEST, SMALLEST)
     assert rays(0.0) == SMALLEST
     assert rays(0.0) == int(1.5 * SMALLEST)
 
