@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from taichi_rf import plot
-from taichi_rf.plot import Axis, Box, Labels, Page, Plot, Point
+from taichi_rf.axes import Axis, Plot
+from taichi_rf.plot import Box, Labels, Page, Point
 
 SHOWN_LEVELS = (1, 2, 4, 8, 12, 16)
 TEXT = 13.0  # pixels

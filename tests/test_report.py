@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from taichi_rf import plot
+from taichi_rf import axes, plot
+from taichi_rf.axes import Axis
 from taichi_rf.errors import UserError
-from taichi_rf.plot import Axis, Labels, Page
+from taichi_rf.plot import Labels, Page
 from taichi_rf.report import WIDTH, caption, megabytes, report
 
 
@@ -153,7 +154,7 @@ def test_captions_leave_out_what_is_unknown() -> None:
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))
 def test_ticks_are_round_evenly_spaced_and_within(low: float, length: float, wanted: int) -> None:
     high = low + length
-    marks = plot.ticks(low, high, wanted)
+    marks = axes.ticks(low, high, wanted)
     assert len(marks) <= wanted + 1
     assert all(low - 1e-6 * length - 1e-9 <= mark <= high + 1e-6 * length + 1e-9 for mark in marks)
     if len(marks) > 1:
@@ -174,9 +175,9 @@ def test_logarithmic_axes_place_equal_ratios_at_equal_distances() -> None:
 
 
 def test_tick_labels_are_short() -> None:
-    assert plot.tick_labels([0, 5000, 10_000, 15_000]) == ["0", "5k", "10k", "15k"]
-    assert plot.tick_labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1"]
-    assert plot.tick_labels([0, 500, 1000]) == ["0", "500", "1000"]
+    assert axes.tick_labels([0, 5000, 10_000, 15_000]) == ["0", "5k", "10k", "15k"]
+    assert axes.tick_labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1"]
+    assert axes.tick_labels([0, 500, 1000]) == ["0", "500", "1000"]
 
 
 def test_labels_cover_neither_one_another_nor_the_curve() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from taichi_rf import plot
 from taichi_rf.plot import DARK, Page, fit_text, text_width
-from viewer.plots import Pixels, finished
+from viewer.plots import FINENESS, Pixels, finished
 
 ALARM = "#ff8f7d"
 RECORDING = "#ff5c5c"
@@ -188,4 +188,4 @@ def colour_bar(
 
 
 def _page(width: float, height: float, size: float) -> Page:
-    return Page(math.ceil(width), math.ceil(height), DARK, min(_CORNER, 0.4 * size, width / 2, height / 2))
+    return Page(math.ceil(width), math.ceil(height), DARK, min(_CORNER, 0.4 * size, width / 2, height / 2), FINENESS)

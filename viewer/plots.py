@@ -19,6 +19,8 @@ _WIDTH, _HEIGHT = 330, 250  # pixels, of the card for which the sizes below hold
 _CORNER, _PADDING, _TITLE, _TEXT = 8.0, 16.0, 17.0, 14.0
 _LEFT, _TOP, _BOTTOM = 59.0, 78.0, 52.0  # from the card's edges to the chart's box
 _SMALLEST = (150, 120)  # pixels; in less a chart has no room
+FINENESS = 2
+"""How much larger than a report's these pages are drawn: they are drawn often, and nobody enlarges them."""
 _LARGEST = 1e15
 _WORST = 200.0  # dB, either way: a figure beyond it is a broken file's
 
@@ -60,7 +62,7 @@ def rate_distortion(
     and says that the quality is being measured if it is (``measuring``).
     """
     rated = [(p.level, p.megabytes * 1e6, _decibels(p.psnr)) for p in points if finite(p.megabytes)]
-    rated = [entry for entry in rated if entry[1] > 0]
+    rated = [entry for entry in rated if entry[1] >= 1]
     known = any(psnr is not None for *_, psnr in rated)
     note = "measuring ..." if measuring and not known else ""
     page, box, unit = _card(width, height, "Quality against size" if known else f"Size of each {level_name}", note)
@@ -98,7 +100,7 @@ def _card(width: int, height: int, title: str, note: str) -> tuple[Page, plot.Bo
     """A card with its title, the box of its chart (None where there is no room), and how large everything is."""
     width, height = max(int(width), 1), max(int(height), 1)
     unit = min(width / _WIDTH, height / _HEIGHT)
-    page = Page(width, height, DARK, min(_CORNER * unit, width / 2, height / 2))
+    page = Page(width, height, DARK, min(_CORNER * unit, width / 2, height / 2), FINENESS)
     box = (_LEFT * unit, _TOP * unit, width - 1.25 * _PADDING * unit, height - _BOTTOM * unit)
     if width < _SMALLEST[0] or height < _SMALLEST[1] or box[3] - box[1] < 2 * _TEXT * unit:
         return page, None, unit

@@ -11,7 +11,7 @@ from taichi_rf import plot
 from taichi_rf.plot import DARK, Page, text_width
 from viewer import cards
 from viewer.blend import Overlay, Pixels, blend
-from viewer.plots import finished
+from viewer.plots import FINENESS, finished
 from viewer.sheet import Sheet
 
 _TOP, _BOTTOM = (24, 29, 39), (9, 11, 15)  # colours of the background's two ends
@@ -58,7 +58,7 @@ def _block(
     title = plot.fit_text(title, large, room)
     bar_width = min(room, 22 * small) if progress is not None else 0.0
     widths = [text_width(title, large), bar_width, *(text_width(row, small) for row in rows)]
-    page = Page(int(max(widths)) + 4, int(height), replace(DARK, paper=f"{DARK.paper[:7]}00"))
+    page = Page(int(max(widths)) + 4, int(height), replace(DARK, paper=f"{DARK.paper[:7]}00"), fineness=FINENESS)
     middle = page.width / 2
     page.text((middle, 0.85 * large), title, large, anchor="ms")
     for index, row in enumerate(rows):
