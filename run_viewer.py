@@ -34,7 +34,7 @@ _SIZE = (1280, 720)  # of the window, a picture and a video whose camera path do
 class Options:
     """Look at a trained model in a window, or make a picture or a video of it without one."""
 
-    # A .trf file, the folder of a run (one that was stopped goes on), or a scene to train. Default: choose in the window.
+    # A .trf file, a run's folder (one that was stopped goes on), or a scene to train. Default: choose in the window.
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     # The level (rank, LOD) to show first. Default: the highest.
     level: Annotated[int | None, tyro.conf.arg(aliases=["--rank", "--lod"])] = None
@@ -70,7 +70,7 @@ class Options:
     fov: float | None = None
     # The device to compute on.
     arch: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
-    # Serve a page to look at, instead of opening a window: for machines without a screen (pip install 'taichi-rf[web]').
+    # Serve a page instead of opening a window, for machines without a screen (needs pip install 'taichi-rf[web]').
     web: bool = False
     # Who may connect to --web. Default: this machine alone; 0.0.0.0 for everyone, who can then steer and train.
     host: str = "127.0.0.1"

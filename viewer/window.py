@@ -167,6 +167,9 @@ class _Window:
         passed, self._began = now - self._began, now
         width, height = (max(int(side), 1) for side in self._window.get_window_shape())
         self.size = (width, height)
+        if self._frames == 0 and self._session is not None:
+            self._say_hello()  # the first picture has kernels to compile
+            return
         self._listen(passed)
         session, resting = self._session, now - self._touched > _REST_AFTER
         drawing, working = self._budgets(session, resting)
@@ -185,6 +188,16 @@ class _Window:
         self._showing += 0.1 * (min(showing, 0.1) - self._showing)
         if resting and not working and (session is None or session.composer.complete):
             time.sleep(_IDLE_SLEEP)
+
+    def _say_hello(self) -> None:
+        """Something to look at while the kernels are compiled."""
+        picture = screen(_title(self._session), ["compiling the kernels, a few seconds ..."], None, *self.size)
+        canvas = np.full((*self.size, 4), 255, dtype=np.uint8)
+        canvas[..., :3] = picture[::-1].transpose(1, 0, 2)
+        _set_image(self._canvas, canvas)
+        with self._inside():
+            self._window.show()
+        self._frames, self._began = 1, time.perf_counter()
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
@@ -377,7 +390,9 @@ class _Window:
 
 
 def _waiting(studio: Studio) -> dict[str, Any] | None:
-    """What the studio is reading, as a message."""
+    """What the studio is reading or about to compile, as a message."""
+    if studio.run is not None and studio.run.training.cold and not studio.run.over:
+        return {"text": "compiling the kernels of the training, a few seconds ...", "alarm": False}
     pending = studio.pending
     if pending is None:
         return None
