@@ -62,7 +62,7 @@ class HeldOut:
         return 0.0 if self._round is None else self._round.done / len(self._sample.view)
 
     def advance(self, model: Model, levels: int, budget: float, clock: Callable[[], float]) -> bool:
-        """Measure for about ``budget`` seconds, one chunk of rays at least; call it between training steps.
+        """Measure for about ``budget`` seconds, one chunk of rays at least; between training steps or their parts.
 
         The model is left as it was. A round that was begun on another model is begun again.
 
