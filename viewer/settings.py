@@ -43,11 +43,11 @@ class Settings:
     """Whether the panels are."""
     mode: str = "colour"
     """What the picture shows. It may name a mode that this version does not have: check it."""
-    share: float = 0.6
+    share: float = 0.75
     """Of the time, given to training."""
     preset: str = "quick"
     method: str = "slimmerf"
-    downscale: int = 1
+    downscale: int = 2
     """Of the scene's photographs. As with ``mode``, check ``preset`` and ``method``."""
     folder: str = ""
     """Where scenes were last looked for; empty at first. It may be gone."""
