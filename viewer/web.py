@@ -26,7 +26,7 @@ _DRAWING = 0.03  # seconds of rendering in a turn of the loop while nothing trai
 _UNWATCHED = 0.1  # seconds of training in a turn while nobody watches
 _REST = 0.2  # seconds to sleep when there is nothing to do; a message from a browser ends it
 _STILL = 0.25  # seconds that the camera has to rest before the browsers' own cameras are moved to where it is
-_DEAF = 0.5  # seconds in which what a browser says of its camera may be from before it was moved
+_DEAF = 2.0  # seconds in which what a browser says of its camera may be from before it was moved; its echo ends them
 _QUALITY = (80, 92)  # of JPEGs: while the picture changes, and when it is sharp
 
 
@@ -92,7 +92,8 @@ class Site:
         self._picture: npt.NDArray[np.uint32] = np.zeros((1, 1), np.uint32)  # (H, W): red, green and blue in a word
         self._version = 0  # of the picture
         self._shown: object = None  # what the last complete picture showed
-        self._stood: tuple[Report | None, float] = (None, 0.0)  # where the session's camera is, and since when
+        self._stood: Report | None = None  # where the session's camera was
+        self._still_since = 0.0  # when it last moved
         self._panel = Panel(server, self._inbox)
         server.on_client_connect(self._inbox.join)
         server.on_client_disconnect(self._inbox.leave)
@@ -110,9 +111,9 @@ class Site:
             return
         due = min((visitor.courier.due for visitor in self._watching), default=float("inf"))
         more = self._show(session, due == 0.0)
+        self._guide(session, now)
         if due == 0.0:
             self._panel.refresh(session, now)
-            self._guide(session, now)
         if not self._work(session) and not more:
             self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
 
@@ -176,6 +177,7 @@ class Site:
             if session.demo:
                 session.toggle_demo()
             session.stand(report.position, report.target, report.up, report.field_of_view)
+            self._stood, self._still_since = standing(session), now
 
     # What goes out
 
@@ -207,15 +209,22 @@ class Site:
             self._picture, self._version = picture, self._version + 1
 
     def _guide(self, session: Session, now: float) -> None:
-        """Move the browsers' own cameras to where the session's came to rest, so that a drag goes on from there."""
+        """Move the browsers' own cameras to the session's, so that a drag goes on from there.
+
+        At once when it jumped; but where a hand moves it, others follow when it rests, and so does that browser itself
+        if it went where one cannot stand.
+        """
         here = standing(session)
-        if self._stood[0] is None or not here.near(self._stood[0]):
-            self._stood = here, now
-        elif now - self._stood[1] >= _STILL and not session.demo:
-            for visitor in self._watching:
-                if visitor.stands is not None and not here.near(visitor.stands):
-                    visitor.stands, visitor.deaf_until = here, now + _DEAF
-                    move(visitor.client, here)
+        jumped = self._stood is None or not here.near(self._stood)
+        self._stood = here
+        if jumped:
+            self._still_since = now
+        if session.demo or not (jumped or now - self._still_since >= _STILL):
+            return
+        for visitor in self._watching:
+            if visitor.stands is not None and not here.near(visitor.stands):
+                visitor.stands, visitor.deaf_until = here, now + _DEAF
+                move(visitor.client, here)
 
 
 def bounded(width: int, height: int) -> tuple[int, int]:

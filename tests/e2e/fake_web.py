@@ -1,0 +1,43 @@
+"""The viewer's web server over a model or a trainer that costs little: ``fake_web.py model|trainer STATE_FILE``.
+
+Writes a line of state for every turn of the loop, the page's address in it, until SIGTERM; prints what became of it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from taichi_rf import backend
+from tests.e2e.fake_viewer import RealClock
+from tests.viewer_fakes import FakeModel, FakeRender, FakeTrainer
+from viewer import web
+from viewer.session import Session
+
+
+def main(kind: str, state_file: str) -> None:
+    backend.init("cpu")
+    clock, stopped, address = RealClock(), [], []
+    render = FakeRender(clock)
+    if kind == "model":
+        session = Session(FakeModel(), render=render)
+    else:
+        session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    with open(Path(state_file), "a") as file:
+
+        def stop() -> bool:
+            state = {**session.stats(), "camera": session.orbit.state(), "size": session.size, "address": address}
+            file.write(json.dumps(state) + "\n")
+            file.flush()
+            return bool(stopped)
+
+        web.serve(session, port=0, stop=stop, ready=address.append)
+    if session.trainer is not None:
+        print(f"iteration {session.trainer.iteration} saved {session.trainer.saved}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
