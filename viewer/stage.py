@@ -92,13 +92,11 @@ class Stage:
             self._put_on(self._shown)
         if self.session is not None and share is not None:
             self.session.share = share
+        self._load_photographs()
         if trouble:
             raise UserError(trouble)
         if plan.notes:
             self.say("; ".join(plan.notes), alarm=True)
-        if plan.photographs is not None and not plan.train:
-            recipe = plan.photographs
-            self._photographs = Loading("", lambda loading: load_scene(recipe, loading, render=False)).start()
 
     def _put_on(self, plan: Plan) -> str | None:
         """Let go of what is on show, and build ``plan``; the trouble with that, if there is any.
@@ -248,6 +246,14 @@ class Stage:
         run.over, self._finishing = True, None
         run.training.release()
 
+    def _load_photographs(self) -> None:
+        """Begin to load those of the model on show; a scene that is not in the cache is not rendered for that."""
+        shown = self._shown
+        if self.session is None or shown is None or shown.train or shown.scene is not None or self._photographs:
+            return
+        if (recipe := shown.photographs) is not None:
+            self._photographs = Loading("", lambda loading: load_scene(recipe, loading, render=False)).start()
+
     def _attach(self) -> None:
         """Take over the photographs that a thread has loaded."""
         photographs = self._photographs
@@ -256,7 +262,9 @@ class Stage:
             if photographs.error is None and self.session is not None and self._shown is not None:
                 self.session.attach_scene(photographs.result)
                 self._shown = replace(self._shown, scene=photographs.result)
-            elif self._shown is not None and self._shown.folder is not None:  # of a lone model nobody expects them
+            elif self._shown is None or self._shown.folder is None:  # of a lone model nobody expects them
+                return
+            elif self.message is None or not self.message.alarm:
                 self.say(f"its photographs are not at hand: {reason(photographs.error)}")
 
     def _tried(self, what: Callable[[], object]) -> bool:
