@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -18,11 +19,11 @@ from PIL import Image
 from taichi_rf import backend, checkpoint, run
 from taichi_rf.errors import UserError
 from taichi_rf.files import read_json, read_lines
-from taichi_rf.finish import finish
+from taichi_rf.finish import finish, finishing
 from taichi_rf.model import Model
 from taichi_rf.presets import PRESETS
 from taichi_rf.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, Recipe, RunFolder, Training
-from taichi_rf.trainer import Trainer
+from taichi_rf.trainer import StepInfo, Trainer
 from tests.tiny import ROWS, tiny_config, tiny_scene
 
 HOLD = """
@@ -95,6 +96,37 @@ def test_too_little_room_is_said_beforehand(tmp_path, monkeypatch):
     assert RunFolder(tmp_path).room_warning(trainer) is None
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
     assert str(tmp_path) in (RunFolder(tmp_path).room_warning(trainer) or "")
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("builtin:lantern", "lantern"),
+        ("/data/nerf synthetic/lego", "lego"),
+        ("/data/my scene: 2", "my-scene-2"),
+        ("/", "scene"),
+    ],
+)
+def test_a_run_is_called_after_its_scene(source, name):
+    assert run.folder_name(source) == name
+
+
+@pytest.mark.parametrize(
+    ("config", "metrics", "finished"),
+    [
+        ({"iterations": 60}, {"iterations": 60, "train_seconds": 1.0}, True),
+        ({"iterations": 61}, {"iterations": 60, "train_seconds": 1e9}, False),  # was made longer since
+        ({"max_seconds": 9.0}, {"iterations": 10**9, "train_seconds": 8.9}, False),
+        ({"max_seconds": 9.0}, {"iterations": 1, "train_seconds": 9.1}, True),
+        ({}, {"iterations": "many"}, False),
+        ({}, [], False),
+        ({}, None, False),
+    ],
+)
+def test_a_run_is_finished_when_its_metrics_cover_what_was_asked_for(tmp_path, config, metrics, finished):
+    if metrics is not None:
+        (tmp_path / METRICS).write_text(json.dumps(metrics))
+    assert RunFolder(tmp_path).finished(Recipe(tiny_config(**config), "builtin:lantern")) is finished
 
 
 # What config.json says
@@ -187,7 +219,7 @@ def test_checkpoints_come_by_training_time_and_events_are_those_of_the_checkpoin
     assert read_lines(tmp_path / EVENTS) == training.trainer.events
     saves: list[float] = []
     monkeypatch.setattr(again, "save", lambda: saves.append(training.trainer.elapsed))
-    monkeypatch.setattr(training.trainer, "step", lambda: None)
+    monkeypatch.setattr(training.trainer, "part", lambda: StepInfo(1, 0.1, 10.0, 1, 1, 0.1))
     for seconds in (training.trainer.elapsed + 59, training.trainer.elapsed + 61):
         monkeypatch.setattr(training.trainer, "elapsed", seconds)
         again.step()
@@ -219,3 +251,94 @@ def test_without_test_views_there_is_no_psnr_and_everything_else(trained, tmp_pa
     assert all(level["bytes"] > 0 for level in metrics["levels"])
     assert "level_psnr" not in Model.load(tmp_path / MODEL).metadata
     assert (tmp_path / REPORT).exists()
+
+
+# Holding the folder
+
+
+@pytest.fixture
+def held(trained, tmp_path, monkeypatch):
+    """A training that holds its folder, whose steps do nothing."""
+    training, _ = trained
+    monkeypatch.setattr(training.trainer, "part", lambda: StepInfo(1, 0.1, 10.0, 1, 1, 0.1))
+    folder = RunFolder(tmp_path / "run")
+    with contextlib.ExitStack() as claim:
+        claim.enter_context(folder.claimed(new=True))
+        training.trainer.save(folder.path)
+        yield Training(training.trainer, folder, claim=claim)
+
+
+def is_held(folder: RunFolder) -> bool:
+    try:
+        with folder.claimed(new=False):
+            return False
+    except UserError:
+        return True
+
+
+def test_a_released_folder_is_free_and_the_next_step_takes_it_back(held):
+    assert held.held
+    assert is_held(held.folder)
+    held.release()
+    held.release()
+    assert not held.held
+    assert not is_held(held.folder)
+    held.step()
+    assert held.held
+    assert is_held(held.folder)
+
+
+def test_a_released_folder_that_someone_wrote_to_is_not_taken_back(held):
+    held.release()
+    held.trainer.save(held.folder.path)
+    with pytest.raises(UserError, match="meanwhile"):
+        held.step()
+    assert not is_held(held.folder)
+
+
+def test_a_released_folder_that_someone_holds_is_not_taken_back(held):
+    held.release()
+    with held.folder.claimed(new=False), pytest.raises(UserError, match="another process"):
+        held.step()
+    held.step()
+
+
+def test_kernels_are_compiled_before_the_first_step_and_only_then(trained, tmp_path, monkeypatch):
+    training, _ = trained
+    done: list[str] = []
+    monkeypatch.setattr(training.trainer, "warm_up", lambda: done.append("compiled"))
+    monkeypatch.setattr(training.trainer, "part", lambda: done.append("part"))
+    cold = Training(training.trainer, RunFolder(tmp_path), cold=True)
+    cold.part()
+    cold.part()
+    assert done == ["compiled", "part", "part"]
+
+
+def test_what_an_interrupted_compilation_left_is_not_saved(trained, tmp_path, monkeypatch):
+    training, _ = trained
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.trainer, "warm_up", interrupted)
+    cold = Training(training.trainer, RunFolder(tmp_path), cold=True)
+    with pytest.raises(KeyboardInterrupt):
+        cold.part()
+    cold.save(anyway=True)
+    assert [path.name for path in tmp_path.iterdir()] == [EVENTS]
+
+
+def test_an_evaluation_in_parts_is_the_evaluation(trained, tmp_path):
+    training, metrics = trained
+    again = Training(training.trainer, RunFolder(tmp_path))
+    seen: list[tuple[int, int]] = []
+
+    def all_parts():
+        found = yield from finishing(again, Recipe(tiny_config(), "tests:balls"))
+        assert found["levels"] == metrics["levels"]
+
+    seen.extend(all_parts())
+    assert seen == sorted(seen)
+    assert seen[-1] == (2, 2)
+    assert len(seen) > 2 * 4  # a part for every level of every view, at least
+    assert not list(tmp_path.glob("*.partial"))
