@@ -255,6 +255,14 @@ def test_picture_has_the_shape_of_the_browser_and_not_too_many_pixels(width, hei
         assert across / down == pytest.approx(width / height, rel=0.02)
 
 
+def test_browser_that_only_takes_to_fewer_pixels_keeps_its_picture():
+    assert web.resized((0, 0), (956, 720)) == (956, 720)
+    assert web.resized((956, 720), (717, 540)) == (956, 720)
+    assert web.resized((956, 720), (1434, 1080)) == (1434, 1080)
+    assert web.resized((956, 720), (956, 500)) == (956, 500)
+    assert web.resized((956, 720), (500, 720)) == (500, 720)
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 200), st.integers(1, 200))
 def test_letterboxed_keeps_every_pixel(columns, rows, width, height):
     picture = np.random.default_rng(0).integers(100, 255, (rows, columns, 3), dtype=np.uint8)
@@ -406,7 +414,7 @@ def test_level_out_of_range_is_put_back_into_it(browsers, sent, level):
         ("Compare with", "the photograph"),
         ("Divider", math.nan),
         ("Other level", math.nan),
-        ("Side by side", ""),
+        ("Layout", ""),
     ],
 )
 def test_choice_that_there_is_not_is_put_back(browsers, control, sent):
@@ -438,7 +446,7 @@ def test_comparison_demo_modes_and_first_view(browsers):
     browsers.turns(5)
     assert (session.compare, session.other_level, session.divider, session.mode) == ("level", 2, 0.25, "depth")
     assert made["Divider"].visible
-    made["Side by side"].change("beside")
+    made["Layout"].change("beside")
     browsers.turns(5)
     assert session.layout == "beside"
     assert not made["Divider"].visible

@@ -22,7 +22,9 @@ from viewer.webserver import quiet, start
 
 _LARGEST = 1920 * 1080  # pixels; a larger browser shows its picture magnified
 _SLOT = 0.04  # seconds of drawing and training together, while somebody watches
-_DRAWING = 0.03  # seconds of rendering in a turn of the loop while nothing trains
+_DRAWING = (0.03, 0.1)  # seconds of rendering in a turn of the loop: while a hand moves things, and when it rests
+_DEMONSTRATING = 0.06  # and while it moves by itself: few sharp pictures are nicer than many coarse ones
+_RESTS_AFTER = 0.3  # seconds without a hand
 _UNWATCHED = 0.1  # seconds of training in a turn while nobody watches
 _REST = 0.2  # seconds to sleep when there is nothing to do; a message from a browser ends it
 _STILL = 0.25  # seconds that the camera has to rest before the browsers' own cameras are moved to where it is
@@ -94,6 +96,7 @@ class Site:
         self._shown: object = None  # what the last complete picture showed
         self._stood: Report | None = None  # where the session's camera was
         self._still_since = 0.0  # when it last moved
+        self._touched = 0.0  # when somebody last did something
         self._panel = Panel(server, self._inbox)
         server.on_client_connect(self._inbox.join)
         server.on_client_disconnect(self._inbox.leave)
@@ -151,6 +154,8 @@ class Site:
 
     def _listen(self, now: float) -> None:
         mail = self._inbox.take()
+        if mail.cameras or mail.values or mail.presses:
+            self._touched = now
         for client in mail.joined:
             self._visitors[client.client_id] = Visitor(client, Courier(client, self._inbox.ring, self._clock))
         for number in mail.left & self._visitors.keys():
@@ -167,7 +172,7 @@ class Site:
         """A browser says where its camera is: moved by hand, moved by us, or where it was in a window of new size."""
         visitor, session = self._visitors[number], self._session
         known = visitor.stands
-        visitor.size = bounded(report.width, report.height)
+        visitor.size = resized(visitor.size, bounded(report.width, report.height))
         if known is None:
             visitor.stands = report
         elif report.near(known):
@@ -191,7 +196,7 @@ class Site:
         if not due and (session.training or session.demo or what == self._shown):
             return False
         if what != self._shown:
-            session.frame(width, height, (1 - session.share) * _SLOT if session.training else _DRAWING)
+            session.frame(width, height, self._budget(session))
             self._take_picture(session, stats)
             self._shown = what if session.composer.complete and not session.demo else None
         for visitor in self._watching:
@@ -199,6 +204,14 @@ class Site:
                 picture = letterboxed(_bytes(self._picture), *visitor.size)
                 visitor.courier.carry(picture, self._version, _QUALITY[self._shown is not None])
         return self._shown is None
+
+    def _budget(self, session: Session) -> float:
+        """Seconds for drawing. A picture that only sharpens is sent less often, which leaves more time for it."""
+        if session.training:
+            return (1 - session.share) * _SLOT
+        if session.demo:
+            return _DEMONSTRATING
+        return _DRAWING[self._clock() - self._touched > _RESTS_AFTER]
 
     def _take_picture(self, session: Session, stats: dict[str, Any]) -> None:
         """Keep a copy of the picture, with what is laid over it; under a new version, if it is another one."""
@@ -232,6 +245,16 @@ def bounded(width: int, height: int) -> tuple[int, int]:
     width, height = max(width, 16), max(height, 16)
     scale = min(1.0, (_LARGEST / (width * height)) ** 0.5)
     return max(int(width * scale), 16), max(int(height * scale), 16)
+
+
+def resized(old: tuple[int, int], new: tuple[int, int]) -> tuple[int, int]:
+    """The size that a browser's picture gets when it was ``old`` and the browser says ``new``.
+
+    A browser that is slow at drawing takes to fewer pixels in the same window, again and again. Following it would
+    begin the picture anew each time, so what only shrinks in proportion stays as it is.
+    """
+    scales = new[0] / max(old[0], 1), new[1] / max(old[1], 1)
+    return old if scales[0] <= 1 and abs(scales[0] - scales[1]) < 0.01 else new
 
 
 def standing(session: Session) -> Report:

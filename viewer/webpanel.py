@@ -53,23 +53,24 @@ class Panel:
         if session.num_levels > 1:
             handles["level"] = gui.add_slider(stats["level_name"], 1, session.num_levels, 1, session.level)
         handles["curve"] = gui.add_image(_blank(), format="png")
-        with gui.add_folder("View"):
-            handles["mode"] = gui.add_dropdown("Show", MODES, initial_value=session.mode)
-            handles["compare"] = gui.add_dropdown("Compare with", _COMPARISONS)
-            if session.num_levels > 1:
-                handles["other"] = gui.add_slider("Other level", 1, session.num_levels, 1, session.other_level)
-            handles["layout"] = gui.add_dropdown("Side by side", LAYOUTS)
-            handles["divider"] = gui.add_slider("Divider", 0.0, 1.0, 0.005, session.divider)
-            handles["views"] = gui.add_button_group("Photograph", _STEPS)
-            handles["reset"] = gui.add_button("First view")
-            handles["demo"] = gui.add_checkbox("Demo", session.demo, hint="Turn, and sweep through the levels")
         if session.trainer is not None:
             with gui.add_folder("Training"):
                 handles["progress"] = gui.add_progress_bar(0.0)
                 handles["training"] = gui.add_markdown("")
                 handles["toggle"] = gui.add_button("Pause")
                 handles["share"] = gui.add_slider("Share of time", 0.1, 0.95, 0.05, session.share)
-                handles["history"] = gui.add_image(_blank(), format="png")
+        with gui.add_folder("View"):
+            handles["mode"] = gui.add_dropdown("Show", MODES, initial_value=session.mode)
+            handles["compare"] = gui.add_dropdown("Compare with", _COMPARISONS)
+            if session.num_levels > 1:
+                handles["other"] = gui.add_slider("Other level", 1, session.num_levels, 1, session.other_level)
+            handles["layout"] = gui.add_dropdown("Layout", LAYOUTS)
+            handles["divider"] = gui.add_slider("Divider", 0.0, 1.0, 0.005, session.divider)
+            handles["views"] = gui.add_button_group("Photograph", _STEPS)
+            handles["reset"] = gui.add_button("First view")
+            handles["demo"] = gui.add_checkbox("Demo", session.demo, hint="Turn, and sweep through the levels")
+        if session.trainer is not None:
+            handles["history"] = gui.add_image(_blank(), format="png")
         for name in ("level", "mode", "compare", "other", "layout", "divider", "demo", "share"):
             if name in handles:
                 self._inbox.watch(name, handles[name])
