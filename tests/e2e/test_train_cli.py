@@ -244,29 +244,80 @@ def display() -> Iterator[str]:
     server.wait(10)
 
 
+class Window:
+    """``train.py --view`` on a virtual screen."""
+
+    def __init__(self, *arguments: object, folder: Path, display: str, **environment: str) -> None:
+        self.environment = {**os.environ, **HERE, "DISPLAY": display, "TAICHI_RF_CONFIG": str(folder), **environment}
+        self.process = subprocess.Popen(
+            command(*arguments, "--view", tiny=True), cwd=folder, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def wait_for(self, what: Callable[[], bool]) -> None:
+        wait_for(what, self.process)
+
+    def close(self, how: str = "Escape") -> tuple[int, str, str]:
+        """Press Escape, or send Ctrl-C; return exit code, output and errors."""
+        try:
+            if how == "Ctrl-C":
+                self.process.send_signal(signal.SIGINT)
+            else:
+                press = ["xdotool", "search", "--sync", "--name", "balls", "mousemove", "640", "600", "key", how]
+                subprocess.run(press, env=self.environment, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+            output, errors = self.process.communicate(timeout=TIMEOUT)
+        finally:
+            self.process.kill()
+        assert "Traceback" not in errors
+        return self.process.returncode, output, errors
+
+
 @pytest.mark.parametrize(("how", "code"), [("Escape", 0), ("Ctrl-C", 130)])
 def test_a_window_that_is_closed_while_training_leaves_a_run_to_resume(place, tmp_path, display, how, code):
-    environment = {**os.environ, **HERE, "DISPLAY": display, "TINY_SAVE_SECONDS": "0.1"}
-    process = subprocess.Popen(
-        command(place / "balls", "--iterations", 10**6, "--out", "run", "--view", tiny=True), cwd=tmp_path,
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        wait_for(lambda: (tmp_path / "run" / MODEL).exists(), process)  # written with the second checkpoint
-        if how == "Escape":
-            press = ["xdotool", "search", "--sync", "--name", "balls", "mousemove", "640", "600", "key", "Escape"]
-            subprocess.run(press, env=environment, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
-        else:
-            process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=TIMEOUT)
-    finally:
-        process.kill()
-    assert process.returncode == code, errors
+    run = tmp_path / "run"
+    long = (place / "balls", "--iterations", 10**6, "--out", "run")
+    window = Window(*long, folder=tmp_path, display=display, TINY_SAVE_SECONDS="0.1")
+    window.wait_for((run / MODEL).exists)  # written with the second checkpoint
+    closed, output, errors = window.close(how)
+    assert closed == code, errors
     assert "--resume run" in output + errors
-    assert "Traceback" not in errors
-    _, state = load_checkpoint(tmp_path / "run" / "checkpoint")
+    _, state = load_checkpoint(run / "checkpoint")
     assert state["iteration"] > 0
-    assert len(chunks(tmp_path / "run")) == 4
+    assert f"iteration {state['iteration']:,}" in output + errors
+    assert len(chunks(run)) == 4
+    assert not (run / LOCK).exists()
+    again = Window("--resume", "run", folder=tmp_path, display=display, TINY_SAVE_SECONDS="0.1")
+    before = (run / "checkpoint").stat().st_ino
+    again.wait_for(lambda: (run / "checkpoint").stat().st_ino != before)
+    assert again.close()[0] == 0
+    assert load_checkpoint(run / "checkpoint")[1]["iteration"] > state["iteration"]
+
+
+def test_a_training_that_ends_in_its_window_is_evaluated_there_and_makes_the_same_model(place, tmp_path, display):
+    window = Window(place / "balls", "--iterations", ITERATIONS, "--out", "run", folder=tmp_path, display=display)
+    window.wait_for((tmp_path / "run" / REPORT).exists)
+    code, output, errors = window.close()
+    assert code == 0, errors
+    levels = read_json(tmp_path / "run" / METRICS)["levels"]
+    for level in levels:
+        assert f"{level['psnr']:.2f}" in output
+    assert chunks(tmp_path / "run") == chunks(place / "runs" / "whole")
+    assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_not_the_window(place, tmp_path, display):
+    window = Window(
+        place / "balls", "--iterations", ITERATIONS, "--out", "run", folder=tmp_path, display=display,
+        TINY_NAN_AT="30", TINY_SAVE_SECONDS="0.001",
+    )  # fmt: skip
+    lock = tmp_path / "run" / LOCK
+    window.wait_for(lock.exists)
+    window.wait_for(lambda: not lock.exists())  # it lets go of the folder when the training has ended
+    code, _, errors = window.close()
+    assert code == 2
+    assert "the loss became nan at iteration 29" in errors
+    assert "--resume run" in errors
+    assert load_checkpoint(tmp_path / "run" / "checkpoint")[1]["iteration"] == 29
 
 
 # What is refused
