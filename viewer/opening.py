@@ -42,19 +42,17 @@ class Run:
         return f"python train.py --resume {shlex.quote(short(self.training.folder.path))}"
 
 
-def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, arch: str, guard: Guard) -> Run:
+def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, guard: Guard) -> Run:
     """Begin the run of ``plan`` in ``folder``, or go on with the one that is there.
 
     Args:
         claim: holds ``folder``; once all has gone well, the run has taken it over and the stack is empty.
-        arch: the device; "auto" for the run's own where that is available.
 
     Raises:
         UserError: the scene and the checkpoint do not go together, or one of them cannot be had.
     """
     recipe = plan.recipe
     assert recipe is not None
-    backend.init(_device(arch, recipe.arch))
     scene = plan.scene or scenes.load(
         recipe.source,
         downscale=recipe.downscale,
@@ -78,10 +76,9 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, arc
     return run
 
 
-def build_model(plan: Plan, *, arch: str) -> Model:
+def build_model(plan: Plan) -> Model:
     """The model of ``plan``, ready to be rendered. UserError if it is broken."""
     assert plan.model is not None
-    backend.init(arch)
     return Model.load(plan.model)
 
 
@@ -96,8 +93,9 @@ def describe(trainer: Trainer, recipe: Recipe) -> None:
     }
 
 
-def _device(asked: str, own: str) -> str:
-    """The arch to start: the one asked for, else a run's own where this machine has it."""
+def device_for(plan: Plan, asked: str) -> str:
+    """The arch to start for ``plan``: the one asked for, else a run's own where this machine has it."""
+    own = plan.recipe.arch if plan.train and plan.recipe is not None else "auto"
     return own if asked == "auto" and own in backend.ARCHES[1:] and backend.available(own) else asked
 
 

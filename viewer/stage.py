@@ -13,18 +13,25 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from taichi_rf import backend
 from taichi_rf.errors import UserError
 from taichi_rf.finish import finishing
 from taichi_rf.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
 from viewer.loading import Loading, Plan, load_scene
-from viewer.opening import Guard, Run, build_model, build_run, reason, short
+from viewer.opening import Guard, Run, build_model, build_run, device_for, reason, short
 from viewer.session import Message, Session
 
 _TROUBLE = (UserError, FloatingPointError, OSError, MemoryError, RuntimeError)
 """What goes wrong with files and devices, as opposed to bugs; with RuntimeError Taichi says that its memory is out."""
+
+
+class Display(Protocol):
+    """What shows the session, and does not outlive the Taichi that it was opened with: a window."""
+
+    def open(self, text: str) -> None: ...
+    def close(self) -> None: ...
 
 
 class Stage:
@@ -48,6 +55,8 @@ class Stage:
         self.arch, self.runs = arch, runs
         self.session: Session | None = None
         self.run: Run | None = None
+        self.display: Display | None = None
+        """Closed before Taichi ends and opened as soon as it runs again, with what is being prepared to read."""
         self._guard, self._make_session = guard, session
         self._said: Message | None = None
         self._shown: Plan | None = None  # what would bring back what is on show
@@ -134,12 +143,17 @@ class Stage:
             if self._shown is not None and (self.run.training.folder / MODEL).exists():
                 self._shown = replace(self._shown, model=self.run.training.folder / MODEL)
         self.session = self.run = self._finishing = self._photographs = None
+        if self.display is not None:
+            self.display.close()
         backend.reset()
 
     def _build(self, plan: Plan, folder: RunFolder | None, claim: contextlib.ExitStack) -> None:
+        backend.init(device_for(plan, self.arch))
+        if self.display is not None:
+            self.display.open(f"preparing {plan.title.removeprefix('builtin:')} ...")
         if plan.train:
             assert folder is not None
-            run = build_run(plan, folder, claim, arch=self.arch, guard=self._guard)
+            run = build_run(plan, folder, claim, guard=self._guard)
             self._adopt(run)
             if plan.folder is None:
                 self.say(f"training in {short(folder.path)}")
@@ -147,7 +161,7 @@ class Stage:
                 self.say(f"going on from iteration {run.training.iteration:,}")
             return
         assert plan.model is not None
-        model = build_model(plan, arch=self.arch)
+        model = build_model(plan)
         place = plan.model.parent
         self.session = self._make_session(model, scene=plan.scene, folder=place, file=plan.model)
         self._shown = plan

@@ -69,12 +69,9 @@ def run(
     Raises:
         UserError: no window can open here.
     """
-    reason = why_no_window()
-    if reason:
-        raise UserError(reason)
     settings = settings or Settings.load()
     width, height = width or settings.width, height or settings.height
-    panels, place = Panels(), middle_of_screen(width, height)
+    panels = Panels()
     panels.hidden = settings.hidden and studio.session is not None
     if settings.folder and os.path.isdir(settings.folder):
         panels.chooser.go(Path(settings.folder))
@@ -83,16 +80,21 @@ def run(
         if state_file is not None:
             with writing(state_file):
                 state = stack.enter_context(open(state_file, "a"))
+        backend.init(studio.arch)  # where nothing was built yet
+        desktop = Desktop((width, height), inside)
+        stack.callback(setattr, studio, "display", None)
+        stack.callback(desktop.close)
+        studio.display = desktop
         again = True
         while again:
-            backend.init(studio.arch)  # where nothing was built yet
-            with _opened(studio, (width, height), place, inside) as ggui:
-                window = _Window(ggui, studio, panels, inside)
-                again = _loop(window, state)
-                width, height = window.size
+            if desktop.window is None:
+                desktop.open("compiling the kernels, a few seconds ..." if studio.session else "")
+            window = _Window(desktop, studio, panels)
+            again = _loop(window, state)
+            desktop.size = window.size
             if again:
                 studio.switch()
-    _remember(settings, studio, panels, width, height)
+    _remember(settings, studio, panels, *desktop.size)
 
 
 def _remember(settings: Settings, studio: Studio, panels: Panels, width: int, height: int) -> None:
@@ -117,29 +119,55 @@ def _loop(window: _Window, state: Any) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _opened(studio: Studio, size: tuple[int, int], place: tuple[int, int], inside: Callable[[], Any]) -> Iterator[Any]:
-    """A GGUI window."""
-    with inside():
-        try:
-            window = ti.ui.Window(_title(studio.session), size, vsync=False, fps_limit=60, pos=place)
-        except RuntimeError as error:
-            raise UserError(f"the window cannot open: {error}") from error
-    try:
-        yield window
-    finally:
-        with inside():
-            window.destroy()
+class Desktop:
+    """The one GGUI window there is, or none: it has to be closed before Taichi ends, and another comes in its place.
+
+    Args:
+        size: (width, height) in pixels.
+        inside: gives the context in which ImGui may write files.
+    """
+
+    def __init__(self, size: tuple[int, int], inside: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        self.size, self.inside = size, inside
+        self.window: Any = None
+
+    def open(self, text: str) -> None:
+        """Open the window, with something to read while what it will show is prepared.
+
+        Raises:
+            UserError: it cannot open.
+        """
+        if self.window is not None:
+            return
+        if reason := why_no_window():  # GLFW would end the process
+            raise UserError(reason)
+        place = middle_of_screen(*self.size)
+        with self.inside():
+            try:
+                self.window = ti.ui.Window("Taichi RF", self.size, vsync=False, fps_limit=60, pos=place)
+            except RuntimeError as error:
+                raise UserError(f"the window cannot open: {error}") from error
+            if text:
+                canvas = _columns(screen("Taichi RF", [text], None, *self.size))
+                for _ in range(2):  # the first frame of a window may be lost
+                    _set_image(self.window.get_canvas(), canvas)
+                    self.window.show()
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self.window is not None:
+            with self.inside():
+                self.window.destroy()
+            self.window = None
 
 
 class _Window:
     """One GGUI window over what the studio holds."""
 
-    def __init__(
-        self, window: Any, studio: Studio, panels: Panels, inside: Callable[[], contextlib.AbstractContextManager[None]]
-    ) -> None:
-        self.studio, self.size = studio, (1, 1)
-        self._window, self._inside, self._panels = window, inside, panels
+    def __init__(self, desktop: Desktop, studio: Studio, panels: Panels) -> None:
+        window = desktop.window
+        self.studio, self.size = studio, desktop.size
+        self._window, self._inside, self._panels = window, desktop.inside, panels
         self._canvas, self._gui = window.get_canvas(), window.get_gui()
         self._overlays = Overlays()
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
@@ -167,9 +195,6 @@ class _Window:
         passed, self._began = now - self._began, now
         width, height = (max(int(side), 1) for side in self._window.get_window_shape())
         self.size = (width, height)
-        if self._frames == 0 and self._session is not None:
-            self._say_hello()  # the first picture has kernels to compile
-            return
         self._listen(passed)
         session, resting = self._session, now - self._touched > _REST_AFTER
         drawing, working = self._budgets(session, resting)
@@ -188,16 +213,6 @@ class _Window:
         self._showing += 0.1 * (min(showing, 0.1) - self._showing)
         if resting and not working and (session is None or session.composer.complete):
             time.sleep(_IDLE_SLEEP)
-
-    def _say_hello(self) -> None:
-        """Something to look at while the kernels are compiled."""
-        picture = screen(_title(self._session), ["compiling the kernels, a few seconds ..."], None, *self.size)
-        canvas = np.full((*self.size, 4), 255, dtype=np.uint8)
-        canvas[..., :3] = picture[::-1].transpose(1, 0, 2)
-        _set_image(self._canvas, canvas)
-        with self._inside():
-            self._window.show()
-        self._frames, self._began = 1, time.perf_counter()
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
@@ -272,8 +287,7 @@ class _Window:
             self._blank_shows = content
             lines = _WELCOME if pending is None else [pending.text]
             picture = screen("Taichi RF", lines, share, width, height, panels=self._panels.extent)
-            self._welcome = np.full((width, height, 4), 255, dtype=np.uint8)
-            self._welcome[..., :3] = picture[::-1].transpose(1, 0, 2)
+            self._welcome = _columns(picture)
         return self._welcome.copy()
 
     def _listen(self, passed: float) -> None:
@@ -389,6 +403,13 @@ class _Window:
         self._with_panels = True
 
 
+def _columns(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(height, width, 3), row 0 at the top, as windows want it: (width, height, 4), y upwards."""
+    canvas = np.full((picture.shape[1], picture.shape[0], 4), 255, dtype=np.uint8)
+    canvas[..., :3] = picture[::-1].transpose(1, 0, 2)
+    return canvas
+
+
 def _waiting(studio: Studio) -> dict[str, Any] | None:
     """What the studio is reading or about to compile, as a message."""
     if studio.run is not None and studio.run.training.cold and not studio.run.over:
@@ -404,11 +425,6 @@ def _nothing(studio: Studio) -> dict[str, Any]:
     """What the overlays are told when there is no session: only what was said."""
     message = studio.message
     return {"message": message and {"text": message.text, "alarm": message.alarm}}
-
-
-def _title(session: Session | None) -> str:
-    scene = None if session is None else session.model.metadata.get("scene")
-    return f"{scene} - Taichi RF" if scene else "Taichi RF"
 
 
 def _set_image(canvas: Any, pixels: npt.NDArray[np.uint8]) -> None:
