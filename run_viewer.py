@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from viewer.session import Session
 
 RUNS = Path("runs")
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LARGEST_SIDE = 16384  # pixels of a picture
 _SIZE = (1280, 720)  # of the window, a picture and a video whose camera path does not say otherwise
 
@@ -145,8 +144,7 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
     from viewer.studio import Studio
 
     settings = Settings.load()
-    studio = Studio(arch=options.arch, runs=RUNS, guard=stopper.step)
-    studio.preset, studio.downscale = settings.preset, settings.downscale
+    studio = Studio(arch=options.arch, runs=RUNS, guard=stopper.step, settings=settings)
     try:
         if options.model is not None:
             with bar("opening") as show:
@@ -156,8 +154,9 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
             _prepare(studio.session, options)
         if options.web:
             from viewer import web
+            from viewer.webserver import is_loopback
 
-            if options.host not in LOOPBACK:
+            if not is_loopback(options.host):
                 say(
                     f"warning: whoever can reach {options.host} can look, steer the training, and write into its folder"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ LARGEST_PICTURE = 4  # times the window's sides
 _LISTED_SECONDS = 2.0  # for which a listing of a folder is good
 _DOWNSCALES = (1, 2, 4, 8)
 _MOST_MINUTES = 120
-_RUNS = 4  # that are listed
+_RUNS, _RECENT = 4, 3  # that are listed
 
 KEYS = (
     ("drag", "turn (fly: look round)"),
@@ -239,6 +240,15 @@ def _open(panels: Panels, studio: Studio, room: int) -> Rows:
         ]
     rows.append(Text("built-in scenes", SOFT))
     rows += [Button(name, partial(studio.choose, name)) for name in catalogue.builtin_scenes()]
+    recent = (
+        [] if studio.settings is None else [path for path in studio.settings.recent if os.path.isabs(path)][:_RECENT]
+    )
+    if recent:
+        rows.append(Text("recently", SOFT))
+        rows += [
+            Button(f"{number} {shortened(path, 36)}", partial(_opened, panels, studio, Path(path)))
+            for number, path in enumerate(recent, 1)
+        ]
     runs = chooser.runs(studio.runs)[:_RUNS]
     if runs:
         rows.append(Text(f"runs in {shortened(str(studio.runs), 33)}", SOFT))
@@ -279,7 +289,7 @@ def _start(panels: Panels, studio: Studio) -> None:
 
 
 def _opened(panels: Panels, studio: Studio, path: Path) -> None:
-    if studio.open(path):
+    if studio.open(path) and studio.pending is not None:  # a scene is chosen at once, and then there is more to choose
         panels.page = None
 
 

@@ -41,14 +41,12 @@ class Settings:
     height: int = 720
     hidden: bool = False
     """Whether the panels are."""
-    mode: str = "colour"
-    """What the picture shows. It may name a mode that this version does not have: check it."""
     share: float = 0.75
     """Of the time, given to training."""
     preset: str = "quick"
     method: str = "slimmerf"
     downscale: int = 2
-    """Of the scene's photographs. As with ``mode``, check ``preset`` and ``method``."""
+    """Of the scene's photographs. Check ``preset`` and ``method``: they may be unknown here."""
     folder: str = ""
     """Where scenes were last looked for; empty at first. It may be gone."""
     recent: list[str] = field(default_factory=list)

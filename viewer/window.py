@@ -100,7 +100,7 @@ def run(
 def _remember(settings: Settings, studio: Studio, panels: Panels, width: int, height: int) -> None:
     """Keep for the next time how the window was used. What cannot be written is not worth a word."""
     settings.width, settings.height, settings.hidden = width, height, panels.hidden
-    settings.preset, settings.downscale = studio.preset, studio.downscale
+    settings.preset, settings.method, settings.downscale = studio.preset, studio.method, studio.downscale
     settings.folder = str(panels.chooser.folder)
     if studio.session is not None:
         settings.share = studio.session.share
