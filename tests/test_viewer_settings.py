@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_saved_is_loaded_and_no_more_is_left_behind(folder: Path) -> None:
-    settings = Settings(1920, 1080, True, "depth", 0.25, "balanced", "tensorf", 2, "/scenes", ["lego", "/a/b.trf"])
+    settings = Settings(1920, 1080, True, 0.25, "balanced", "tensorf", 2, "/scenes", ["lego", "/a/b.trf"])
     assert settings.save() is None
     assert Settings.load() == settings
     assert os.listdir(folder) == [NAME]
