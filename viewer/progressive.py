@@ -85,6 +85,11 @@ class Progressive:
         self.complete = not self._more(view, finest)
         return changed
 
+    @property
+    def shown(self) -> View | None:
+        """The view that is in the picture; None before the first."""
+        return self._shown
+
     def begin_sharp(self, view: View) -> None:
         """Set out for a picture at full resolution and nothing before it; :meth:`sharpen` makes it."""
         self._resize(view.camera.width, view.camera.height)

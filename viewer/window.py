@@ -217,10 +217,12 @@ class _Window:
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
         session, panels, pending = self._session, self._panels, self.studio.pending
-        slider = panels.slider
+        slider, shown = panels.slider, None if session is None else session.composer.sides[0].shown
         return {
             **({} if session is None else {**session.stats(), "camera": session.orbit.state()}),
             "frame": self._frames,
+            "seconds": time.monotonic(),
+            "shown": None if shown is None else shown.level,
             "size": self.size,
             "page": panels.page,
             "hidden": panels.hidden,
