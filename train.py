@@ -299,12 +299,14 @@ def _watch(run: Run, options: Options, stopper: entry.Stopper) -> None:
     """Train in a window, until it is closed; by then it may be another run that is trained in it."""
     from taichi_rf.console import say
     from viewer import window
+    from viewer.settings import Settings
     from viewer.studio import Studio
 
-    studio = Studio(arch=options.arch or "auto", runs=RUNS, guard=stopper.step)
-    studio.adopt(run.training, run.recipe)
+    settings = Settings.load()
+    studio = Studio(arch=options.arch or "auto", runs=RUNS, guard=stopper.step, settings=settings)
+    studio.adopt(run.training, run.recipe).share = settings.share
     try:
-        window.run(studio)
+        window.run(studio, settings=settings)
         ended = studio.run
         if ended is not None and ended.training.done and (ended.metrics is not None or not ended.over):
             _report(ended)

@@ -806,6 +806,4 @@ def test_settings_choose_and_remember(here):
     studio.choose("balls")
     studio.open_now("whole")
     assert settings.recent == [str(here / "runs" / "whole"), str(here / "balls")]
-    studio.preset, studio.downscale = "quick", 2
     studio.close()
-    assert (settings.preset, settings.downscale) == ("quick", 2)

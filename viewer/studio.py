@@ -15,7 +15,7 @@ from typing import Any
 import scenes
 from taichi_rf.errors import UserError
 from taichi_rf.presets import PRESETS
-from taichi_rf.run import Recipe, RunFolder
+from taichi_rf.run import Recipe, RunFolder, Training
 from viewer import catalogue
 from viewer.loading import Cancelled, Loading, Plan, plan_model, plan_run, plan_training
 from viewer.opening import reason
@@ -38,8 +38,8 @@ class Studio(Stage):
     """What is on show (see :class:`Stage`), what could be opened instead, and what a new training would be.
 
     Args:
-        settings: where choices come from and what was opened is remembered; saving them is the caller's. None: nothing
-            is remembered.
+        settings: where choices come from, and what was opened is remembered; the window writes them when it closes.
+            None: nothing is remembered.
     """
 
     def __init__(self, *, settings: Settings | None = None, **arguments: Any) -> None:
@@ -182,6 +182,11 @@ class Studio(Stage):
         self.cancel()
         super().stop()
 
+    def adopt(self, training: Training, recipe: Recipe) -> Session:
+        """Show a training that has begun; it is the studio's from now on, to save and to let go of."""
+        self._remember(os.path.abspath(training.folder.path))
+        return super().adopt(training, recipe)
+
     def close(self) -> str | None:
         """Save, let go of everything, and return what to tell the person, if there is anything.
 
@@ -189,9 +194,6 @@ class Studio(Stage):
             UserError: it cannot be saved; everything has been let go of all the same.
         """
         self.cancel()
-        if self.settings is not None:
-            self.settings.preset, self.settings.method = self.preset, self.method
-            self.settings.downscale = self.downscale
         return super().close()
 
     def _reading(self, what: str | Path) -> Loading | None:

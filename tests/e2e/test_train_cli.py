@@ -263,7 +263,7 @@ class Window:
             if how == "Ctrl-C":
                 self.process.send_signal(signal.SIGINT)
             else:
-                press = ["xdotool", "search", "--sync", "--name", "balls", "mousemove", "640", "600", "key", how]
+                press = ["xdotool", "search", "--sync", "--name", "Taichi RF", "mousemove", "640", "600", "key", how]
                 subprocess.run(press, env=self.environment, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
             output, errors = self.process.communicate(timeout=TIMEOUT)
         finally:
