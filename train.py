@@ -316,6 +316,10 @@ def _watch(run: Run, options: Options, stopper: entry.Stopper) -> None:
         if words and not str(stopped):
             stopped.args = (f"stopped by {stopped.name}: {words}",)
         raise
+    except BaseException:
+        with contextlib.suppress(UserError):
+            studio.close()  # no error of the window costs what was trained
+        raise
     failure = studio.session and studio.session.failure
     words = studio.close()
     if failure:
