@@ -101,10 +101,10 @@ def view(options: Options, stopper: entry.Stopper) -> None:
         UserError: the model cannot be read, the options ask for what it does not have, or no window can open.
         entry.Stopped: someone wanted to stop; what has been trained is saved.
     """
-    _check(options)
     if options.without_window:
-        _write(options)
+        write(options)
         return
+    _check(options)
     if not options.web:
         from viewer.display import why_no_window
 
@@ -113,10 +113,11 @@ def view(options: Options, stopper: entry.Stopper) -> None:
     _sit(options, stopper)
 
 
-def _write(options: Options) -> None:
-    """A picture or a video of a model, without a window."""
+def write(options: Options) -> None:
+    """Write a picture or a video of a model, without a window. UserError as :func:`view`."""
     from viewer.session import Session, model_file
 
+    _check(options)
     assert options.model is not None
     path = model_file(Path(options.model))
     way = _camera_path(options)
@@ -171,6 +172,10 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
         words = studio.close()
         if words and not str(stopped):
             stopped.args = (f"stopped by {stopped.name}: {words}",)
+        raise
+    except BaseException:  # whatever ended it costs nothing that was trained
+        if words := studio.close():
+            say(words)
         raise
     words = studio.close()
     if words:

@@ -248,9 +248,9 @@ def render(command: Render) -> None:
     if not video and command.output.suffix.lower() != ".png":
         raise UserError(f"--output {command.output}: a picture ends in .png; for a video add --turntable or --path")
     side = None if command.path is not None else 800
-    run_viewer.view(
+    run_viewer.write(
         run_viewer.Options(
-            model=_model_file(command.model),
+            model=str(_model_file(command.model)),
             level=command.level,
             mode=command.mode,
             headless=True,

@@ -482,9 +482,11 @@ class Session:
 
     def psnr(self, level: int) -> float | None:
         """In dB on held-out views: measured live while training, else what the file says."""
-        if self.learning is not None and len(self.learning.psnr) >= level:
-            return self.learning.psnr[level - 1]
-        return self._known("level_psnr", level)
+        evaluated = self._known("level_psnr", level)
+        live = [] if self.learning is None else self.learning.psnr
+        if evaluated is not None and (self.trainer is None or self.trainer.done):
+            return evaluated
+        return live[level - 1] if len(live) >= level else evaluated
 
     def stats(self) -> dict[str, Any]:
         """What a panel shows beside the picture; see :func:`viewer.stats.stats`."""
