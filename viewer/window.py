@@ -301,11 +301,12 @@ class _Window:
         mouse = (x * self.size[0], (1.0 - y) * self.size[1])
         if pressed or released:
             self._touched = time.perf_counter()
+        shift = ti.ui.SHIFT in pressed or self._window.is_pressed(ti.ui.SHIFT)  # it may be up again by now
         for key in pressed:
             if key in (ti.ui.LMB, ti.ui.MMB, ti.ui.RMB):
                 self._press(key, mouse)
             else:
-                self._key(key)
+                self._key(key, shift)
         if self._button is not None:
             self._drag(mouse)
         elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
@@ -365,8 +366,8 @@ class _Window:
         if not any(place.covers(*self._mouse) for place in self._panels.widgets.values()):
             self._put_back_in = _PUT_BACK_AFTER
 
-    def _key(self, key: Any) -> None:
-        panels, backwards = self._panels, -1 if self._window.is_pressed(ti.ui.SHIFT) else 1
+    def _key(self, key: Any, shift: bool) -> None:
+        panels, backwards = self._panels, -1 if shift else 1
         if key == ti.ui.ESCAPE:
             self._closed = True
         elif key == ti.ui.TAB:
