@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.windows import FAKE, ROOT, Viewer, revived
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,27 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Viewer]]:
+    """Start a viewer in the test's folder and wait for its first frames; it is gone when the test is over."""
+    with ExitStack() as stack:
+
+        def start(*command: object, **arguments: object) -> Viewer:
+            arguments.setdefault("folder", tmp_path)
+            return stack.enter_context(Viewer(*command, **arguments)).started()  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Viewer]]:
+    with revived(lambda: Viewer(FAKE, "model", "STATE", folder=tmp_path_factory.mktemp("shared"))) as get:
+        yield get
+
+
+@pytest.fixture
+def model(models: Callable[[], Viewer]) -> Viewer:
+    """A window over a model that costs little, with photographs, as it was when it opened; shared by many tests."""
+    return models()

@@ -1,6 +1,6 @@
 """The real window over a model or a trainer that costs little: ``fake_viewer.py model|trainer STATE_FILE``.
 
-Prints what became of it when the window is closed.
+The model comes with the photographs of a scene. Prints what became of the training when the window is closed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from taichi_rf import backend
+from tests.tiny import tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
 from viewer import window
 from viewer.session import Session
@@ -17,21 +18,24 @@ from viewer.studio import Studio
 
 
 class RealClock(Clock):
-    """Spending time means waiting."""
+    """Spending time means waiting, for a part of it."""
+
+    def __init__(self, part: float = 0.2) -> None:
+        self.part = part
 
     def __call__(self) -> float:
         return time.perf_counter()
 
     def spend(self, seconds: float) -> None:
-        time.sleep(0.2 * seconds)
+        time.sleep(self.part * seconds)
 
 
 def main(kind: str, state_file: str) -> None:
     backend.init("cpu")
-    clock = RealClock()
+    clock = RealClock(0.05)
     render = FakeRender(clock)
     if kind == "model":
-        session = Session(FakeModel(), render=render)
+        session = Session(FakeModel(), render=render, scene=tiny_scene())
     else:
         session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
     studio = Studio(arch="cpu")

@@ -1,336 +1,351 @@
-"""The real window on a virtual display, driven with the mouse and the keys as a person drives it.
-
-Nothing here sleeps and hopes: the window writes a line of state for every frame, and the tests wait for the line they
-want. A machine that lacks the display or the tools fails these tests; ``make test`` installs them.
-"""
+"""Looking and slimming in the real window on a virtual display, as a person does it with mouse and keys."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-SIZE = (1280, 720)
-PATIENCE = 60.0  # seconds; kernels may have to compile on a busy machine
+from taichi_rf import colormaps
+from tests.e2e.windows import CLEAR, EMPTY, FAKE, PATIENCE, ROOT, RUN_VIEWER, SIZE, Screen, Viewer
+from tests.tiny import tiny_scene
+from tests.viewer_fakes import Clock, FakeModel, FakeRender
+from viewer.session import Session
+
 LEVELS = 4
 PSNR = {1: 20.0, 2: 25.0, 3: 28.0, 4: 30.0}
 TINY_PSNR = [11.0, 13.0, 17.0, 23.0]  # what tiny_model.py writes into its model
-EMPTY = (1000, 600)  # a pixel with no panel over it
-
-
-@pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    """A virtual screen that the window fills to the pixel."""
-    read, write = os.pipe()
-    arguments = ["-displayfd", str(write), "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24", "-nolisten", "tcp", "-noreset"]
-    server = subprocess.Popen(
-        ["Xvfb", *arguments], pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    os.close(write)
-    with os.fdopen(read) as answer:
-        number = answer.readline().strip()  # the whole line: the display may be 1 or 10
-    assert number, "Xvfb did not start"
-    yield f":{number}"
-    server.terminate()
-    server.wait(10)
-
-
-class Viewer:
-    """A running viewer, its states and a hand on its mouse and keyboard."""
-
-    def __init__(self, command: list[str], display: str, folder: Path):
-        self.folder, self.state_file = folder, folder / "state.jsonl"
-        self.environment = {**os.environ, "DISPLAY": display, "PYTHONPATH": str(ROOT)}
-        self.log = open(folder / "log.txt", "w+")
-        command = [sys.executable, *(word.replace("STATE", str(self.state_file)) for word in command)]
-        self.process = subprocess.Popen(
-            command, cwd=folder, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
-        )
-
-    @property
-    def output(self) -> str:
-        self.log.seek(0)
-        return self.log.read()
-
-    def state(self) -> dict:
-        """The last whole line of state; empty before the first frame."""
-        if not self.state_file.exists():
-            return {}
-        with open(self.state_file, "rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 8192, 0))
-            lines = file.read().rpartition(b"\n")[0].splitlines()
-        return json.loads(lines[-1]) if lines else {}
-
-    def wait(self, wanted: Callable[[dict], bool], what: str) -> dict:
-        """The first state seen that is as ``wanted``."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            state = self.state()
-            if state and wanted(state):
-                return state
-            assert self.process.poll() is None, f"the viewer ended while waiting for {what}:\n{self.output}"
-            time.sleep(0.01)
-        raise AssertionError(f"waited in vain for {what}; last state {self.state()}\n{self.output}")
-
-    def frames_later(self, count: int = 2) -> dict:
-        frame = self.state()["frame"]
-        return self.wait(lambda state: state["frame"] >= frame + count, "more frames")
-
-    def sharp(self) -> dict:
-        """Wait until the picture is complete and on the screen."""
-        self.wait(lambda state: state["complete"], "a complete picture")
-        return self.frames_later()
-
-    def hand(self, *actions: object) -> None:
-        subprocess.run(["xdotool", *map(str, actions)], env=self.environment, check=True)
-
-    def key(self, name: str) -> None:
-        self.hand("key", name)
-
-    def drag(self, start: tuple[float, float], end: tuple[float, float], button: int = 1) -> None:
-        """Press, move in steps and let go, each seen by the window before the next."""
-        self.hand("mousemove", round(start[0]), round(start[1]))
-        self.frames_later()
-        self.hand("mousedown", button)
-        self.frames_later()
-        for part in (0.25, 0.5, 0.75, 1.0):
-            x, y = (round(a + part * (b - a)) for a, b in zip(start, end))
-            self.hand("mousemove", x, y)
-            self.frames_later(1)
-        self.frames_later()
-        self.hand("mouseup", button)
-        self.frames_later()
-
-    def place_on_slider(self, level: int, levels: int = LEVELS) -> tuple[float, float]:
-        """The pixel in the middle of where the slider stands at ``level``."""
-        x, y, width, height = self.state()["slider"]
-        return x + width * (level - 0.5) / levels, y + height / 2
-
-    def screenshot(self) -> np.ndarray:
-        """(height, width, 3) of the whole screen."""
-        done = subprocess.run(
-            ["import", "-window", "root", "png:-"], env=self.environment, check=True, stdout=subprocess.PIPE
-        )
-        return np.asarray(Image.open(io.BytesIO(done.stdout)).convert("RGB")).astype(int)
-
-    def close(self) -> int:
-        self.key("Escape")
-        return self.process.wait(PATIENCE)
+FIGURES = np.s_[640:706, 375:905]  # the large figures at the bottom
+PLOT = np.s_[14:265, 936:1266]
+LINE = 6  # pixels that the line between two sides may reach to either side
 
 
 @pytest.fixture
-def start(display: str, tmp_path: Path) -> Iterator[Callable[..., Viewer]]:
-    """Start a viewer and wait for its first sharp picture; it is gone when the test is over."""
-    with contextlib.ExitStack() as stack:
-
-        def start(*command: str) -> Viewer:
-            viewer = Viewer(list(command), display, tmp_path)
-            stack.callback(viewer.log.close)
-            stack.callback(viewer.process.wait)
-            stack.callback(viewer.process.kill)
-            viewer.wait(lambda state: state["frame"] >= 3, "the first frames")
-            return viewer
-
-        yield start
+def bare(model) -> Viewer:
+    """The shared viewer with nothing over its picture."""
+    model.key("Tab")
+    model.wait(lambda state: state["hidden"] and state["slider"] is None, "no panels")
+    model.sharp()
+    return model
 
 
-FAKE = str(ROOT / "tests" / "e2e" / "fake_viewer.py")
+def rendered(level: int = LEVELS, mode: str = "colour", size: tuple[int, int] = SIZE, view: int | None = None):
+    """What the window is to show from the first view, or from a test view: (height, width, 3)."""
+    session = Session(FakeModel(), render=FakeRender(Clock()), scene=tiny_scene(), level=level)
+    session.set_mode(mode)
+    if view is not None:
+        session.go_to(session.views[view])
+    return session.snapshot(*size).astype(int)
 
 
-@pytest.fixture
-def model(start) -> Viewer:
-    viewer = start(FAKE, "model", "STATE")
-    viewer.sharp()
-    return viewer
+def photograph(index: int, side: int) -> np.ndarray:
+    """A test photograph over white, (side, side, 3)."""
+    image = tiny_scene().test.images[index].astype(np.float32)
+    pixels = image[..., :3] + 1 - image[..., 3:]
+    return np.asarray(
+        Image.fromarray((pixels * 255 + 0.5).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    ).astype(int)
 
 
-def scene_of(picture: np.ndarray) -> np.ndarray:
-    """The part of a screenshot that no panel covers."""
-    return picture[300:, 500:]
+# Slimming
 
 
 def test_dragging_the_slider_changes_picture_bytes_and_psnr(model):
-    at, seen = LEVELS, {LEVELS: scene_of(model.screenshot())}
+    before = model.state()["camera"]
     for level in (1, 3, 2, 4, 1, 2):
-        model.drag(model.place_on_slider(at), model.place_on_slider(level))
-        state = model.wait(lambda state, level=level: state["level"] == level, f"level {level}")
+        state = model.slide(level)
         assert state["megabytes"] == pytest.approx(0.25 * level)
         assert state["psnr"] == PSNR[level]
-        model.sharp()
-        picture = scene_of(model.screenshot())
-        if level in seen:  # back at a level, back at its picture
-            np.testing.assert_array_equal(picture, seen[level])
-        for other, old in seen.items():
-            assert other == level or np.abs(picture - old).mean() > 5
-        at, seen[level] = level, picture
-    assert model.state()["view"]["azimuth"] == pytest.approx(45)  # the slider is no handle on the scene
-    assert model.close() == 0
+        np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(level)[CLEAR])
+    assert model.state()["camera"] == before  # the slider is no handle on the scene
 
 
-def test_window_shows_the_render_to_the_byte(model):
-    from tests.viewer_fakes import Clock, FakeModel, FakeRender
-    from viewer.session import Session
-
-    expected = Session(FakeModel(), render=FakeRender(Clock())).snapshot(*SIZE)
-    np.testing.assert_array_equal(scene_of(model.screenshot()), scene_of(expected))
-
-
-def test_panel_shows_other_figures_at_another_level(model):
-    before = model.screenshot()[60:110, 20:300]
-    model.key("Left")
-    model.wait(lambda state: state["level"] == LEVELS - 1, "one level less")
-    model.sharp()
-    assert np.any(model.screenshot()[60:110, 20:300] != before)
-
-
-def test_drag_turns_the_scene_by_pixels(model):
-    before = model.state()["view"]
-    model.drag(EMPTY, (EMPTY[0] - 180, EMPTY[1] - 72))
-    after = model.state()["view"]
-    assert after["azimuth"] - before["azimuth"] == pytest.approx(180 * 180 / SIZE[1], abs=0.5)
-    assert after["elevation"] - before["elevation"] == pytest.approx(-180 * 72 / SIZE[1], abs=0.5)
-    model.key("r")
-    model.wait(lambda state: state["view"] == before, "the first view")
-
-
-def test_right_drag_comes_nearer_and_middle_drag_moves(model):
-    before = model.state()["view"]
-    model.drag(EMPTY, (EMPTY[0], EMPTY[1] - 200), button=3)
-    nearer = model.state()["view"]
-    assert nearer["distance"] < 0.8 * before["distance"]
-    assert nearer["azimuth"] == before["azimuth"]
-    model.drag(EMPTY, (EMPTY[0] + 100, EMPTY[1]), button=2)
-    moved = model.state()["view"]
-    assert moved["target"] != nearer["target"]
-    assert moved["distance"] == nearer["distance"]
+def test_panel_figures_and_plot_follow_the_level(model):
+    panel = np.s_[60:94, 20:300]
+    before = model.sharp_screenshot()
+    model.key("Left", "Left")
+    model.wait(lambda state: state["level"] == LEVELS - 2, "two levels less")
+    after = model.sharp_screenshot()
+    for part in (panel, FIGURES, PLOT):
+        assert (np.abs(after[part] - before[part]).max(axis=-1) > 60).sum() > 30
+    model.key("Right", "Right")
+    back = model.sharp_screenshot()
+    for part in (panel, PLOT):
+        np.testing.assert_array_equal(back[part], before[part])
 
 
 def test_keys_step_the_level_and_stop_at_the_ends(model):
     for key, levels in (("Left", [3, 2, 1, 1]), ("Right", [2, 3, 4, 4])):
-        for level in levels:
-            frame = model.state()["frame"]
-            model.key(key)
-            model.wait(lambda state, f=frame, n=level: state["frame"] > f + 1 and state["level"] == n, f"level {level}")
+        assert [model.key(key)["level"] for _ in levels] == levels
 
 
-def test_mode_help_and_panels_have_keys(model):
-    model.key("m")
-    model.wait(lambda state: state["mode"] == "depth", "depth")
-    model.key("h")
-    model.wait(lambda state: state["help"], "help")
-    model.sharp()
-    with_help = model.screenshot()
-    model.key("Tab")
-    model.wait(lambda state: state["hidden"] and state["slider"] is None, "no panels")
+@pytest.mark.parametrize(("typed", "level"), [("99", LEVELS), ("2", 2), ("-7", 1), ("0", 1), ("99999999999", LEVELS)])
+def test_level_typed_into_the_slider_is_brought_into_range(model, typed, level):
+    model.move(model.place_on_slider(3))
+    model.hand("keydown", "ctrl")
     model.frames_later()
-    assert np.abs(model.screenshot() - with_help)[300:420, 500:780].mean() > 5
+    model.click(model.place_on_slider(3))
+    model.hand("keyup", "ctrl")
+    model.frames_later()
+    model.hand("type", "--delay", 60, "--", typed)
+    model.frames_later()
+    model.hold("Return")
+    model.wait(lambda state: state["level"] == level, f"level {level}")
+    assert model.frames_later(5)["level"] == level
+
+
+# Moving
+
+
+def test_window_shows_the_render_to_the_byte(bare):
+    np.testing.assert_array_equal(bare.screenshot(), rendered())
+
+
+def test_drag_turns_the_scene_by_pixels(model):
+    before = model.state()["camera"]
+    after = model.drag(EMPTY, (EMPTY[0] - 180, EMPTY[1] - 72))["camera"]
+    assert after["azimuth"] - before["azimuth"] == pytest.approx(180 * 180 / SIZE[1], abs=0.5)
+    assert after["elevation"] - before["elevation"] == pytest.approx(-180 * 72 / SIZE[1], abs=0.5)
+    assert np.abs(model.sharp_screenshot() - rendered())[CLEAR].mean() > 5
+    model.key("r")
+    model.wait(lambda state: state["camera"] == before, "the first view")
+    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered()[CLEAR])
+
+
+def test_right_drag_comes_nearer_and_middle_drag_moves(model):
+    before = model.state()["camera"]
+    nearer = model.drag(EMPTY, (EMPTY[0], EMPTY[1] - 200), button=3)["camera"]
+    assert nearer["distance"] < 0.8 * before["distance"]
+    assert nearer["azimuth"] == before["azimuth"]
+    moved = model.drag(EMPTY, (EMPTY[0] + 100, EMPTY[1]), button=2)["camera"]
+    assert moved["target"] != nearer["target"]
+    assert moved["distance"] == nearer["distance"]
+
+
+def test_w_flies_forward_as_long_as_it_is_down(model):
+    def eye(state):
+        angles = np.radians([state["camera"]["azimuth"], state["camera"]["elevation"]])
+        (east, up), (north, _) = np.cos(angles), np.sin(angles)
+        away = np.array([east * up, north * up, np.sin(angles[1])])
+        return np.array(state["camera"]["target"]) + state["camera"]["distance"] * away
+
+    before = model.state()
+    forward = -eye(before) / np.linalg.norm(eye(before))  # the first view looks at the origin
+    model.hand("keydown", "w")
+    model.wait(lambda state: (eye(state) - eye(before)) @ forward > 0.1, "a flight")
+    model.hand("keyup", "w")
+    after = model.frames_later(3)
+    flown = eye(after) - eye(before)
+    assert flown @ forward == pytest.approx(np.linalg.norm(flown), rel=1e-6)
+    assert model.frames_later(10)["camera"] == after["camera"]
+    assert after["level"] == LEVELS
+
+
+def test_drag_turns_the_head_while_flying(model):
+    assert model.key("f")["flying"]
+    before = model.state()["camera"]
+    after = model.drag(EMPTY, (EMPTY[0] - 100, EMPTY[1]))["camera"]
+    assert after["target"] != before["target"]
+    assert after["azimuth"] != before["azimuth"]
+
+
+def test_photographs_are_gone_to_in_turn(bare):
+    def at(state):
+        return state["view"] and (state["view"]["split"], state["view"]["index"], state["view"]["count"])
+
+    assert bare.state()["view"] is None
+    assert [at(bare.key("v")) for _ in range(3)] == [("test", 0, 2), ("test", 1, 2), ("test", 0, 2)]
+    np.testing.assert_array_equal(bare.sharp_screenshot(), rendered(view=0))
+    assert at(bare.key("shift+v")) == ("test", 1, 2)
+    assert at(bare.key("b")) == ("train", 0, 8)
+    bare.drag(EMPTY, (EMPTY[0] + 20, EMPTY[1]))
+    assert bare.state()["view"] is None
+
+
+# Modes and comparisons
+
+
+def test_modes_have_a_key_and_all_look_different(bare):
+    seen, modes = [], ["depth", "normals", "opacity", "occupancy", "samples", "error", "colour"]
+    assert [bare.key("m")["mode"] for _ in modes] == modes
+    assert bare.key("r", "m", "shift+m", "m")["mode"] == "depth"
+    seen = bare.sharp_screenshot()
+    np.testing.assert_array_equal(seen, rendered(mode="depth"))
+
+
+@pytest.mark.parametrize("layout", ["wipe", "beside"])
+def test_two_levels_are_compared(bare, layout):
+    state = bare.key("c")
+    assert (state["compare"]["with"], state["compare"]["left"], state["compare"]["right"]) == (
+        "level", "rank 4", "rank 1",
+    )  # fmt: skip
+    if layout == "beside":
+        bare.key("x")
+        left, right = (rendered(level, size=(SIZE[0] // 2, SIZE[1])) for level in (4, 1))
+        expected = np.concatenate([left, right], axis=1)
+    for column in (200, 900, 640):  # at 640 of 1280 both layouts have their divider
+        state = bare.move((column, EMPTY[1]))
+        place = column if layout == "wipe" else SIZE[0] // 2
+        assert state["compare"]["divider"] == pytest.approx(place / SIZE[0], abs=1e-3)
+        if layout == "wipe":
+            expected = np.where((np.arange(SIZE[0]) < place)[None, :, None], rendered(4), rendered(1))
+        picture = bare.sharp_screenshot()
+        for part in (np.s_[:, : place - LINE], np.s_[:, place + LINE :]):
+            np.testing.assert_array_equal(picture[part], expected[part])
+        assert np.abs(picture - expected)[:, place - LINE : place + LINE].mean() > 5  # the line itself
+
+
+def test_right_side_of_a_wipe_has_a_slider_of_its_own(model):
+    model.key("c")
+    x, y, width, height = model.wait(lambda state: "right rank" in state["widgets"], "a slider")["widgets"][
+        "right rank"
+    ]
+    divider = model.move((700, 400))["compare"]["divider"]
+    model.drag((x + width / 8, y + height / 2), (x + width * 5 / 8, y + height / 2))
+    state = model.wait(lambda state: state["compare"]["right"] == "rank 3", "rank 3 at the right")
+    assert state["level"] == LEVELS
+    assert state["compare"]["divider"] == divider  # it follows the mouse over the picture, not over the panels
+    place = round(divider * SIZE[0])
+    np.testing.assert_array_equal(
+        model.sharp_screenshot()[120:540, place + LINE : 900], rendered(3)[120:540, place + LINE : 900]
+    )
+    model.drag((x + width * 5 / 8, y + height / 2), (x + width / 8, y + height / 2))
+
+
+def test_photograph_is_wiped_over_its_view(bare):
+    bare.key("v", "c", "c")
+    state = bare.move((640, EMPTY[1]))
+    assert (state["compare"]["with"], state["compare"]["right"]) == ("photo", "photo")
+    assert state["view"] == {"split": "test", "index": 0, "name": "view 0", "count": 2}
+    picture = bare.sharp_screenshot()
+    np.testing.assert_array_equal(picture[:, : 640 - LINE], rendered(view=0)[:, : 640 - LINE])
+    left = (SIZE[0] - SIZE[1]) // 2
+    shown = picture[:, 640 + LINE : SIZE[0] - left]
+    assert np.abs(shown - photograph(0, SIZE[1])[:, 640 + LINE - left :]).max() <= 1
+    beside = picture[:, SIZE[0] - left :]
+    assert np.ptp(beside) <= 1
+    assert beside.max() < 250  # no part of the photograph, which is on white
+
+
+def test_error_is_the_difference_from_the_photograph(bare):
+    bare.key("v")
+    colour = bare.sharp_screenshot()
+    bare.key("shift+m")
+    assert bare.state()["mode"] == "error"
+    error = bare.sharp_screenshot()
+    left = (SIZE[0] - SIZE[1]) // 2
+    inside = np.s_[:, left : left + SIZE[1]]
+    difference = np.abs(colour[inside] - photograph(0, SIZE[1])).max(axis=-1)
+    expected = np.clip(colormaps.apply("magma", np.minimum(difference / 255 / 0.25, 1)) * 255 + 0.5, 0, 255).astype(int)
+    assert np.abs(error[inside] - expected).max() <= 8  # one step of a photograph is up to 8 of the colours
+    assert np.abs(error[inside] - expected).mean() < 0.5
+    assert np.ptp(error[:, :left]) == 0
+
+
+def test_error_from_anywhere_goes_to_a_photograph(model):
+    model.drag(EMPTY, (EMPTY[0] - 100, EMPTY[1]))
+    state = model.key("shift+m")
+    assert state["mode"] == "error"
+    assert state["view"]["split"] == "test"
+
+
+# Demonstration, help and panels
+
+
+def test_demonstration_starts_and_stops_by_one_key(model):
+    before = model.state()
+    model.key("g")
+    model.wait(lambda state: state["demo"] and not state["widgets"], "a demonstration without panels")
+    one = model.frames_later()["camera"]["azimuth"]
+    model.wait(lambda state: abs(state["camera"]["azimuth"] - one) > 5, "the camera turning")
+    model.wait(lambda state: state["level"] < LEVELS, "the level going down")
+    model.key("g")
+    after = model.wait(lambda state: not state["demo"] and state["widgets"], "the panels")
+    assert (after["camera"], after["level"], after["mode"]) == (before["camera"], before["level"], before["mode"])
+    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered()[CLEAR])
+
+
+def test_demonstration_ends_when_one_takes_hold_of_it(model):
+    before = model.state()["camera"]
+    model.press("Demonstration")
+    model.wait(lambda state: state["demo"], "a demonstration")
+    model.drag(EMPTY, (EMPTY[0] - 80, EMPTY[1]))
+    after = model.wait(lambda state: not state["demo"] and state["widgets"], "its end")["camera"]
+    assert after["azimuth"] - before["azimuth"] == pytest.approx(20, abs=0.5)
+
+
+def test_help_and_panels_have_keys(model):
+    without = model.sharp_screenshot()
     model.key("h")
-    model.wait(lambda state: not state["hidden"], "panels again")
+    model.wait(lambda state: state["page"] == "help", "help")
+    assert np.abs(model.screenshot() - without)[300:420, 20:300].mean() > 20
+    model.key("Tab")
+    model.wait(lambda state: state["hidden"] and not state["widgets"], "no panels")
+    np.testing.assert_array_equal(model.sharp_screenshot(), rendered())
+    model.key("h")
+    model.wait(lambda state: not state["hidden"] and state["page"] == "help", "help again")
+    model.press("< back")
+    model.wait(lambda state: state["page"] is None, "the menu")
 
 
 def test_panel_that_was_dragged_or_folded_is_where_it_was(model):
-    before = model.screenshot()[:60, :330]  # title and slider; the figures below change by themselves
-    model.drag((200, 22), (700, 500))
-    model.hand("mousemove", *EMPTY)
-    model.frames_later(5)
-    changed = np.abs(model.screenshot()[:60, :330] - before).max(axis=-1) > 40
-    assert changed[32:].sum() < 20
-    model.drag((23, 22), (23, 22))  # the triangle that folds it
-    model.hand("mousemove", *EMPTY)
-    model.frames_later(5)
-    changed = np.abs(model.screenshot()[:60, :330] - before).max(axis=-1) > 40
-    assert changed[32:].sum() < 20
-    assert model.state()["view"]["azimuth"] == pytest.approx(45)
+    before = model.sharp_screenshot()[:60, :330]  # title and slider; the figures below change by themselves
+    camera = model.state()["camera"]
+    for start, end in (((200, 22), (600, 400)), ((23, 22), (23, 22))):  # the second is the triangle that folds it
+        model.drag(start, end)
+        model.move(EMPTY)
+        model.frames_later(5)
+        changed = np.abs(model.screenshot()[:60, :330] - before).max(axis=-1) > 40
+        assert changed[32:].sum() < 20
+    assert model.state()["camera"] == camera
 
 
-def test_window_survives_any_size(model):
-    window = subprocess.run(
-        ["xdotool", "search", "--onlyvisible", "--name", "Taichi"],
-        env=model.environment, check=True, stdout=subprocess.PIPE, text=True,
-    ).stdout.split()[0]  # fmt: skip
-    for size in [(640, 480), (300, 20), (2, 2), (1000, 700)]:
-        model.hand("windowsize", window, *size)
-        state = model.wait(lambda state, size=size: tuple(state["size"]) == size, f"size {size}")
-        assert state["level"] == LEVELS
-        model.sharp()
-    assert model.close() == 0
+# The window itself
 
 
-def test_nothing_is_left_in_the_working_directory(model):
-    assert model.close() == 0
-    assert sorted(path.name for path in model.folder.iterdir()) == ["log.txt", "state.jsonl"]
+def test_window_survives_any_size(bare):
+    for size in [(640, 480), (300, 20), (2, 2), (1, 700), (1000, 3), (1000, 700)]:
+        assert bare.resize(*size)["level"] == LEVELS
+        picture = bare.sharp_screenshot()[: size[1], : size[0]]
+        np.testing.assert_array_equal(picture, rendered(size=size))
+    bare.key("Tab", "c")
+    for size in [(640, 480), (300, 20), (2, 2), (1, 700), SIZE]:  # with all that can lie over it
+        bare.resize(*size)
+        bare.sharp()
 
 
-def test_termination_ends_the_viewer_at_once(model):
-    model.process.send_signal(signal.SIGTERM)
-    assert model.process.wait(PATIENCE) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+def test_window_that_was_hidden_comes_back(model):
+    window = model.window()
+    model.hand("windowunmap", window)
+    model.frames_later(10)
+    model.hand("windowmap", window)
+    model.move(EMPTY)
+    model.key("Left")
+    model.wait(lambda state: state["level"] == LEVELS - 1, "one level less")
+    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(LEVELS - 1)[CLEAR])
 
 
-def test_ctrl_c_ends_the_viewer(model):
-    model.process.send_signal(signal.SIGINT)
-    assert model.process.wait(PATIENCE) != 0
-    assert "KeyboardInterrupt" in model.output
-
-
-def test_training_goes_on_while_the_level_is_dragged(start):
-    viewer = start(FAKE, "trainer", "STATE")
-    viewer.wait(lambda state: state["training"]["level"] == LEVELS, "all levels")
-    before = viewer.state()["training"]["iteration"]
-    viewer.drag(viewer.place_on_slider(LEVELS), viewer.place_on_slider(1))
-    state = viewer.wait(lambda state: state["level"] == 1, "level 1")
-    viewer.wait(lambda state: state["training"]["iteration"] > before + 5, "more steps")
-    assert state["training"]["level"] == LEVELS
-
-    viewer.key("space")
-    paused = viewer.wait(lambda state: not state["training"]["running"], "a pause")["training"]["iteration"]
-    assert viewer.frames_later(10)["training"]["iteration"] == paused
-    viewer.sharp()
-    viewer.key("space")
-    viewer.wait(lambda state: state["training"]["iteration"] > paused, "the training again")
+def test_window_closes_and_leaves_nothing_in_the_working_directory(start):
+    viewer = start(FAKE, "model", "STATE")
+    viewer.key("h", "h", "Tab")
     assert viewer.close() == 0
-    assert viewer.output.strip().endswith("saved 1")
+    assert list(viewer.folder.iterdir()) == []
+    assert viewer.output == ""
 
 
-def test_slider_slims_a_trained_model(start, tiny_run):
-    viewer = start(str(ROOT / "run_viewer.py"), str(tiny_run), "--state-file", "STATE")
-    sizes, pictures, at = {}, {}, LEVELS
-    for level in (4, 2, 3, 1):
-        if level != at:
-            viewer.drag(viewer.place_on_slider(at), viewer.place_on_slider(level))
-        state = viewer.wait(lambda state, level=level: state["level"] == level, f"rank {level}")
-        assert state["psnr"] == TINY_PSNR[level - 1]
-        viewer.sharp()
-        sizes[level], pictures[level], at = state["megabytes"], scene_of(viewer.screenshot()), level
-    assert sizes[1] < sizes[2] < sizes[3] < sizes[4]
-    assert sizes[4] == pytest.approx((tiny_run / "model.trf").stat().st_size / 1e6)
-    for level in (1, 2, 3):
-        assert np.abs(pictures[level] - pictures[level + 1]).mean() > 0.5
-    assert viewer.close() == 0
-
-
-def test_window_and_headless_show_the_same_pixels(start, tiny_run):
-    options = [str(tiny_run), "--rank", "3", "--azimuth", "80", "--distance", "5"]
-    viewer = start(str(ROOT / "run_viewer.py"), *options, "--state-file", "STATE")
-    viewer.sharp()
-    shown = viewer.screenshot()
-    command = [sys.executable, str(ROOT / "run_viewer.py"), *options, "--headless", "--screenshot", "out.png"]
-    subprocess.run(command, cwd=viewer.folder, env={**viewer.environment, "DISPLAY": ""}, check=True)
-    rendered = np.asarray(Image.open(viewer.folder / "out.png")).astype(int)
-    difference = np.abs(scene_of(shown) - scene_of(rendered))
-    assert difference.max() <= 1  # rows are rendered in other groups, so sums may round to the other side
-    assert (difference > 0).mean() < 0.01
+def test_window_is_as_large_and_as_bare_as_it_was_left(start, tmp_path):
+    config = tmp_path / "config"
+    first = start(FAKE, "model", "STATE", config=config)
+    first.resize(800, 500)
+    first.key("Tab")
+    assert first.close() == 0
+    second = start(FAKE, "model", "STATE", config=config)
+    state = second.wait(lambda state: state["hidden"], "hidden panels")
+    assert state["size"] == [800, 500]
 
 
 @pytest.mark.parametrize(
@@ -341,13 +356,37 @@ def test_window_and_headless_show_the_same_pixels(start, tiny_run):
         ({"VK_ICD_FILENAMES": "/nonexistent.json"}, "Vulkan"),
     ],
 )
-def test_where_no_window_can_open_it_says_what_to_do(display, tmp_path, environment, message):
+def test_where_no_window_can_open_it_says_what_to_do(tmp_path, environment, message):
     (tmp_path / "model.trf").write_bytes(b"")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run_viewer.py"), str(tmp_path)],
-        env={**os.environ, "DISPLAY": display, **environment}, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
+    screen = Screen()
+    try:
+        done = subprocess.run(
+            [sys.executable, RUN_VIEWER, str(tmp_path)],
+            env={**os.environ, "DISPLAY": screen.display, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+    finally:
+        screen.close()
     assert done.returncode == 2
     assert message in done.stderr
     assert "--headless" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# A trained model
+
+
+def test_slider_slims_a_trained_model(start, tiny_run):
+    viewer = start(RUN_VIEWER, tiny_run, "--state-file", "STATE")
+    sizes, pictures = {}, {}
+    for level in (4, 2, 3, 1):
+        if level != viewer.state()["level"]:
+            viewer.slide(level)
+        state = viewer.sharp()
+        assert state["psnr"] == TINY_PSNR[level - 1]
+        sizes[level], pictures[level] = state["megabytes"], viewer.screenshot()[CLEAR]
+    assert sizes[1] < sizes[2] < sizes[3] < sizes[4]
+    assert sizes[4] == pytest.approx((tiny_run / "model.trf").stat().st_size / 1e6)
+    for level in (1, 2, 3):
+        assert np.abs(pictures[level] - pictures[level + 1]).mean() > 0.5
+    assert viewer.close() == 0
