@@ -66,7 +66,7 @@ def test_file_that_is_huge_or_no_file_counts_as_none(folder: Path) -> None:
 
 def test_values_are_brought_into_range_and_wrong_ones_left_out() -> None:
     values = {
-        "width": 1, "height": 10**9, "share": -3, "downscale": 2.9, "hidden": 1, "method": None, "preset": "x" * 5000,
+        "width": 1, "height": 10**9, "share": -3, "downscale": 2.9, "hidden": 1, "preset": "x" * 5000,
         "method": "tensorf", "folder": "/a\0b", "recent": ["a", 7, "", "a", None, "b", "\ud800"], "more": {},
     }  # fmt: skip
     assert Settings.from_json(values) == Settings(
