@@ -17,8 +17,8 @@ from typing import Any
 from taichi_rf import backend
 
 HEADLESS = (
-    "without a window: run_viewer.py --web serves a browser, run_viewer.py --headless --screenshot picture.png writes a "
-    "picture, and train.py trains without --view"
+    "without a window: run_viewer.py --web serves a browser, run_viewer.py --headless --screenshot picture.png writes "
+    "a picture, and train.py trains without --view"
 )
 
 
