@@ -100,7 +100,7 @@ class Keeper:
         """Write the camera path in nerfstudio's form."""
 
         def write() -> Path:
-            path = free_file(self._made(), "camera_path", ".json")
+            path = free_file(self.made_folder(), "camera_path", ".json")
             through(self.keyframes, width=self._session.size[0], height=self._session.size[1]).save(path)
             return path
 
@@ -124,13 +124,13 @@ class Keeper:
         """Write the model slimmed to the level shown."""
         session = self._session
         file = None if session.trainer is not None else self.file
-        return self._kept(lambda: save_level(session.model, file, session.level, self._made(), self._name()))
+        return self._kept(lambda: save_level(session.model, file, session.level, self.made_folder(), self._name()))
 
     def camera(self) -> Path | None:
         """Write the camera as JSON."""
 
         def write() -> Path:
-            path = free_file(self._made(), "camera", ".json")
+            path = free_file(self.made_folder(), "camera", ".json")
             write_json(path, self.camera_json())
             return path
 
@@ -168,6 +168,12 @@ class Keeper:
             self._session.say(f"the {self.job.what} was cancelled")
             self.job = None
 
+    def made_folder(self) -> Path:
+        """The folder, which is there from now on. UserError when it cannot be made."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
     def _film(self, what: str, way: Callable[[int, int, float], CameraPath], width: int, height: int) -> None:
         """Begin a film: MP4 where ffmpeg is at hand, else a GIF, which is smaller or it would be enormous."""
         session, suffix, most, scale = self._session, ".mp4", FASTEST, 1.0
@@ -177,7 +183,7 @@ class Keeper:
         def begin() -> Job:
             path = way(max(round(scale * width), 1), max(round(scale * height), 1), most)
             return Recording(
-                free_file(self._made(), f"{self._name()}-{what.replace(' ', '-')}", suffix), path.cameras(),
+                free_file(self.made_folder(), f"{self._name()}-{what.replace(' ', '-')}", suffix), path.cameras(),
                 session.render_band, levels=session.level, mode=session.plain_mode, fps=path.fps, what=what,
             )  # fmt: skip
 
@@ -200,11 +206,6 @@ class Keeper:
             return None
         self._session.say(f"saved {path} ({size_in_words(path.stat().st_size)})")
         return path
-
-    def _made(self) -> Path:
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder
 
     def _name(self) -> str:
         return slug(self._session.model.metadata.get("scene") or "model")

@@ -175,6 +175,7 @@ class _Window:
         self._frames = 0
         self._closed = self._with_panels = False
         self._button: Any = None  # the mouse button that is dragging the scene
+        self._shift = False  # whether it was down in the last frame
         self._over_panel = False  # whether the left button went down on a panel
         self._put_back_in = 0  # frames
         self._mouse = (0.0, 0.0)
@@ -272,8 +273,8 @@ class _Window:
         self._panels.draw(self._gui, self.studio, *self.size)
         with self._inside():
             pixels = self._window.get_image_buffer_as_numpy()
-        path = free_file(session.keeper.folder.resolve(), "window", ".png")
         try:
+            path = free_file(session.keeper.made_folder().resolve(), "window", ".png")
             save_picture(path, (pixels[..., :3].transpose(1, 0, 2)[::-1] * 255 + 0.5).astype(np.uint8))
         except UserError as error:
             session.say(str(error), alarm=True)
@@ -301,7 +302,8 @@ class _Window:
         mouse = (x * self.size[0], (1.0 - y) * self.size[1])
         if pressed or released:
             self._touched = time.perf_counter()
-        shift = ti.ui.SHIFT in pressed or self._window.is_pressed(ti.ui.SHIFT)  # it may be up again by now
+        held = self._window.is_pressed(ti.ui.SHIFT)
+        shift, self._shift = held or self._shift or ti.ui.SHIFT in pressed, held  # it may be up again by now
         for key in pressed:
             if key in (ti.ui.LMB, ti.ui.MMB, ti.ui.RMB):
                 self._press(key, mouse)
