@@ -41,6 +41,7 @@ _TRAINING_FRAME = 1 / 22  # seconds of a frame while training, all that it takes
 _LEAST_DRAWING = 0.003  # seconds, whatever the training's share
 _RECORDING = 0.03  # seconds for a film in a frame while nothing trains
 _EVALUATING = 0.02  # seconds in a frame for judging a training that is done
+_POLL = 0.004  # seconds between two looks at the mouse and the keys meanwhile
 _IDLE_SLEEP = 0.02  # a complete picture that nobody touches needs no more frames than this allows
 _PUT_BACK_AFTER = 3  # frames after the mouse let go: ImGui sees a quick click up to two frames late
 _KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
@@ -176,6 +177,7 @@ class _Window:
         self._closed = self._with_panels = False
         self._button: Any = None  # the mouse button that is dragging the scene
         self._shift = False  # whether it was down in the last frame
+        self._events: tuple[list[Any], list[Any]] = ([], [])  # keys pressed and released
         self._over_panel = False  # whether the left button went down on a panel
         self._put_back_in = 0  # frames
         self._mouse = (0.0, 0.0)
@@ -191,12 +193,13 @@ class _Window:
         return self.studio.session
 
     def frame(self) -> None:
-        """Input, picture, panels, and then the training."""
+        """Input, panels, picture, and then the training."""
         now = time.perf_counter()
         passed, self._began = now - self._began, now
         width, height = (max(int(side), 1) for side in self._window.get_window_shape())
         self.size = (width, height)
         self._listen(passed)
+        self._draw_panels()  # first, so that what was done to them is in this frame's picture
         session, resting = self._session, now - self._touched > _REST_AFTER
         drawing, working = self._budgets(session, resting)
         started = time.perf_counter()
@@ -213,7 +216,7 @@ class _Window:
         showing = done - now - (drawn - started) - (done - worked)
         self._showing += 0.1 * (min(showing, 0.1) - self._showing)
         if resting and not working and (session is None or session.composer.complete):
-            time.sleep(_IDLE_SLEEP)
+            self._nap()
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
@@ -256,21 +259,38 @@ class _Window:
             curve, history = session.curve(), session.history()
         overlays = self._overlays.draw(stats, curve, history, width, height, hidden=panels.hidden, panels=panels.extent)
         blend(canvas[..., :3].transpose(1, 0, 2)[::-1], overlays)
-        level = None if session is None else session.level
-        if self._with_panels and session is not None:
-            self._keep_all(session, canvas)
         _set_image(self._canvas, canvas)
-        panels.draw(self._gui, self.studio, width, height)
-        if self._session is not None and self._session.level != level:
-            self._touched = time.perf_counter()
+        if self._with_panels and session is not None:
+            self._keep_all(session)
+            _set_image(self._canvas, canvas)
+            self._draw_panels()
         with self._inside():
             self._window.show()
 
-    def _keep_all(self, session: Session, canvas: npt.NDArray[np.uint8]) -> None:
-        """Save the window as it is, panels and all. Reading it back uses up what was drawn, so it is drawn again."""
-        self._with_panels = False
-        _set_image(self._canvas, canvas)
+    def _draw_panels(self) -> None:
+        session = self._session
+        level = None if session is None else session.level
         self._panels.draw(self._gui, self.studio, *self.size)
+        if self._session is not session or (session is not None and session.level != level):
+            self._touched = time.perf_counter()
+
+    def _nap(self) -> None:
+        """Nothing changes: leave the device alone for a moment, or until something happens."""
+        end, cursor = time.perf_counter() + _IDLE_SLEEP, self._window.get_cursor_pos()
+        while time.perf_counter() < end:
+            self._poll()
+            if any(self._events) or self._window.get_cursor_pos() != cursor:
+                return
+            time.sleep(_POLL)
+
+    def _poll(self) -> None:
+        """Take in what keys and buttons did. Both kinds have to be asked for, or GGUI keeps the other for ever."""
+        for kind, keys in zip((ti.ui.PRESS, ti.ui.RELEASE), self._events, strict=True):
+            keys += [event.key for event in self._window.get_events(kind)]
+
+    def _keep_all(self, session: Session) -> None:
+        """Save the window as it is drawn, panels and all. That uses up what was drawn: draw it again."""
+        self._with_panels = False
         with self._inside():
             pixels = self._window.get_image_buffer_as_numpy()
         try:
@@ -295,12 +315,11 @@ class _Window:
 
     def _listen(self, passed: float) -> None:
         """Hand the session what the mouse and the keys did in the ``passed`` seconds since the last frame."""
-        # Both kinds have to be asked for, or GGUI keeps the other for ever; and first, because they renew the cursor.
-        pressed = [event.key for event in self._window.get_events(ti.ui.PRESS)]
-        released = [event.key for event in self._window.get_events(ti.ui.RELEASE)]
+        self._poll()  # first, because it renews the cursor
+        (pressed, released), self._events = self._events, ([], [])
         x, y = self._window.get_cursor_pos()
         mouse = (x * self.size[0], (1.0 - y) * self.size[1])
-        if pressed or released:
+        if pressed or released or self._over_panel:
             self._touched = time.perf_counter()
         held = self._window.is_pressed(ti.ui.SHIFT)
         shift, self._shift = held or self._shift or ti.ui.SHIFT in pressed, held  # it may be up again by now
