@@ -1,6 +1,7 @@
 """The real window over a model or a trainer that costs little: ``fake_viewer.py model|trainer STATE_FILE``.
 
-The model comes with the photographs of a scene. Prints what became of the training when the window is closed.
+The model comes with the photographs of a scene; what is kept goes into the folder ``kept``. Prints what became of the
+training when the window is closed.
 """
 
 from __future__ import annotations
@@ -35,12 +36,13 @@ def main(kind: str, state_file: str) -> None:
     clock = RealClock(0.05)
     render = FakeRender(clock)
     if kind == "model":
-        session = Session(FakeModel(), render=render, scene=tiny_scene())
+        session = Session(FakeModel(), render=render, scene=tiny_scene(), folder=Path("kept"))
     else:
         session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
     studio = Studio(arch="cpu")
     studio.session = session
     window.run(studio, state_file=Path(state_file))
+    studio.close()
     session.save()
     if session.trainer is not None:
         print(f"iteration {session.trainer.iteration} saved {session.trainer.saved}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import ctypes
+import ctypes.util
 import json
 import os
 import signal
@@ -40,6 +42,7 @@ class Screen:
     """A virtual screen that a window fills to the pixel, and whose pixels can be read at any time."""
 
     def __init__(self, size: tuple[int, int] = SIZE) -> None:
+        self.size = size
         self._memory = tempfile.TemporaryDirectory(prefix="screen-")
         read, write = os.pipe()
         self._server = subprocess.Popen(
@@ -236,11 +239,16 @@ class Viewer:
         self.hand("mouseup", button)
         return self.frames_later()
 
+    def widget(self, label: str) -> list[float]:
+        """Left, top, width and height of the button or slider that begins with ``label``."""
+        places = self.wait(lambda state: _starting(state["widgets"], label), f"the widget '{label}'")["widgets"]
+        return _starting(places, label)[0]
+
     def press(self, label: str) -> State:
-        """Press the button that begins with ``label``."""
-        places = self.wait(lambda state: _starting(state["widgets"], label), f"the button '{label}'")["widgets"]
-        x, y, width, height = _starting(places, label)[0]
-        return self.click((x + width / 2, y + height / 2))
+        """Press the button that begins with ``label``; returns once that has had its effect."""
+        x, y, width, height = self.widget(label)
+        self.click((x + width / 2, y + height / 2))
+        return self.frames_later(3)  # ImGui answers up to two frames late
 
     def place_on_slider(self, level: int) -> tuple[float, float]:
         """The pixel in the middle of where the slider stands at ``level``."""
@@ -256,6 +264,8 @@ class Viewer:
     def home(self) -> State:
         """Back to how it began, so that one viewer can serve many tests."""
         self.hand("mouseup", 1, "keyup", "w", "keyup", "shift")
+        if tuple(self.state()["size"]) != self.screen.size:
+            self.resize(*self.screen.size)
         self.move(EMPTY)
         for wrong, key in (
             (lambda state: state["demo"], "g"),
@@ -294,6 +304,16 @@ class Viewer:
         self.hand("key", "Escape")
         return self.ended()
 
+    def close_button(self) -> int:
+        """Do what a window manager does when one presses the window's cross; returns the exit code."""
+        message = _ClientMessage()
+        with _connection(self.screen.display) as (x11, connection):
+            message.type, message.format, message.window = 33, 32, int(self.window())
+            message.kind = x11.XInternAtom(connection, b"WM_PROTOCOLS", 0)
+            message.data[0] = x11.XInternAtom(connection, b"WM_DELETE_WINDOW", 0)
+            x11.XSendEvent(connection, message.window, 0, 0, ctypes.byref(message))
+        return self.ended()
+
     def signalled(self, number: signal.Signals) -> int:
         """Send a signal; returns the exit code."""
         self.process.send_signal(number)
@@ -307,6 +327,29 @@ class Viewer:
 
 def _starting(places: dict[str, list[float]], label: str) -> list[list[float]]:
     return [place for name, place in places.items() if name.startswith(label)]
+
+
+class _ClientMessage(ctypes.Structure):
+    """Xlib's XClientMessageEvent, as large as its largest event."""
+
+    _fields_ = [
+        ("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send_event", ctypes.c_int), ("display", ctypes.c_void_p),
+        ("window", ctypes.c_ulong), ("kind", ctypes.c_ulong), ("format", ctypes.c_int), ("data", ctypes.c_long * 5),
+        ("padding", ctypes.c_long * 24),
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _connection(display: str) -> Iterator[tuple[Any, int]]:
+    x11 = ctypes.CDLL(ctypes.util.find_library("X11") or "libX11.so.6")
+    x11.XOpenDisplay.restype, x11.XOpenDisplay.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    x11.XInternAtom.restype, x11.XInternAtom.argtypes = ctypes.c_ulong, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
+    x11.XSendEvent.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
+    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+    connection = x11.XOpenDisplay(display.encode())
+    assert connection
+    yield x11, connection
+    x11.XCloseDisplay(connection)
 
 
 @contextlib.contextmanager
