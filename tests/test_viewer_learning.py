@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from taichi_rf.errors import UserError
 from tests.tiny import tiny_scene
 from tests.viewer_fakes import Clock, FakeTrainer
 from viewer import learning
@@ -109,3 +110,45 @@ def test_curves_stay_short_for_ever():
     assert len(points) <= 2001
     assert points[-1][0] == 99_999
     assert np.all(np.diff([iteration for iteration, _ in points]) > 0)
+
+
+def test_a_full_disk_pauses_and_the_training_goes_on_after_it(monkeypatch):
+    learns, _ = make(monkeypatch, steps=20, fails_at=5)
+    learns.trainer.error = UserError("no space left")
+    for _ in range(50):
+        learns.train(0.1)
+    assert (learns.trainer.iteration, learns.running, learns.over) == (5, False, False)
+    assert str(learns.hitch) == "no space left"
+    learns.trainer.fails_at = None
+    learns.toggle()
+    for _ in range(50):
+        learns.train(0.1)
+    assert learns.trainer.done
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("nan"), RuntimeError("out of device memory"), MemoryError()])
+def test_what_ends_a_training_for_good_is_kept(monkeypatch, error):
+    learns, _ = make(monkeypatch, fails_at=2)
+    learns.trainer.error = error
+    for _ in range(10):
+        learns.train(0.1)
+    learns.toggle()
+    assert (learns.failure, learns.running, learns.over) == (error, False, True)
+
+
+def test_compiling_says_nothing_of_the_speed(monkeypatch):
+    learns, clock = make(monkeypatch, steps=100)
+    trainer, part = learns.trainer, learns.trainer.part
+    trainer.cold = True
+
+    def compiling():
+        clock.spend(10.0 if trainer.cold else 0.0)
+        trainer.cold = False
+        return part()
+
+    trainer.part = compiling
+    for _ in range(300):
+        learns.train(0.1)
+        if trainer.iteration == 10:
+            break
+    assert learns.seconds_left() == pytest.approx(9.0, rel=0.15)

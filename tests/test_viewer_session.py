@@ -62,7 +62,15 @@ def test_size_is_that_of_the_file_where_the_file_says_it():
 
 
 def test_psnr_is_unknown_for_a_model_that_was_never_evaluated():
-    for metadata in ({}, {"level_psnr": []}, {"level_psnr": "good"}, {"level_psnr": [1.0]}, {"level_psnr": ["x"] * 4}):
+    for metadata in (
+        {},
+        {"level_psnr": []},
+        {"level_psnr": "good"},
+        {"level_psnr": [1.0]},
+        {"level_psnr": ["x"] * 4},
+        {"level_psnr": [10**400] * 4},
+        {"level_psnr": [float("nan")] * 4},
+    ):
         session, _, _ = make()
         session.model.metadata.clear()
         session.model.metadata.update(metadata)
@@ -225,6 +233,24 @@ def test_training_gets_its_share_of_the_time_although_a_step_is_longer_than_a_fr
         trained += clock.now - start
         assert clock.now - start < 0.11
     assert trained == pytest.approx(200 * 0.025, rel=0.05)
+
+
+def test_share_of_the_time_stays_within_its_range():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    for asked, given in [(0.0, 0.05), (2.0, 0.95), (0.5, 0.5)]:
+        session.share = asked
+        assert session.share == given
+
+
+def test_stepping_to_the_top_follows_the_training_again():
+    session, _, _ = make(trainer=FakeTrainer(Clock()))
+    for _ in range(4):
+        session.work(0.1)
+    session.step_level(-1)
+    session.step_level(1)
+    while session.training:
+        session.work(0.1)
+    assert session.level == 4
 
 
 def test_level_follows_the_training_until_one_is_chosen():

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras, look_at
 
 BOX = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
@@ -49,6 +48,7 @@ class FakeTrainer:
 
     def __init__(self, clock: Clock, *, steps: int = 10, fails_at: int | None = None):
         self.clock, self.steps, self.fails_at = clock, steps, fails_at
+        self.error: Exception = FloatingPointError("the loss is not a number")
         self.model = FakeModel(metadata={})
         self.iteration, self.level, self.saved = 0, 1, 0
         poses = np.stack([look_at((3, 0, 1), (0, 0, 0)), look_at((0, 3, 1), (0, 0, 0))])
@@ -66,7 +66,7 @@ class FakeTrainer:
 
     def part(self):
         if self.iteration == self.fails_at:
-            raise UserError("the loss is not a number")
+            raise self.error
         self.clock.spend(0.1)
         self.iteration += 1
         self.level = min(1 + self.iteration // 2, 4)

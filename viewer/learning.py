@@ -57,6 +57,9 @@ class Learning:
         self.trainer, self._clock = trainer, clock
         self.running = not trainer.done
         self.failure: Exception | None = None
+        """What ended the training for good."""
+        self.hitch: Exception | None = None
+        """What made it pause, such as a full disk; for whoever tells the person, and then forgets it."""
         self.history = History()
         self.figures: dict[str, float] = {}
         self.psnr: list[float] = []
@@ -97,13 +100,18 @@ class Learning:
 
     def _part(self) -> float:
         """Do a part of a step; return the seconds it took."""
-        start = self._clock()
+        start, cold = self._clock(), getattr(self.trainer, "cold", False)
         try:
             info = self.trainer.part()
-        except (UserError, FloatingPointError) as error:
+        except (UserError, OSError) as error:  # what has been trained is still there
+            self.hitch, self.running = error, False
+            return 0.0
+        except (FloatingPointError, RuntimeError, MemoryError) as error:  # RuntimeError is Taichi's, of the device
             self.failure, self.running = error, False
             return 0.0
         took = max(self._clock() - start, 1e-6)
+        if cold:  # compiling says nothing of how fast it trains
+            return took
         self._active += took
         if self._heldout is not None:
             self._owed += _MEASURING * took

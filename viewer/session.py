@@ -33,6 +33,8 @@ from viewer.viewpoint import SceneView, Viewpoint
 MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
 COMPARE = ("off", "level", "photo")
 LAYOUTS = ("wipe", "beside")
+SHARE = (0.05, 0.95)
+"""Between these lies the share of the time that training can be given."""
 _PASS_SECONDS = 1.0  # while training, a picture of the whole window is renewed about this often
 _FPS_SECONDS = 1.0  # over which frames are counted
 _MESSAGE_SECONDS = 8.0
@@ -122,8 +124,7 @@ class Session:
         self._save = save or getattr(trainer, "save", None)
         self.mode = MODES[0]
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
-        self.share = 0.75
-        """Of the time that a frame leaves, the part that is training's."""
+        self._share = 0.75
         self.composer = Composer(self.render_band, clock)
         self.viewpoint = Viewpoint(self._start(), self.scene)
         self.keeper = Keeper(self, folder or Path(), file)
@@ -154,6 +155,15 @@ class Session:
     def field(self) -> Field:
         return self.model.field
 
+    @property
+    def share(self) -> float:
+        """Of the time that a frame leaves, the part that is training's."""
+        return self._share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self._share = min(max(float(share), SHARE[0]), SHARE[1])
+
     def attach_scene(self, scene: Any) -> None:
         """Learn of the scene of a finished model: its views can be gone to and its photographs shown."""
         self.scene = self.viewpoint.scene = scene
@@ -183,8 +193,9 @@ class Session:
         self._wanted = min(max(round(level), 1), self.num_levels)
 
     def step_level(self, step: int) -> None:
-        """Show a level ``step`` higher or lower."""
-        self.set_level(self.level + step)
+        """Show a level ``step`` higher or lower; at the top, follow the training upwards."""
+        level = self.level + step
+        self.set_level(level if level < self._highest else self.num_levels)
 
     def set_other_level(self, level: float) -> None:
         """Compare with ``level``, or the nearest there is."""
@@ -439,15 +450,14 @@ class Session:
             self.learning.train(budget)
             if self.failure is not before:
                 self.say(f"the training ended: {self.failure}", alarm=True)
+            elif self.learning.hitch is not None:
+                self.say(f"the training is paused: {self.learning.hitch}; mend that and go on (space)", alarm=True)
+                self.learning.hitch = None
 
     @property
     def recording(self) -> Job | None:
         """The picture or film that is being made."""
         return self.keeper.job
-
-    def cancel_recording(self) -> None:
-        """Drop what is being recorded; no file is left."""
-        self.keeper.cancel()
 
     def save(self) -> None:
         """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
@@ -486,7 +496,7 @@ class Session:
         live = [] if self.learning is None else self.learning.psnr
         if evaluated is not None and (self.trainer is None or self.trainer.done):
             return evaluated
-        return live[level - 1] if len(live) >= level else evaluated
+        return live[level - 1] if len(live) >= level and math.isfinite(live[level - 1]) else evaluated
 
     def stats(self) -> dict[str, Any]:
         """What a panel shows beside the picture; see :func:`viewer.stats.stats`."""
@@ -496,7 +506,7 @@ class Session:
         """What the model's file says about ``level``, if it says it; files may say anything."""
         values = self.model.metadata.get(name)
         value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
-        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # nor NaN
         return float(cast(float, value)) if good else None
 
 
