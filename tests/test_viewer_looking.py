@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from taichi_rf.camera_path import turntable
 from taichi_rf.rays import Camera, look_at
 from tests.tiny import SIZE, tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender
@@ -385,13 +386,33 @@ def test_camera_path_is_recorded_saved_and_taken_up_again(tmp_path):
     finish(session)
     poses = [frame.pose for frame in session.keeper.keyframes]
     assert session.keeper.save_path().name == "camera_path.json"
-    session.keeper.clear_keyframes()
+    session.keeper.clear_path()
     session.keeper.load_path()
     np.testing.assert_allclose([frame.pose for frame in session.keeper.keyframes], poses, atol=1e-6)
+    assert session.keeper.loaded.seconds == pytest.approx(4.0, abs=0.1)
+    (tmp_path / "camera_path-9.json").symlink_to("gone")
+    session.keeper.load_path()
+    assert session.message.alarm
+    (tmp_path / "camera_path-9.json").unlink()
     (tmp_path / "camera_path.json").write_text("[]")
     session.keeper.load_path()
     assert session.message.alarm
     assert len(session.keeper.keyframes) == 3
+
+
+@pytest.mark.parametrize(("ffmpeg", "frames"), [(True, 60), (False, 30)])
+def test_a_loaded_path_is_filmed_with_its_own_timing(tmp_path, monkeypatch, ffmpeg, frames):
+    monkeypatch.setattr("viewer.keep.has_ffmpeg", lambda: ffmpeg)
+    session, _, _ = make(folder=tmp_path)
+    way = turntable(session.orbit, seconds=2, fps=30, width=64, height=48)
+    way.save(tmp_path / "camera_path.json")
+    session.keeper.load_path()
+    session.keeper.path_film(32, 24)
+    job = session.keeper.job
+    assert job.frames == frames  # a GIF has every second one
+    finish(session)
+    session.keeper.add_keyframe()
+    assert session.keeper.loaded is None
 
 
 # Messages

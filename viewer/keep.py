@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
-from taichi_rf.camera_path import FPS, MAX_KEYFRAMES, SECONDS, CameraPath, Frame, through, turntable
+from taichi_rf.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
 from taichi_rf.errors import UserError
-from taichi_rf.files import atomic_write, write_json, writing
-from taichi_rf.rays import Camera
+from taichi_rf.files import write_json, writing
 from taichi_rf.storage import truncate_trf
 from taichi_rf.video import FASTEST
-from viewer.progressive import Progressive, RenderBand, View
 from viewer.record import Recording
+from viewer.still import Still
 
 if TYPE_CHECKING:
     from viewer.session import Session
 
 GIF_FPS, GIF_WIDTH = 15.0, 640
+_MOST_KEYFRAMES = int(MAX_FRAMES / FPS / 2)  # two seconds between any two
 
 
 class Job(Protocol):
@@ -53,6 +51,8 @@ class Keeper:
         self.folder, self.file = folder, file
         self.job: Job | None = None
         self.keyframes: list[Frame] = []
+        self.loaded: CameraPath | None = None
+        """A camera path as it was read, until a keyframe is added to it."""
         self.scale = 1
         """How many times the window's sides a picture has, where a person may choose."""
         self._session = session
@@ -61,9 +61,14 @@ class Keeper:
         """Begin a picture of ``width`` x ``height`` pixels, the window's by default; returns where it will be."""
         session = self._session
         across, down = width or session.size[0], height or session.size[1]
-        path = free_file(self.folder, f"{self._name()}-{self._level()}", ".png")
         camera = session.camera(across, down)
-        self._begin(lambda: Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode))
+        path = free_file(self.folder, f"{self._name()}-{self._level()}", ".png")
+
+        def begin() -> Job:
+            self.made_folder()
+            return Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
+
+        self._begin(begin)
         return path
 
     def turntable(self, width: int, height: int, *, seconds: float = SECONDS, fps: float = FPS) -> None:
@@ -78,47 +83,54 @@ class Keeper:
 
     def add_keyframe(self) -> None:
         """Let the camera path go through where one stands."""
-        if len(self.keyframes) == MAX_KEYFRAMES:
-            self._session.say(f"a camera path has at most {MAX_KEYFRAMES} keyframes", alarm=True)
+        if len(self.keyframes) >= _MOST_KEYFRAMES:
+            self._session.say(f"a camera path has at most {_MOST_KEYFRAMES} keyframes here", alarm=True)
             return
+        self.loaded = None  # its timing was that of its own keyframes
         self.keyframes.append(Frame.of(self._session.orbit.camera(*self._session.size)))
         self._session.say(f"keyframe {len(self.keyframes)} of the camera path")
 
-    def clear_keyframes(self) -> None:
+    def clear_path(self) -> None:
         """Begin a new camera path."""
         self.keyframes.clear()
+        self.loaded = None
         self._session.say("the camera path is empty")
 
     def path_film(self, width: int, height: int) -> None:
-        """Begin a film along the camera path."""
-        keyframes = list(self.keyframes)
-        self._film(
-            "camera path", lambda w, h, most: through(keyframes, fps=min(FPS, most), width=w, height=h), width, height
-        )
+        """Begin a film along the camera path; one that was loaded has its own timing."""
+        self._film("camera path", self._way, width, height)
 
     def save_path(self) -> Path | None:
         """Write the camera path in nerfstudio's form."""
 
         def write() -> Path:
             path = free_file(self.made_folder(), "camera_path", ".json")
-            through(self.keyframes, width=self._session.size[0], height=self._session.size[1]).save(path)
+            self._way(*self._session.size, FASTEST).save(path)
             return path
 
         return self._kept(write)
 
     def load_path(self) -> None:
         """Take the camera path from the newest ``camera_path*.json`` in the folder."""
-        files = sorted(self.folder.glob("camera_path*.json"), key=lambda path: path.stat().st_mtime)
-        if not files:
-            self._session.say(f"there is no camera_path.json in {self.folder.resolve()}", alarm=True)
-            return
         try:
-            path = CameraPath.load(files[-1])
-        except UserError as error:
+            files = sorted(self.folder.glob("camera_path*.json"), key=lambda path: path.stat().st_mtime)
+            if not files:
+                raise UserError(f"there is no camera_path.json in {self.folder.resolve()}")
+            self.loaded = CameraPath.load(files[-1])
+        except (UserError, OSError) as error:
             self._session.say(str(error), alarm=True)
             return
-        self.keyframes = list(path.keyframes or path.frames)[:MAX_KEYFRAMES]
-        self._session.say(f"{len(self.keyframes)} keyframes from {files[-1].name}")
+        self.keyframes = list(self.loaded.keyframes[:_MOST_KEYFRAMES])
+        self._session.say(f"{files[-1].name}: {len(self.loaded.frames)} frames, {self.loaded.seconds:.1f} s")
+
+    def _way(self, width: int, height: int, most: float) -> CameraPath:
+        """The camera path for a film of at most so many frames a second; of one with more, frames are left out."""
+        if self.loaded is None:
+            return through(self.keyframes, fps=min(FPS, most), width=width, height=height)
+        every = math.ceil(self.loaded.fps / most)
+        return replace(
+            self.loaded, frames=self.loaded.frames[::every], fps=self.loaded.fps / every, width=width, height=height
+        )
 
     def level(self) -> Path | None:
         """Write the model slimmed to the level shown."""
@@ -212,48 +224,6 @@ class Keeper:
 
     def _level(self) -> str:
         return f"{slug(self._session.field.level_name).lower()}{self._session.level}"
-
-
-class Still:
-    """A picture of any size on its way to a PNG file, a bounded piece of work at a time.
-
-    Raises nothing: what went wrong is in ``failure``, and then no file is there.
-    """
-
-    what = "picture"
-
-    def __init__(self, path: Path, camera: Camera, render: RenderBand, *, level: int, mode: str) -> None:
-        self.path = path
-        self.failure: Exception | None = None
-        self.done = False
-        self._progressive = Progressive(render)
-        self._progressive.begin_sharp(View(camera, level, mode))
-
-    @property
-    def progress(self) -> float:
-        return self._progressive.progress
-
-    def advance(self, budget: float) -> None:
-        """Render for about ``budget`` seconds; the file is written when the picture is complete."""
-        if self.done:
-            return
-        try:
-            if self._progressive.sharpen(budget):
-                with writing(self.path):
-                    self.path.parent.mkdir(parents=True, exist_ok=True)
-                save_picture(self.path, self._progressive.picture)
-                self.done = True
-        except Exception as error:
-            self.failure, self.done = error, True
-
-    def cancel(self) -> None:
-        self.done = True
-
-
-def save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) as PNG, atomically. UserError when that fails."""
-    with atomic_write(path) as file:
-        Image.fromarray(np.ascontiguousarray(picture)).save(file, format="PNG")
 
 
 def save_level(model: Any, file: Path | None, level: int, folder: Path, name: str) -> Path:

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Any
 from taichi_rf.console import duration
 from taichi_rf.presets import PRESETS
 from viewer import catalogue
-from viewer.rows import ACCENT, ALARM, BRIGHT, SOFT, Button, Row, Slider, Text, panel_height, shortened, wrapped
+from viewer.rows import (
+    ACCENT,
+    ALARM,
+    BETWEEN,
+    BRIGHT,
+    SOFT,
+    Button,
+    Row,
+    Slider,
+    Text,
+    panel_height,
+    shortened,
+    wrapped,
+)
 from viewer.session import Session
 from viewer.studio import METHODS, Studio
 
@@ -104,6 +117,8 @@ def column(panels: Panels, studio: Studio, room: int) -> list[Panel]:
         found.append(("Keep", [_back(panels), *_keep(session)]))
     else:
         found.append(("Menu", _menu(panels, session)))
+    while len(found) > 1 and sum(panel_height(rows) + BETWEEN for _, rows in found) > room + BETWEEN:
+        del found[-2 if panels.page else -1]  # a page that was asked for comes before what is always there
     return found
 
 
@@ -176,10 +191,12 @@ def _look(session: Session) -> Rows:
     ]
     if session.views:
         where = "free" if view is None else f"{view.split} {view.index + 1} of {view.count}: {view.name}"
+        views = [other for other in session.views if other.split == (session.views[0] if view is None else view).split]
+        number = 1 if view is None else view.index + 1
         rows += [
             Text(f"view    {where[:33]}", SOFT),
+            Slider("photograph", number, 1, len(views), lambda number: session.go_to(views[number - 1])),
             Button("Next photograph", session.next_view),
-            Button("Photograph before", partial(session.next_view, -1)),
             Button("Test or training photographs", session.other_split),
         ]
     comparison = {"off": "nothing", "level": f"another {session.field.level_name}", "photo": "the photograph"}
@@ -198,7 +215,7 @@ def _keep(session: Session) -> Rows:
             Text(f"{keeper.job.what}, {100 * keeper.job.progress:.0f} %", ACCENT),
             Button(f"Cancel the {keeper.job.what}", keeper.cancel),
         ]
-    count = len(keeper.keyframes)
+    count, loaded = len(keeper.keyframes), keeper.loaded
     rows: Rows = [
         Slider("times size", scale, 1, LARGEST_PICTURE, partial(setattr, keeper, "scale")),
         Button(f"Picture, {scale * width} x {scale * height}", partial(keeper.picture, scale * width, scale * height)),
@@ -206,12 +223,12 @@ def _keep(session: Session) -> Rows:
         Button("Film of a turntable", partial(keeper.turntable, width, height)),
         Button(f"Add keyframe {count + 1} to the path", keeper.add_keyframe),
     ]
-    if count:
-        rows += [
-            Button("Film along the path", partial(keeper.path_film, width, height)),
-            Button("Save the path", keeper.save_path),
-            Button("Clear the path", keeper.clear_keyframes),
-        ]
+    if count > 1 or loaded is not None:
+        seconds = 2.0 * (count - 1) if loaded is None else loaded.seconds
+        rows.append(Button(f"Film along the path, {seconds:.0f} s", partial(keeper.path_film, width, height)))
+        rows.append(Button("Save the path", keeper.save_path))
+    if count or loaded is not None:
+        rows.append(Button("Clear the path", keeper.clear_path))
     else:
         rows.append(Button("Load camera_path.json", keeper.load_path))
     return [*rows, Button("Camera as JSON", keeper.camera)]
@@ -235,7 +252,8 @@ def _open(panels: Panels, studio: Studio, room: int) -> Rows:
                 else []
             ),
             Button(f"Images: 1/{studio.downscale} of their size", partial(_next, studio, "downscale", _DOWNSCALES)),
-            Slider("minutes" if minutes else "preset's time", minutes, 0, _MOST_MINUTES, partial(_set_minutes, studio)),
+            Text("time    " + (f"{minutes} minutes" if minutes else "as long as the preset has it")),
+            Slider("minutes", minutes, 0, _MOST_MINUTES, partial(_set_minutes, studio)),
             Button("Start training", partial(_start, panels, studio)),
         ]
     rows.append(Text("built-in scenes", SOFT))

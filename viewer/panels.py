@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from viewer.pages import PAGES, Chooser, column
-from viewer.rows import Button, Rectangle, Row, Slider, Text, latin, panel_height
+from viewer.rows import BETWEEN, Button, Rectangle, Row, Slider, Text, latin, panel_height
 from viewer.studio import Studio
 
 _WIDTH = 304
-_MARGIN, _BETWEEN, _SLIVER = 12, 8, 60
+_MARGIN, _SLIVER = 12, 60
 
 
 class Panels:
@@ -57,12 +57,10 @@ class Panels:
         todo = []
         for title, rows in column(self, studio, height - 2 * _MARGIN):
             tall = panel_height(rows)
-            if top + tall > height and top > _MARGIN:
-                break  # no room: the panels above it matter more
             place = Rectangle(_MARGIN, top, _WIDTH, tall)
             todo += self._panel(gui, title, rows, place, width, height)
-            top += tall + _BETWEEN
-        self.extent = (_MARGIN + _WIDTH, top - _BETWEEN)
+            top += tall + BETWEEN
+        self.extent = (_MARGIN + _WIDTH, top - BETWEEN)
         for action in todo:  # only now: an action may change what the panels are about
             action()
 
@@ -79,22 +77,34 @@ class Panels:
             place.width / width,
             place.height / height,
         ) as panel:
-            y = place.y
+            y, labels = place.y, set[str]()
             for row in rows:
                 row_place = row.place(place, y)
                 y += row.height
                 if isinstance(row, Text):
                     panel.text(latin(row.text), color=row.colour)
-                elif isinstance(row, Button):
-                    self.widgets[row.label] = row_place
-                    if panel.button(latin(row.label)):
+                    continue
+                assert isinstance(row, Button | Slider)
+                self.widgets[row.label] = row_place
+                label = _distinct(latin(row.label), labels)
+                if isinstance(row, Button):
+                    if panel.button(label):
                         todo.append(row.action)
-                elif isinstance(row, Slider):
-                    self.widgets[row.label] = row_place
+                else:
                     if row.main:
                         self.slider = row_place
-                    value = panel.slider_int(latin(row.label), row.value, row.low, row.high)
+                    value = panel.slider_int(label, row.value, row.low, row.high)
                     if value != row.value:
                         bounded = min(max(value, row.low), row.high)  # what is typed in is not clamped
                         todo.append(lambda set_to=row.action, bounded=bounded: set_to(bounded))
         return todo
+
+
+def _distinct(label: str, labels: set[str]) -> str:
+    """``label``, numbered where it is taken: to ImGui the label is the widget, and of two alike one is dead."""
+    number, free = 1, label
+    while free in labels:
+        number += 1
+        free = f"{label} ({number})"
+    labels.add(free)
+    return free

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 _LETTER, _LINE, _FRAME, _GAP, _PADDING, _TITLE = 7, 13, 19, 4, 8, 19
 _SLIDER_SHARE = 0.65  # of a panel's width is the slider, the rest its name
 COLUMNS = 41  # letters in a row of a panel
+BETWEEN = 8  # pixels between two panels
 BRIGHT = (1.0, 1.0, 1.0)
 SOFT = (0.72, 0.76, 0.82)
 ACCENT = (0.47, 0.79, 1.0)

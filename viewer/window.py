@@ -25,12 +25,13 @@ from taichi_rf.errors import UserError
 from taichi_rf.files import writing
 from viewer.blend import blend
 from viewer.display import middle_of_screen, why_no_window
-from viewer.keep import free_file, save_picture
+from viewer.keep import free_file
 from viewer.overlay import Overlays
 from viewer.panels import Panels
 from viewer.screen import screen
 from viewer.session import Session
 from viewer.settings import Settings
+from viewer.still import save_picture
 from viewer.studio import Studio
 
 _MOVING = 0.03  # seconds of rendering in a frame while something moves
