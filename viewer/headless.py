@@ -8,16 +8,27 @@ from pathlib import Path
 from taichi_rf.camera_path import CameraPath
 from taichi_rf.console import bar, duration, say
 from taichi_rf.report import megabytes
-from viewer.keep import save_picture
 from viewer.record import Recording
 from viewer.session import Session
+from viewer.still import Still
 
-_BUDGET = 0.25  # seconds of work on a video between two looks at its progress
+_BUDGET = 0.25  # seconds of work between two looks at its progress
 
 
 def write_picture(session: Session, path: Path, width: int, height: int) -> None:
-    """Write what the session shows as PNG. UserError when that fails."""
-    save_picture(path, session.snapshot(width, height))
+    """Write what the session shows as PNG, with a bar. UserError when that fails."""
+    camera = session.camera(width, height)
+    still = Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
+    try:
+        with bar("rendering") as show:
+            while not still.done:
+                still.advance(_BUDGET)
+                show(still.progress, "")
+    except BaseException:
+        still.cancel()
+        raise
+    if still.failure is not None:
+        raise still.failure
 
 
 def write_video(
