@@ -306,4 +306,6 @@ def _numbers(values: Any) -> list[float | None]:
     """A list that a file claims to hold numbers, with None for what is none."""
     if not isinstance(values, list):
         return []
-    return [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else None for v in values]
+    return [
+        float(v) if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15 else None for v in values
+    ]

@@ -91,8 +91,11 @@ class Config:
         return asdict(self)
 
     @staticmethod
-    def from_json(values: dict[str, Any]) -> Config:
-        """The inverse of :meth:`to_json`; UserError for a key that this version does not know."""
+    def from_json(values: Any) -> Config:
+        """The inverse of :meth:`to_json`; UserError for anything else, such as a key that this version does not
+        know."""
+        if not isinstance(values, dict):
+            raise UserError("the configuration is broken: it is no list of named entries")
         names = set(Config.__dataclass_fields__)
         unknown = set(values) - names
         if unknown:

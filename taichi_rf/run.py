@@ -71,10 +71,14 @@ class RunFolder:
     """A folder that may hold a run."""
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.abspath(path))
+        """Absolute, so that it stays the same folder wherever the process goes."""
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
+
+    def __str__(self) -> str:
+        return short(self.path)
 
     @property
     def holds_run(self) -> bool:
@@ -83,8 +87,8 @@ class RunFolder:
     def recipe(self) -> Recipe:
         """What ``config.json`` says. UserError if there is none, or it is broken."""
         if not (self / CONFIG).exists():
-            raise UserError(f"{self.path} is not the folder of a run: it has no {CONFIG}")
-        return Recipe.from_json(read_json(self / CONFIG), self / CONFIG)
+            raise UserError(f"{self} is not the folder of a run: it has no {CONFIG}")
+        return Recipe.from_json(read_json(self / CONFIG), Path(short(self / CONFIG)))
 
     def finished(self, recipe: Recipe) -> bool:
         """Whether what ``recipe`` asks for has been trained and evaluated, going by ``metrics.json``."""
@@ -107,16 +111,16 @@ class RunFolder:
         made: list[Path] = []
         if new:
             made = [p for p in (self.path, *self.path.parents) if not p.exists()]
-            with writing(self.path):
+            with writing(str(self), self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
         elif not self.path.is_dir():
-            raise UserError(f"there is no folder {self.path} to resume from")
+            raise UserError(f"there is no folder {self} to resume from")
         try:
             with self._locked():
                 if new and not overwrite and self.holds_run:
                     raise UserError(
-                        f"{self.path} already holds a run: go on with --resume {self.path}, replace it with "
-                        "--overwrite, or choose another --out"
+                        f"{self} already holds a run: go on with --resume {self}, replace it with --overwrite, or "
+                        "choose another --out"
                     )
                 yield
         finally:
@@ -128,7 +132,7 @@ class RunFolder:
     def _locked(self) -> Iterator[None]:
         """The lock belongs to the open file, so that the system lets go of it however the process ends."""
         path = self / LOCK
-        with writing(path):
+        with writing(short(path), path):
             file = open(path, "a+")  # noqa: SIM115
         with file:
             if fcntl is not None:
@@ -138,11 +142,11 @@ class RunFolder:
                     file.seek(0)
                     writer = file.read(20).strip()
                     raise UserError(
-                        f"another process{f' ({writer})' if writer else ''} is writing to {self.path}: wait for it, or "
+                        f"another process{f' ({writer})' if writer else ''} is writing to {self}: wait for it, or "
                         "choose another folder"
                     ) from None
             file.truncate(0)
-            with writing(path):
+            with writing(short(path), path):
                 file.write(f"{os.getpid()}\n")
                 file.flush()
             try:
@@ -165,9 +169,7 @@ class RunFolder:
         free = shutil.disk_usage(self.path).free
         if free >= needed:
             return None
-        return (
-            f"only {free / 1e6:.0f} MB are free where {self.path} lies, and checkpoints may need {needed / 1e6:.0f} MB"
-        )
+        return f"only {free / 1e6:.0f} MB are free where {self} lies, and checkpoints may need {needed / 1e6:.0f} MB"
 
 
 class Training:
@@ -256,8 +258,8 @@ class Training:
         if self.trainer.iteration == self._saved_iteration and (self.folder / MODEL).exists() and not anyway:
             return
         self.trainer.save(self.folder.path)
-        self._saved_at, self._saved_iteration = self.trainer.elapsed, self.trainer.iteration
         self.model.save(self.folder / MODEL)
+        self._saved_at, self._saved_iteration = self.trainer.elapsed, self.trainer.iteration
 
     @property
     def held(self) -> bool:
@@ -277,7 +279,7 @@ class Training:
         with contextlib.ExitStack() as claim:
             claim.enter_context(self.folder.claimed(new=False))
             if self._identity() != self._released_with:
-                raise UserError(f"another process went on with {self.folder.path} meanwhile: open it again")
+                raise UserError(f"another process went on with {self.folder} meanwhile: open it again")
             self._claim, self._released_with = claim.pop_all(), None
 
     def _identity(self) -> tuple[int, ...]:
@@ -291,7 +293,13 @@ class Training:
     def _write_events(self) -> None:
         for event in self.trainer.events[self._events :]:
             append_line(self.folder / EVENTS, event)
-        self._events = len(self.trainer.events)
+            self._events += 1
+
+
+def short(path: Path) -> str:
+    """``path`` as one would type it here: relative where it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -150,6 +150,7 @@ def test_a_recipe_survives_json(config):
         lambda values: {**values, "config": {**values["config"], "iterations": "many"}},
         lambda values: {**values, "config": {**values["config"], "num_ranks": 10**9}},
         lambda values: {**values, "config": 7},
+        lambda values: {**values, "config": []},
     ],
 )
 def test_a_spoilt_config_is_refused_by_name(tmp_path, spoil):
@@ -312,6 +313,36 @@ def test_kernels_are_compiled_before_the_first_step_and_only_then(trained, tmp_p
     cold.part()
     cold.part()
     assert done == ["compiled", "part", "part"]
+
+
+def test_a_model_that_could_not_be_written_is_written_with_the_next_save(trained, tmp_path, monkeypatch):
+    training, _ = trained
+    folder = RunFolder(tmp_path)
+    again = Training(training.trainer, folder)
+    again._saved_iteration = again._saved_at = -1
+
+    def full(path: Path) -> list[int]:
+        raise UserError("the disk is full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(training.model, "save", full)
+        with pytest.raises(UserError):
+            again.save()
+    (tmp_path / MODEL).write_bytes(b"of an earlier iteration")
+    again.save()
+    assert Model.load(tmp_path / MODEL).field.num_levels == 4
+
+
+def test_a_run_stays_in_its_folder_wherever_the_process_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder("runs/a")
+    assert str(folder) == "runs/a"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with folder.claimed(new=True):
+        assert (tmp_path / "runs" / "a").is_dir()
+        assert str(folder) == str(tmp_path / "runs" / "a")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_what_an_interrupted_compilation_left_is_not_saved(trained, tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def test_a_folder_is_listed_with_what_can_be_opened_first(place):
     assert [(entry.name, entry.kind) for entry in listing.entries] == [
         ("z scene", "scene"), ("a run", "run"), ("small.TRF", "model"), ("a folder", "folder"), ("B folder", "folder"),
     ]  # fmt: skip
-    assert listing.scenes() == [Entry("z scene", place / "z scene", "scene")]
+    assert listing.entries[0] == Entry("z scene", place / "z scene", "scene")
     assert (listing.folder, listing.parent, listing.note) == (place, place.parent, None)
 
 
@@ -125,7 +125,7 @@ def test_runs_are_listed_the_newest_first_with_what_is_known_of_them(tmp_path):
     assert [(run.name, run.finished, run.psnr) for run in runs] == [
         ("new", False, None), ("longer", False, None), ("blind", True, None), ("old", True, 29.5),
     ]  # fmt: skip
-    assert {(run.scene, run.preset, run.note) for run in runs} == {("lego", "quick", None)}
+    assert {run.note for run in runs} == {None}
     assert runs[0].modified == 3e9
 
 
@@ -138,6 +138,46 @@ def test_a_run_with_broken_files_is_listed_with_what_is_wrong(tmp_path, damage):
     runs = {run.name: run for run in catalogue.runs(tmp_path)}
     assert (runs["metrics"].finished, runs["metrics"].psnr) == (False, None)
     assert CONFIG in (runs["config"].note or "")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"config": [], "arch": "cpu", "scene": {"source": "x"}},
+        {"config": {"iterations": {}}, "arch": "cpu", "scene": {"source": "x"}},
+        {"config": {"resolutions": 3}, "arch": "cpu", "scene": {"source": "x"}},
+        {"config": {}, "arch": "cpu", "scene": [1]},
+    ],
+)
+def test_one_odd_run_does_not_hide_the_others(tmp_path, config):
+    make_run(tmp_path / "good", when=2e9)
+    make_run(tmp_path / "odd")
+    (tmp_path / "odd" / CONFIG).write_text(json.dumps(config))
+    good, odd = catalogue.runs(tmp_path)
+    if good.name == "odd":
+        good, odd = odd, good
+    assert (good.psnr, good.note) == (30.0, None)
+    assert odd.note
+
+
+def test_even_a_bug_in_reading_one_run_does_not_hide_the_others(tmp_path, monkeypatch):
+    make_run(tmp_path / "good")
+
+    def broken(self: object) -> None:
+        raise ZeroDivisionError("of the reader")
+
+    monkeypatch.setattr("taichi_rf.run.RunFolder.recipe", broken)
+    (entry,) = catalogue.runs(tmp_path)
+    assert entry.note == "of the reader"
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**30, True])
+def test_a_psnr_that_can_be_none_is_left_out(tmp_path, number):
+    make_run(tmp_path / "run")
+    metrics = {"iterations": 10**400, "train_seconds": 5.0, "levels": [{"psnr": number}]}
+    (tmp_path / "run" / METRICS).write_text(json.dumps(metrics))
+    (entry,) = catalogue.runs(tmp_path)
+    assert (entry.finished, entry.psnr, entry.note) == (True, None, None)
 
 
 def test_built_in_scenes_are_those_that_can_be_loaded():

@@ -40,9 +40,6 @@ class Listing:
     entries: list[Entry] = field(default_factory=list)
     note: str | None = None
 
-    def scenes(self) -> list[Entry]:
-        return [entry for entry in self.entries if entry.kind == "scene"]
-
 
 @dataclass(frozen=True)
 class RunEntry:
@@ -51,8 +48,6 @@ class RunEntry:
 
     name: str
     path: Path
-    scene: str
-    preset: str
     finished: bool
     psnr: float | None
     modified: float
@@ -119,12 +114,10 @@ def _run(path: Path) -> RunEntry:
     modified = max(_modified(path / name) for name in (CHECKPOINT, METRICS, MODEL, CONFIG))
     name = _shown(path.name)
     try:
-        recipe = RunFolder(path).recipe()
-    except UserError as error:
-        return RunEntry(name, path, "", "", False, None, modified, str(error))
-    finished = RunFolder(path).finished(recipe)
-    scene = _shown(Path(recipe.source.removeprefix("builtin:")).name)
-    return RunEntry(name, path, scene, recipe.config.preset, finished, _psnr(path) if finished else None, modified)
+        finished = RunFolder(path).finished(RunFolder(path).recipe())
+        return RunEntry(name, path, finished, _psnr(path) if finished else None, modified)
+    except Exception as error:  # whatever a file can cause: one odd folder does not hide the others
+        return RunEntry(name, path, False, None, modified, _shown(str(error)))
 
 
 def _psnr(path: Path) -> float | None:
@@ -133,7 +126,8 @@ def _psnr(path: Path) -> float | None:
         value: Any = read_json(path / METRICS)["levels"][-1]["psnr"]
     except (UserError, KeyError, IndexError, TypeError):
         return None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # nor NaN
+    return float(value) if good else None
 
 
 def _modified(path: Path) -> float:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +37,7 @@ class Run:
     @property
     def again(self) -> str:
         """The command that goes on with it."""
-        return f"python train.py --resume {shlex.quote(short(self.training.folder.path))}"
+        return f"python train.py --resume {shlex.quote(str(self.training.folder))}"
 
 
 def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, guard: Guard) -> Run:
@@ -97,12 +95,6 @@ def device_for(plan: Plan, asked: str) -> str:
     """The arch to start for ``plan``: the one asked for, else a run's own where this machine has it."""
     own = plan.recipe.arch if plan.train and plan.recipe is not None else "auto"
     return own if asked == "auto" and own in backend.ARCHES[1:] and backend.available(own) else asked
-
-
-def short(path: Path) -> str:
-    """``path`` as one would type it here: relative where it lies below the working directory."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 def reason(error: Exception | None) -> str:

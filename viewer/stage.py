@@ -20,7 +20,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.finish import finishing
 from taichi_rf.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
 from viewer.loading import Loading, Plan, load_scene
-from viewer.opening import Guard, Run, build_model, build_run, device_for, reason, short
+from viewer.opening import Guard, Run, build_model, build_run, device_for, reason
 from viewer.session import Message, Session
 
 _TROUBLE = (UserError, FloatingPointError, OSError, MemoryError, RuntimeError)
@@ -156,7 +156,7 @@ class Stage:
             run = build_run(plan, folder, claim, guard=self._guard)
             self._adopt(run)
             if plan.folder is None:
-                self.say(f"training in {short(folder.path)}")
+                self.say(f"training in {folder}")
             elif run.training.iteration and not run.over:
                 self.say(f"going on from iteration {run.training.iteration:,}")
             return
@@ -251,7 +251,7 @@ class Stage:
             run.metrics = end.value
             best = run.metrics["levels"][-1]["psnr"] if run.metrics else None
             quality = "" if best is None else f" ({best:.2f} dB)"
-            self.say(f"trained and evaluated{quality}: {short(run.training.folder.path)}")
+            self.say(f"trained and evaluated{quality}: {run.training.folder}")
         except _TROUBLE as error:
             self.say(f"the evaluation failed: {reason(error)}; repeat it with: {run.again}", alarm=True)
         self._end(run)
