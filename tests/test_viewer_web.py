@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import math
 import socket
 import sys
@@ -17,16 +18,20 @@ import pytest
 import viser
 from hypothesis import given
 from hypothesis import strategies as st
+from viser import _messages
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from taichi_rf.errors import UserError
-from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
+from taichi_rf.rays import Cameras, look_at
+from taichi_rf.report import megabytes
+from tests.viewer_fakes import Clock, FakeField, FakeModel, FakeRender, FakeTrainer, Views
 from viewer import web
 from viewer.courier import SHORTEST, Courier, letterboxed
 from viewer.inbox import Inbox, Report
-from viewer.session import Session
-from viewer.webpanel import plain
+from viewer.session import SHARE, Session
+from viewer.studio import Pending, Studio
+from viewer.webpanel import figures, plain, training_figures
 from viewer.webserver import is_foreign, start
 
 PATIENCE = 20.0  # seconds
@@ -55,9 +60,11 @@ class Gui:
 
     def __init__(self):
         self.main_panel, self.made = SimpleNamespace(dock_right=lambda: None), {}
+        self.every = []
 
     def reset(self):
         self.made.clear()
+        self.every = []
 
     def set_panel_label(self, label):
         self.label = label
@@ -70,6 +77,7 @@ class Gui:
             value = initial_value if initial_value is not None else arguments[-1] if arguments else None
             key = label if isinstance(label, str) and label else name
             self.made[key] = Handle(value, content="", image=None)
+            self.every.append(self.made[key])
             return self.made[key]
 
         return add
@@ -110,15 +118,15 @@ class Client:
 class Browsers:
     """A site over a fake server, its time, and the browsers at it."""
 
-    def __init__(self, session, clock):
-        self.session, self.clock, self.gui = session, clock, Gui()
+    def __init__(self, studio, clock):
+        self.session, self.clock, self.gui = studio.session, clock, Gui()
         scene = SimpleNamespace(set_up_direction=lambda up: None)
         server = SimpleNamespace(
             gui=self.gui, scene=scene, initial_camera=SimpleNamespace(),
             on_client_connect=lambda callback: setattr(self, "_joined", callback),
             on_client_disconnect=lambda callback: setattr(self, "_left", callback),
         )  # fmt: skip
-        self.site = web.Site(server, session, clock)
+        self.site = web.Site(server, studio, clock)
         self.slept = []
         self.site._inbox.wait = lambda seconds: (self.slept.append(seconds), clock.spend(seconds))
 
@@ -128,6 +136,9 @@ class Browsers:
 
     def leave(self, client):
         asyncio.run(self._left(client))
+
+    def texts(self):
+        return html.unescape("\n".join(handle.content for handle in self.gui.every))
 
     def turns(self, count=1):
         """Turns of the loop, each with every courier back at home that can be."""
@@ -145,17 +156,23 @@ class Browsers:
         assert self.session.composer.complete
 
 
+def studio_with(session):
+    studio = Studio()
+    studio.session = session
+    return studio
+
+
 @pytest.fixture
 def browsers():
     clock = Clock()
-    return Browsers(Session(FakeModel(), render=FakeRender(clock), clock=clock), clock)
+    return Browsers(studio_with(Session(FakeModel(), render=FakeRender(clock), clock=clock)), clock)
 
 
 @pytest.fixture
 def training():
     clock = Clock()
     trainer = FakeTrainer(clock, steps=1000)
-    return Browsers(Session(trainer=trainer, render=FakeRender(clock), clock=clock), clock)
+    return Browsers(studio_with(Session(trainer=trainer, render=FakeRender(clock), clock=clock)), clock)
 
 
 # Pictures
@@ -386,7 +403,7 @@ def test_slider_sets_the_level_and_the_figures_follow(browsers):
         assert browsers.session.level == level
         text = browsers.gui.made["add_markdown"].content
         assert f"rank {level} of 4" in text
-        assert f"{0.25 * level:.2f} MB" in text
+        assert megabytes(250_000 * level) in text
         assert f"{[20, 25, 28, 30][level - 1]:.2f} dB" in text
 
 
@@ -460,6 +477,101 @@ def test_comparison_demo_modes_and_first_view(browsers):
     assert session.demo
 
 
+def photographs(train, test):
+    """A scene of as many views, each at an angle of its own."""
+    splits = {}
+    for split, count, height in (("train", train, 1.0), ("test", test, 2.0)):
+        angles = np.linspace(0, 2, count)
+        poses = [look_at((3 * math.cos(angle), 3 * math.sin(angle), height), (0, 0, 0)) for angle in angles]
+        poses = np.stack(poses) if poses else np.zeros((0, 3, 4), np.float32)
+        splits[split] = Views(Cameras(poses, np.tile(np.float32([[80, 80, 32, 32]]), (count, 1)), 64, 64))
+    return SimpleNamespace(**splits)
+
+
+def test_any_photograph_can_be_gone_to(browsers):
+    session, made = browsers.session, browsers.gui.made
+    browsers.join(Client())
+    browsers.turns(5)
+    for control in ("Photographs", "Photograph", "Go to"):
+        assert not made[control].visible
+    session.attach_scene(photographs(train=30, test=8))
+    browsers.turns(10)
+    for control in ("Photographs", "Photograph", "Go to"):
+        assert made[control].visible
+    assert (made["Photographs"].value, made["Photograph"].max) == ("test", 8)
+    for number in (8, 3):
+        made["Photograph"].change(number)
+        browsers.turns(10)
+        assert (session.at_view.split, session.at_view.index) == ("test", number - 1)
+    made["Photographs"].change("training")
+    browsers.turns(10)
+    assert session.at_view.split == "train"
+    assert (made["Photograph"].max, made["Photograph"].value) == (30, session.at_view.index + 1)
+    made["Photograph"].change(22)
+    browsers.turns(10)
+    assert (session.at_view.split, session.at_view.index) == ("train", 21)
+    made["Go to"].change("next")
+    browsers.turns(10)
+    assert session.at_view.index == 22
+    assert made["Photograph"].value == 23
+
+
+@pytest.mark.parametrize(
+    ("control", "sent", "index"),
+    [
+        ("Photograph", 1e300, 7),
+        ("Photograph", -5, 0),
+        ("Photograph", math.nan, 4),
+        ("Photograph", "last", 4),
+        ("Photographs", "holiday", 4),
+        ("Photographs", ["test"], 4),
+        ("Photographs", "test", 4),  # it is that already
+    ],
+)
+def test_photograph_that_there_is_not_is_put_back(browsers, control, sent, index):
+    session, made = browsers.session, browsers.gui.made
+    browsers.join(Client())
+    session.attach_scene(photographs(train=30, test=8))
+    session.go_to(session.views[4])
+    browsers.turns(5)
+    made[control].change(sent)
+    browsers.turns(10)
+    assert (session.at_view.split, session.at_view.index) == ("test", index)
+    assert (made["Photographs"].value, made["Photograph"].value) == ("test", index + 1)
+
+
+def test_photographs_that_nobody_has_cannot_be_gone_to(browsers):
+    browsers.join(Client())
+    browsers.turns(5)
+    for control, sent in (("Photograph", 2), ("Photographs", "training")):
+        browsers.gui.made[control].change(sent)
+        browsers.turns(5)
+    assert browsers.session.at_view is None
+
+
+def test_one_split_needs_no_choice_and_one_photograph_no_slider(browsers):
+    browsers.session.attach_scene(photographs(train=1, test=0))
+    browsers.join(Client())
+    browsers.turns(5)
+    made = browsers.gui.made
+    assert [made[control].visible for control in ("Photographs", "Photograph", "Go to")] == [False, False, True]
+    assert made["Photographs"].value == "training"
+
+
+def test_figures_that_are_no_numbers_are_left_out(browsers):
+    stats = browsers.session.stats() | {"psnr": math.nan}
+    assert "PSNR not measured" in figures(stats)
+    assert "nan" not in figures(stats)
+    training = {
+        "done": False, "running": True, "iteration": 5, "level": 1, "loss": math.nan, "psnr": math.nan,
+        "rays_per_second": math.nan, "seconds_left": math.inf, "failure": None,
+    }  # fmt: skip
+    assert training_figures(training, "rank") == "**running**, iteration 5, rank 1"
+    long = training_figures(training | {"loss": 0.5, "seconds_left": 4500.0}, "rank")
+    assert "loss 0.50000" in long
+    assert "1:15:00 of training left" in long
+
+
 def test_names_from_files_are_no_markup():
     text = plain("<script>alert('1')</script> **rank** [a](javascript:b) $x$ & `c`\n# d")
     assert not set(text) & set("<>*`[]()_\"'$!")
@@ -502,6 +614,31 @@ def test_watched_training_pauses_and_resumes(training):
     assert button.label == "Pause"
 
 
+@pytest.mark.parametrize("share", [*SHARE, 0.0, 1.0])
+def test_whatever_share_was_set_has_a_place_on_the_slider(share):
+    clock = Clock()
+    session = Session(trainer=FakeTrainer(clock, steps=1000), render=FakeRender(clock), clock=clock)
+    session.share = share
+    server = start("127.0.0.1", 0)
+    try:
+        site = web.Site(server, studio_with(session), clock)
+        site.turn()
+        slider = site._panel._handles["share"]
+        assert slider.min <= slider.value <= slider.max
+    finally:
+        server.stop()
+
+
+def test_share_is_kept_in_its_range(training):
+    training.join(Client())
+    training.turns(3)
+    for sent, share in ((0.5, 0.5), (7.0, SHARE[1]), (-1.0, SHARE[0]), (math.nan, SHARE[0])):
+        training.gui.made["Share of time"].change(sent)
+        training.turns(10)
+        assert training.session.share == share
+        assert training.gui.made["Share of time"].value == share
+
+
 def test_training_is_not_held_up_by_a_browser_that_does_not_answer(training):
     training.join(Client(slow=True))
     training.turns(5)
@@ -511,31 +648,98 @@ def test_training_is_not_held_up_by_a_browser_that_does_not_answer(training):
     assert training.session.trainer.iteration >= before + 10
 
 
-def test_studio_is_shown_as_it_opens_and_changes_its_session(training):
-    clock = Clock()
+class Shelf(Studio):
+    """A studio with one model, which the test reads and switches to when it likes."""
 
-    class Studio:
-        session, ready, evaluating, message = None, False, None, None
-        pending = SimpleNamespace(text="reading lego", progress=0.5)
-        advanced = 0
+    reads, finished, started = None, False, 0
 
-        def switch(self):
-            self.session, self.ready = Session(FakeModel(), render=FakeRender(clock), clock=clock), False
+    @property
+    def pending(self):
+        return self.reads
 
-        def advance(self, budget):
-            self.advanced += 1
+    @property
+    def ready(self):
+        return self.finished
 
-    studio = Studio()
-    browsers = Browsers(studio, clock)
-    client = browsers.join(Client())
+    def start(self):
+        self.started += 1
+        self.reads = Pending("loading lantern", 0.25)
+        return True
+
+    def switch(self):
+        clock = Clock()
+        self.session, self.finished, self.reads = self.made(clock), False, None
+        return self.session
+
+    def made(self, clock):
+        return Session(FakeModel(), render=FakeRender(clock), clock=clock)
+
+
+def test_page_without_anything_says_what_to_do_and_shows_what_is_read():
+    studio = Shelf()
+    browsers = Browsers(studio, Clock())
+    client = browsers.join(Client(size=(640, 360)))
     browsers.turns(3)
-    assert browsers.gui.made["add_markdown"].content == "reading lego"
-    assert client.pictures == []
-    studio.ready = True
+    for word in ("Nothing is open", "run_viewer", "lantern"):
+        assert word in browsers.texts()
+    empty = client.pictures[-1]
+    assert empty.shape == (360, 640, 3)
+    assert empty.max() > 150  # it is written in the picture too
+    bar, button = browsers.gui.made["add_progress_bar"], browsers.gui.made["Train"]
+    assert not bar.visible
+    assert not button.visible
+    browsers.turns(20)
+    assert len(client.pictures) == 1
+    studio.reads = Pending("reading lego", 0.5)
+    browsers.turns(3)
+    assert "reading lego" in browsers.texts()
+    assert (bar.visible, bar.value) == (True, 50.0)
+    assert len(client.pictures) == 2
+    assert (client.pictures[-1] != empty).any()
+    studio.finished = True
     browsers.turns(30)
-    assert client.pictures
     assert "rank" in browsers.gui.made
-    assert studio.advanced
+    assert (client.pictures[-1] != client.pictures[1]).any()
+    assert browsers.site._picture.any()
+
+
+def test_scene_that_was_chosen_is_trained_by_a_button():
+    studio = Shelf()
+    studio.source = "builtin:lantern"
+    browsers = Browsers(studio, Clock())
+    browsers.join(Client())
+    browsers.turns(3)
+    assert "lantern: press Train" in browsers.texts()
+    button = browsers.gui.made["Train"]
+    assert button.visible
+    button.change(True)
+    browsers.turns(3)
+    assert studio.started == 1
+    assert "loading lantern" in browsers.texts()
+    assert not button.visible
+
+
+def test_what_cannot_be_opened_is_said():
+    studio = Shelf()
+    studio.say("there is no model in /nowhere", alarm=True)
+    browsers = Browsers(studio, Clock())
+    browsers.turns(3)
+    assert "there is no model in /nowhere" in browsers.texts()
+
+
+def test_another_session_takes_the_place_of_the_first():
+    studio = Shelf()
+    studio.switch()
+    browsers = Browsers(studio, Clock())
+    client = browsers.join(Client())
+    browsers.turns(20)
+    model = FakeModel(FakeField(num_levels=7))
+    studio.made = lambda clock: Session(model, render=FakeRender(clock), clock=clock)
+    studio.finished = True
+    sent = len(client.pictures)
+    browsers.turns(20)
+    assert "of 7" in browsers.texts()
+    assert len(client.pictures) > sent
 
 
 # The server
@@ -615,6 +819,31 @@ def test_no_client_can_open_a_public_tunnel(server):
     assert server._share_tunnel is None
 
 
+def test_no_client_can_send_files(server):
+    slider = server.gui.add_slider("rank", 1, 4, 1, 1)
+    heard = threading.Event()
+    slider.on_update(lambda event: heard.set())
+    uuid = slider._impl.uuid
+    with dial(server) as client:
+        client.send(camera_message(0.0))
+        for message in (
+            {
+                "type": "FileTransferStartUpload", "source_component_uuid": uuid, "transfer_uuid": "a",
+                "filename": "file", "mime_type": "text/plain", "part_count": 2, "size_bytes": 8,
+            },
+            {
+                "type": "FileTransferPart", "source_component_uuid": uuid, "transfer_uuid": "a", "part_index": 0,
+                "content": b"1234",
+            },
+            {"type": "GuiUpdateMessage", "uuid": uuid, "updates": {"value": 3}},
+        ):  # fmt: skip
+            client.send(msgspec.msgpack.encode(message))
+        assert heard.wait(PATIENCE)  # messages are handled in their order
+    assert not server.gui._current_file_upload_states
+    for kind in (_messages.FileTransferStartUpload, _messages.FileTransferPart):
+        assert not server._websock_server._incoming_handlers.get(kind)
+
+
 def until(there):
     """Wait for something to be so."""
     end = time.monotonic() + PATIENCE
@@ -626,7 +855,7 @@ def until(there):
 def test_real_client_that_never_answers_grows_no_queue(server):
     """It steers all the time and is sent a picture each time; only one is ever on its way."""
     clock = Clock()
-    site = web.Site(server, Session(FakeModel(), render=FakeRender(clock), clock=clock))
+    site = web.Site(server, studio_with(Session(FakeModel(), render=FakeRender(clock), clock=clock)))
     with dial(server, max_size=None) as client:
         client.send(camera_message(0.0))
         until(server.get_clients)
@@ -648,7 +877,7 @@ def test_real_client_that_never_answers_grows_no_queue(server):
 
 def test_messages_that_mean_nothing_harm_nobody(server):
     clock = Clock()
-    site = web.Site(server, Session(FakeModel(), render=FakeRender(clock), clock=clock))
+    site = web.Site(server, studio_with(Session(FakeModel(), render=FakeRender(clock), clock=clock)))
     with dial(server) as good:
         good.send(camera_message(0.0))
         until(server.get_clients)
@@ -661,34 +890,39 @@ def test_messages_that_mean_nothing_harm_nobody(server):
         assert len(site._visitors) == 1
 
 
-def test_serve_ends_saves_frees_the_port_and_prints_nothing(capfd):
+def test_serve_trains_and_ends_frees_the_port_and_prints_nothing(capfd):
     clock = Clock()
     session = Session(trainer=FakeTrainer(clock, steps=1000), render=FakeRender(clock), clock=clock)
     turns, addresses = iter(range(5)), []
-    web.serve(session, port=0, stop=lambda: next(turns, None) is None, ready=addresses.append)
-    assert session.trainer.saved == 1
+    web.serve(studio_with(session), port=0, stop=lambda: next(turns, None) is None, ready=addresses.append)
     assert session.trainer.iteration > 0
-    port = int(addresses[0].rpartition(":")[2])
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        pass
+    assert session.trainer.saved == 0  # that is for the studio's owner to do
+    assert_closed(addresses[0])
     assert capfd.readouterr() == ("", "")
 
 
-def test_training_that_fails_is_raised_once_the_server_is_down():
-    clock = Clock()
-    session = Session(trainer=FakeTrainer(clock, fails_at=3), render=FakeRender(clock), clock=clock)
-    with pytest.raises(UserError, match="not a number"):
-        web.serve(session, port=0, stop=lambda: session.failure is not None)
-    assert session.trainer.saved == 0
+def assert_closed(address):
+    port = int(address.rpartition(":")[2])
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        pass
 
 
-def test_ctrl_c_goes_through_with_nothing_saved():
-    clock = Clock()
-    session = Session(trainer=FakeTrainer(clock, steps=1000), render=FakeRender(clock), clock=clock)
+def test_training_that_fails_is_said_and_the_page_stays(training):
+    training.session.trainer.fails_at = 3
+    training.turns(10)
+    training.join(Client())
+    training.turns(10)
+    assert "loss is not a number" in training.texts()
+    assert training.gui.made["Pause"].disabled
+
+
+def test_ctrl_c_goes_through_with_the_server_down():
+    clock, addresses = Clock(), []
+    session = Session(FakeModel(), render=FakeRender(clock), clock=clock)
 
     def stop():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        web.serve(session, port=0, stop=stop)
-    assert session.trainer.saved == 0
+        web.serve(studio_with(session), port=0, stop=stop, ready=addresses.append)
+    assert_closed(addresses[0])

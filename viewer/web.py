@@ -16,8 +16,10 @@ import numpy.typing as npt
 from viewer.courier import Bytes, Courier, letterboxed
 from viewer.inbox import Inbox, Report
 from viewer.overlay import Overlays, blend
+from viewer.screen import screen
 from viewer.session import Session
-from viewer.webpanel import Panel
+from viewer.studio import Studio
+from viewer.webpanel import Panel, Waiting
 from viewer.webserver import quiet, start
 
 _LARGEST = 1920 * 1080  # pixels; a larger browser shows its picture magnified
@@ -33,43 +35,37 @@ _QUALITY = (80, 92)  # of JPEGs: while the picture changes, and when it is sharp
 
 
 def serve(
-    source: Any,
+    studio: Studio,
     *,
     host: str = "127.0.0.1",
     port: int = 8080,
     stop: Callable[[], bool],
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Show a session, or a studio's, to browsers until ``stop()`` says so, and train meanwhile if it holds a trainer.
+    """Show what a studio shows to browsers until ``stop()`` says so, and train meanwhile if it is trained.
 
-    What a session has trained is saved on the way out; a studio is the caller's to close. An exception (Ctrl-C) goes
-    through to the caller with the server down and nothing saved. Whoever can reach ``host`` can look and steer: for
-    anything but loopback, tell the user.
+    The studio is the caller's to close, also when an exception (Ctrl-C) comes through with the server down. Whoever
+    can reach ``host`` can look and steer: for anything but loopback, tell the user.
 
     Args:
-        source: a :class:`Session`; or a studio, whose session is shown, the next one too when it has loaded another.
+        studio: its session is shown, and the next one when it has loaded another.
         port: 0 takes any that is free.
         stop: asked at least five times a second, and between two pictures.
         ready: called once with the page's address.
 
     Raises:
         UserError: viser is not installed, or the address cannot be used.
-        Exception: what ended a session's training early, once the server is down.
     """
     server = start(host, port)
     try:
         if ready is not None:
             ready(f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}")
-        site = Site(server, source)
+        site = Site(server, studio)
         while not stop():
             site.turn()
     finally:
         with quiet():
             server.stop()
-    if isinstance(source, Session):
-        source.save()
-        if source.failure is not None:
-            raise source.failure
 
 
 class Visitor:
@@ -83,10 +79,10 @@ class Visitor:
 
 
 class Site:
-    """One server over one session; each :meth:`turn` is one of the loop."""
+    """One server over one studio; each :meth:`turn` is one of the loop."""
 
-    def __init__(self, server: Any, source: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._server, self._source, self._clock = server, source, clock
+    def __init__(self, server: Any, studio: Studio, clock: Callable[[], float] = time.monotonic) -> None:
+        self._server, self._studio, self._clock = server, studio, clock
         self._inbox = Inbox()
         self._visitors: dict[int, Visitor] = {}
         self._leader: int | None = None  # whose camera and size count
@@ -109,7 +105,7 @@ class Site:
         now, session = self._clock(), self._session
         self._listen(now)
         if session is None:
-            self._panel.wait_for(self._source)
+            self._wait(Waiting.of(self._studio))
             self._inbox.wait(_REST)
             return
         due = min((visitor.courier.due for visitor in self._watching), default=float("inf"))
@@ -122,13 +118,11 @@ class Site:
 
     def _work(self, session: Session) -> bool:
         """Train, record or evaluate; say whether there is more of it to do at once."""
-        studio = None if isinstance(self._source, Session) else self._source
-        busy = session.training or session.recording is not None or (studio and studio.evaluating is not None)
+        busy = session.training or session.recording is not None or self._studio.evaluating is not None
         budget = _UNWATCHED if busy and not self._visitors else session.share * _SLOT
         session.work(budget)
-        if studio is not None:
-            studio.advance(budget)
-        return bool(busy)
+        self._studio.advance(budget)
+        return busy
 
     @property
     def _watching(self) -> list[Visitor]:
@@ -136,10 +130,11 @@ class Site:
 
     def _enter(self) -> None:
         """Take up the session there is now."""
-        source = self._source
-        if not isinstance(source, Session) and source.ready:
-            source.switch()
-        session: Session | None = source if isinstance(source, Session) else source.session
+        if self._studio.ready:
+            self._wait(Waiting("Preparing", ("It will be here in a moment.",), 1.0))  # nothing is answered until then
+            self._studio.switch()
+            self._session = None
+        session = self._studio.session
         if session is self._session:
             return
         self._session, self._shown = session, None
@@ -167,6 +162,8 @@ class Site:
             self._leader = next(iter(self._visitors), None)
         if self._session is not None:
             self._panel.apply(self._session, mail)
+        elif mail.presses["start"]:
+            self._studio.start()
 
     def _moved(self, number: int, report: Report, now: float) -> None:
         """A browser says where its camera is: moved by hand, moved by us, or where it was in a window of new size."""
@@ -199,11 +196,26 @@ class Site:
             session.frame(width, height, self._budget(session))
             self._take_picture(session, stats)
             self._shown = what if session.composer.complete and not session.demo else None
+        self._send()
+        return self._shown is None
+
+    def _wait(self, waiting: Waiting) -> None:
+        """Show what there is to read while there is nothing to look at."""
+        self._panel.wait_for(waiting)
+        width, height = (0, 0) if self._leader is None else self._visitors[self._leader].size
+        what = repr((waiting, width, height))
+        if width and what != self._shown:
+            picture = np.zeros((height, width), np.uint32)
+            _bytes(picture)[:] = screen(waiting.title, waiting.lines, waiting.progress, width, height)
+            self._picture, self._version, self._shown = picture, self._version + 1, what
+        self._send()
+
+    def _send(self) -> None:
+        """Hand the picture to who has not had it and can take it."""
         for visitor in self._watching:
             if visitor.courier.version != self._version and visitor.courier.due == 0.0:
                 picture = letterboxed(_bytes(self._picture), *visitor.size)
                 visitor.courier.carry(picture, self._version, _QUALITY[self._shown is not None])
-        return self._shown is None
 
     def _budget(self, session: Session) -> float:
         """Seconds for drawing. A picture that only sharpens is sent less often, which leaves more time for it."""

@@ -3,21 +3,56 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from taichi_rf.console import duration
 from taichi_rf.errors import UserError
+from taichi_rf.report import megabytes
 from viewer import plots
+from viewer.catalogue import builtin_scenes
 from viewer.inbox import Inbox, Mail
-from viewer.session import COMPARE, LAYOUTS, MODES, Session
+from viewer.plots import finite
+from viewer.session import COMPARE, LAYOUTS, MODES, SHARE, Session
+from viewer.studio import Studio
+from viewer.viewpoint import SceneView
 
 _FIGURES = 0.2  # seconds between two renewals of the figures
 _PLOTS = 1.0  # and of the plots, while the level stays
 _PLOT = (480, 330)  # pixels; the panel shows them at about 300 across, and screens may be finer than that
 _COMPARISONS = ("nothing", "another level", "the photograph")
 _STEPS = ("previous", "next")
+_SPLITS = {"test": "test", "training": "train"}
+_NOTHING_OPEN = (
+    "Start the viewer again with the name of a run, a model file or a scene:",
+    "python run_viewer.py NAME --web",
+)
 _NOTHING = object()  # equals no value: what was never shown
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a page shows while nothing can be looked at."""
+
+    title: str
+    lines: tuple[str, ...]
+    progress: float | None = None
+    """0..1, None where nothing is being loaded."""
+    trainable: bool = False
+    """Whether a scene is chosen that could be trained."""
+
+    @classmethod
+    def of(cls, studio: Studio) -> Waiting:
+        """What ``studio``, which has no session, is doing; or what a person has to do."""
+        if (pending := studio.pending) is not None:
+            return cls("Loading", (pending.text,), pending.progress or 0.0)
+        said = () if studio.message is None else (studio.message.text,)
+        if studio.source is not None:
+            scene = studio.source.removeprefix("builtin:")
+            return cls("A scene is chosen", (*said, f"{scene}: press Train to begin."), trainable=True)
+        return cls("Nothing is open", (*said, *_NOTHING_OPEN, f"Built-in scenes: {', '.join(builtin_scenes())}"))
 
 
 class Panel:
@@ -29,21 +64,30 @@ class Panel:
         self._known: dict[tuple[str, str], object] = {}  # what every property was last set to, by us or by a client
         self._figures_at = self._plots_at = -math.inf
         self._plotted: object = None
+        self._last: SceneView | None = None  # where one stands, or stood last
 
-    def wait_for(self, studio: Any) -> None:
-        """Say what the studio is doing while there is nothing to show."""
+    def wait_for(self, waiting: Waiting) -> None:
+        """Say what is being done while there is nothing to show, or what to do."""
         if "waiting" not in self._handles:
-            self._server.gui.reset()
-            self._handles, self._known = {"waiting": self._server.gui.add_markdown("")}, {}
-        pending, message = studio.pending, studio.message
-        text = pending.text if pending is not None else message.text if message is not None else "nothing is open"
-        self._set("waiting", content=plain(text))
+            gui = self._server.gui
+            gui.reset()
+            self._handles = {
+                "waiting": gui.add_markdown(""),
+                "loading": gui.add_progress_bar(0.0),
+                "start": gui.add_button("Train"),
+            }
+            self._known = {}
+            self._inbox.count("start", self._handles["start"])
+        self._set("waiting", content="\n\n".join([f"### {waiting.title}", *map(plain, waiting.lines)]))
+        self._set("loading", visible=waiting.progress is not None)
+        self._set("loading", value=percent(waiting.progress or 0.0))
+        self._set("start", visible=waiting.trainable)
 
     def build(self, session: Session) -> None:
         """Lay the panel out for ``session``."""
         gui, stats = self._server.gui, session.stats()
         gui.reset()
-        self._handles, self._known, self._plotted = {}, {}, None
+        self._handles, self._known, self._plotted, self._last = {}, {}, None, None
         self._figures_at = -math.inf
         scene = session.model.metadata.get("scene")
         gui.set_panel_label(f"{scene} - Taichi RF" if isinstance(scene, str) and scene else "Taichi RF")
@@ -58,7 +102,7 @@ class Panel:
                 handles["progress"] = gui.add_progress_bar(0.0)
                 handles["training"] = gui.add_markdown("")
                 handles["toggle"] = gui.add_button("Pause")
-                handles["share"] = gui.add_slider("Share of time", 0.1, 0.95, 0.05, session.share)
+                handles["share"] = gui.add_slider("Share of time", *SHARE, 0.05, session.share)
         with gui.add_folder("View"):
             handles["mode"] = gui.add_dropdown("Show", MODES, initial_value=session.mode)
             handles["compare"] = gui.add_dropdown("Compare with", _COMPARISONS)
@@ -66,12 +110,14 @@ class Panel:
                 handles["other"] = gui.add_slider("Other level", 1, session.num_levels, 1, session.other_level)
             handles["layout"] = gui.add_dropdown("Layout", LAYOUTS)
             handles["divider"] = gui.add_slider("Divider", 0.0, 1.0, 0.005, session.divider)
-            handles["views"] = gui.add_button_group("Photograph", _STEPS)
+            handles["split"] = gui.add_dropdown("Photographs", tuple(_SPLITS))
+            handles["number"] = gui.add_slider("Photograph", 1, 2, 1, 1)
+            handles["views"] = gui.add_button_group("Go to", _STEPS)
             handles["reset"] = gui.add_button("First view")
             handles["demo"] = gui.add_checkbox("Demo", session.demo, hint="Turn, and sweep through the levels")
         if session.trainer is not None:
             handles["history"] = gui.add_image(_blank(), format="png")
-        for name in ("level", "mode", "compare", "other", "layout", "divider", "demo", "share"):
+        for name in ("level", "mode", "compare", "other", "layout", "divider", "demo", "share", "split", "number"):
             if name in handles:
                 self._inbox.watch(name, handles[name])
                 self._known[name, "value"] = handles[name].value
@@ -88,7 +134,7 @@ class Panel:
             self._known[name, "value"] = value
             try:
                 self._apply(session, name, value)
-            except (UserError, TypeError, ValueError, OverflowError, IndexError) as error:
+            except (UserError, TypeError, ValueError, OverflowError, LookupError) as error:
                 self._known[name, "value"] = _NOTHING
                 if isinstance(error, UserError):
                     session.say(str(error), alarm=True)
@@ -116,7 +162,13 @@ class Panel:
         elif name == "divider":
             session.divider = min(max(_number(value), 0.0), 1.0)
         elif name == "share":
-            session.share = min(max(_number(value), 0.05), 0.95)
+            session.share = _number(value)
+        elif name == "split":
+            if self._last is None or _SPLITS[value] != self._last.split:
+                session.next_view(split=_SPLITS[value])
+        elif name == "number" and self._last is not None:
+            views = [view for view in session.views if view.split == self._last.split]
+            session.go_to(views[min(max(round(_number(value)), 1), len(views)) - 1])
         elif name == "demo" and bool(value) != session.demo:
             session.toggle_demo()
 
@@ -148,13 +200,25 @@ class Panel:
         self._set("other", visible=session.compare == "level")
         self._set("layout", visible=session.compare != "off")
         self._set("divider", visible=session.compare != "off" and session.layout == "wipe")
-        self._set("views", visible=bool(session.views))
+        self._show_views(session)
         training = stats["training"]
         if training is not None:
-            self._set("progress", value=round(100 * min(max(training["progress"], 0.0), 1.0), 1))
+            self._set("progress", value=percent(training["progress"]))
             self._set("training", content=training_figures(training, stats["level_name"]))
             self._set("toggle", label="Pause" if training["running"] else "Resume")
             self._set("toggle", disabled=training["done"] or training["failure"] is not None)
+
+    def _show_views(self, session: Session) -> None:
+        """Bring the choice of a photograph up to date: they may come later than the model, and none may come."""
+        views = session.views
+        self._last = session.at_view or self._last or next(iter(views), None)
+        if (last := self._last) is not None:
+            self._set("split", value=next(name for name, split in _SPLITS.items() if split == last.split))
+            self._set("number", max=max(last.count, 2))
+            self._set("number", value=last.index + 1)
+        self._set("split", visible=len({view.split for view in views}) > 1)
+        self._set("number", visible=last is not None and last.count > 1)
+        self._set("views", visible=bool(views))
 
     def _plot(self, session: Session, stats: dict[str, Any], points: Any) -> None:
         measuring = stats["training"] is not None
@@ -184,11 +248,11 @@ class Panel:
 
 def figures(stats: dict[str, Any]) -> str:
     """The lines above the level slider, as markdown."""
-    psnr = "PSNR not measured" if stats["psnr"] is None else f"{stats['psnr']:.2f} dB"
+    psnr = f"{stats['psnr']:.2f} dB" if finite(stats["psnr"]) else "PSNR not measured"
     sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
     lines = [
         f"### {plain(stats['level_name'])} {stats['level']} of {stats['num_levels']}",
-        f"**{stats['megabytes']:.2f} MB** &nbsp; **{psnr}**",
+        f"**{megabytes(1e6 * stats['megabytes'])}** &nbsp; **{psnr}**",
         f"{stats['fps']:.0f} pictures a second, {sharpness}",
     ]
     view = stats["view"]
@@ -201,15 +265,22 @@ def training_figures(training: dict[str, Any], level_name: str) -> str:
     """The lines of the training, as markdown."""
     state = "done" if training["done"] else "running" if training["running"] else "paused"
     lines = [f"**{state}**, iteration {training['iteration']:,}, {plain(level_name)} {training['level']}"]
-    if training["loss"] is not None:
-        lines.append(f"loss {training['loss']:.5f}, {training['psnr']:.1f} dB on batches")
+    measured = [f"loss {training['loss']:.5f}"] if finite(training["loss"]) else []
+    measured += [f"{training['psnr']:.1f} dB on batches"] if finite(training["psnr"]) else []
+    if measured:
+        lines.append(", ".join(measured))
+    if finite(training["rays_per_second"]):
         lines.append(f"{training['rays_per_second']:,.0f} rays a second")
-    if training["seconds_left"] is not None and training["running"]:
-        minutes, seconds = divmod(int(training["seconds_left"]), 60)
-        lines.append(f"{minutes}:{seconds:02d} of training left")
+    if finite(training["seconds_left"]) and training["running"]:
+        lines.append(f"{duration(training['seconds_left'])} of training left")
     if training["failure"] is not None:
         lines.append(f"**{plain(training['failure'])}**")
     return "\n\n".join(lines)
+
+
+def percent(share: float) -> float:
+    """``share``, 0..1, as a progress bar has it; one that is no number is none."""
+    return round(100 * min(max(share, 0.0), 1.0), 1) if finite(share) else 0.0
 
 
 def plain(text: object) -> str:

@@ -32,6 +32,7 @@ def start(host: str, port: int) -> Any:
     warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")  # a browser left a moment ago
     with quiet(), _own_pages_only(host):
         server = viser.ViserServer(host, port, label="Taichi RF", verbose=False)
+    _take_no_files(server)
     server.request_share_url = server.disconnect_share_url = lambda *_, **__: None
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
     server.scene.world_axes.visible = False
@@ -39,6 +40,14 @@ def start(host: str, port: int) -> Any:
         title = importlib.import_module("viser._messages").RunJavascriptMessage(source="document.title = 'Taichi RF'")
         server._websock_server.queue_message(title)
     return server
+
+
+def _take_no_files(server: Any) -> None:
+    """viser takes files for any control, and keeps their parts in memory until the last one has come."""
+    messages: Any = importlib.import_module("viser._messages")
+    for name in ("FileTransferStartUpload", "FileTransferPart"):
+        with contextlib.suppress(AttributeError, AssertionError):  # another viser: the tests say so
+            server.gui._websock_interface.unregister_handler(getattr(messages, name))
 
 
 def _check_address(host: str, port: int) -> None:

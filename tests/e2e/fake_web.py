@@ -15,6 +15,7 @@ from tests.e2e.fake_viewer import RealClock
 from tests.viewer_fakes import FakeModel, FakeRender, FakeTrainer
 from viewer import web
 from viewer.session import Session
+from viewer.studio import Studio
 
 
 def main(kind: str, state_file: str) -> None:
@@ -34,8 +35,11 @@ def main(kind: str, state_file: str) -> None:
             file.flush()
             return bool(stopped)
 
-        web.serve(session, port=0, stop=stop, ready=address.append)
+        studio = Studio()
+        studio.session = session
+        web.serve(studio, port=0, stop=stop, ready=address.append)
     if session.trainer is not None:
+        session.save()
         print(f"iteration {session.trainer.iteration} saved {session.trainer.saved}")
 
 
