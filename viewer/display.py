@@ -27,6 +27,16 @@ def why_no_window() -> str | None:
     return _why_no_display() or _why_no_vulkan()
 
 
+def fitting(width: int, height: int) -> tuple[int, int]:
+    """As much of a window of this size as the screen has room for."""
+    with _x11() as (x11, connection):
+        if not connection:
+            return width, height
+        screen = x11.XDefaultScreen(connection)
+        across, down = x11.XDisplayWidth(connection, screen), x11.XDisplayHeight(connection, screen)
+    return max(min(width, across), 1), max(min(height, down), 1)
+
+
 def middle_of_screen(width: int, height: int) -> tuple[int, int]:
     """Where the top left corner of a window of this size goes; on the screen in any case."""
     with _x11() as (x11, connection):
