@@ -62,7 +62,7 @@ KEYS = (
     ("o", "open or train something"),
     ("tab", "hide or show the panels"),
     ("h", "this help"),
-    ("escape", "close; a training is saved"),
+    ("escape", "back; close (training saved)"),
 )
 
 Rows = list[Row]

@@ -300,7 +300,11 @@ class Viewer:
         return self.wait(lambda state: tuple(state["size"]) == (width, height), f"{width} x {height}")
 
     def close(self) -> int:
-        """Press Escape; returns the exit code."""
+        """Press Escape, out of a page or the demonstration first; returns the exit code."""
+        state = self.state()
+        if "level" in state and (state["demo"] or (state["page"] and not state["hidden"])):
+            self.hand("key", "Escape")
+            self.wait(lambda state: not state["demo"] and not state["page"], "the page to close")
         self.hand("key", "Escape")
         return self.ended()
 
