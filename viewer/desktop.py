@@ -29,6 +29,8 @@ class Desktop:
 
     def __init__(self, size: tuple[int, int], inside: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         self.size, self.inside = size, inside
+        self.opened = size
+        """The size of the window when it was opened."""
         self.window: Any = None
 
     def open(self, text: str) -> None:
@@ -42,7 +44,7 @@ class Desktop:
         if reason := why_no_window():  # GLFW would end the process
             raise UserError(reason)
         backend.current()  # a window on nothing would end the process too
-        self.size = fitting(*self.size)
+        self.size = self.opened = fitting(*self.size)
         place = middle_of_screen(*self.size)
         with self.inside():
             try:

@@ -47,8 +47,11 @@ class Panels:
         assert page in PAGES
         self.page, self.hidden = None if self.page == page and not self.hidden else page, False
 
-    def draw(self, gui: Any, studio: Studio, width: int, height: int) -> None:
-        """Add the panels to a picture of ``width`` x ``height`` pixels and do what was asked of them."""
+    def draw(self, gui: Any, studio: Studio, width: int, height: int, *, opened: tuple[int, int] | None = None) -> None:
+        """Add the panels to a picture of ``width`` x ``height`` pixels and do what was asked of them.
+
+        ``opened`` is the size with which the window was opened, where that is another: GGUI goes on counting in it.
+        """
         self._covered, self.widgets, self.slider, self.extent = [], {}, None, (0, 0)
         demo = studio.session is not None and studio.session.demo
         if self.hidden or demo or width < _WIDTH or height < _SLIVER:
@@ -58,15 +61,16 @@ class Panels:
         for title, rows in column(self, studio, height - 2 * _MARGIN):
             tall = panel_height(rows)
             place = Rectangle(_MARGIN, top, _WIDTH, tall)
-            todo += self._panel(gui, title, rows, place, width, height)
+            todo += self._panel(gui, title, rows, place, opened or (width, height))
             top += tall + BETWEEN
         self.extent = (_MARGIN + _WIDTH, top - BETWEEN)
         for action in todo:  # only now: an action may change what the panels are about
             action()
 
-    def _panel(self, gui: Any, title: str, rows: list[Row], place: Rectangle, width: int, height: int) -> list[Any]:
-        """Draw one panel; return what it was asked to do."""
+    def _panel(self, gui: Any, title: str, rows: list[Row], place: Rectangle, whole: tuple[int, int]) -> list[Any]:
+        """Draw one panel in a window of the size ``whole``; return what it was asked to do."""
         self._covered.append(place)
+        width, height = whole
         # What follows ### is a panel's identity: another size of window or panel is another panel, laid out afresh.
         identity = f"{place.y}.{width}x{height}.{place.height}.{self._places}"
         todo: list[Any] = []

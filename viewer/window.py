@@ -118,21 +118,16 @@ class _Window:
 
     def __init__(self, desktop: Desktop, studio: Studio, panels: Panels) -> None:
         window = desktop.window
-        self.studio, self.size = studio, desktop.size
+        self.studio, self.size, self._opened = studio, desktop.size, desktop.opened
         self._window, self._inside, self._panels = window, desktop.inside, panels
         self._canvas, self._gui = window.get_canvas(), window.get_gui()
         self._overlays = Overlays()
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
         self._blank_shows: object = None
-        self._laid_out = self._shape()  # the size that ImGui knows of: the window's after the last frame
         self._hands = Hands(window, studio, panels)
         self._frames = 0
         self._began = time.perf_counter()
         self._showing = 0.02  # seconds that a frame takes beside drawing and training
-
-    def _shape(self) -> tuple[int, int]:
-        width, height = self._window.get_window_shape()
-        return max(int(width), 1), max(int(height), 1)
 
     @property
     def is_open(self) -> bool:
@@ -146,7 +141,8 @@ class _Window:
         """Input, panels, picture, and then the training."""
         now = time.perf_counter()
         passed, self._began = now - self._began, now
-        self.size = width, height = self._shape()
+        width, height = (max(int(side), 1) for side in self._window.get_window_shape())
+        self.size = (width, height)
         self._hands.listen(self.size, passed)
         self._draw_panels()  # first, so that what was done to them is in this frame's picture
         session, resting = self._session, now - self._hands.touched > _REST_AFTER
@@ -214,14 +210,13 @@ class _Window:
             self._keep_all(session)
             set_image(self._canvas, canvas)
             self._draw_panels()
-        self._laid_out = self._shape()
         with self._inside():
             self._window.show()
 
     def _draw_panels(self) -> None:
         session = self._session
         level = None if session is None else session.level
-        self._panels.draw(self._gui, self.studio, *self._laid_out)
+        self._panels.draw(self._gui, self.studio, *self.size, opened=self._opened)
         if self._session is not session or (session is not None and session.level != level):
             self._hands.touched = time.perf_counter()
 
