@@ -1,4 +1,4 @@
-"""The viewer's web server over a model or a trainer that costs little: ``fake_web.py model|trainer STATE_FILE``.
+"""The viewer's web server over what costs little: ``fake_web.py model|trainer|nothing STATE_FILE``.
 
 Writes a line of state for every turn of the loop, the page's address in it, until SIGTERM; prints what became of it.
 """
@@ -21,24 +21,25 @@ from viewer.studio import Studio
 def main(kind: str, state_file: str) -> None:
     backend.init("cpu")
     clock, stopped, address = RealClock(), [], []
-    render = FakeRender(clock)
+    studio, render = Studio(), FakeRender(clock)
     if kind == "model":
-        session = Session(FakeModel(), render=render)
-    else:
-        session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
+        studio.session = Session(FakeModel(), render=render)
+    elif kind == "trainer":
+        studio.session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
+    session = studio.session
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     with open(Path(state_file), "a") as file:
 
         def stop() -> bool:
-            state = {**session.stats(), "camera": session.orbit.state(), "size": session.size, "address": address}
+            state = {"address": address}
+            if session is not None:
+                state |= {**session.stats(), "camera": session.orbit.state(), "size": session.size}
             file.write(json.dumps(state) + "\n")
             file.flush()
             return bool(stopped)
 
-        studio = Studio()
-        studio.session = session
         web.serve(studio, port=0, stop=stop, ready=address.append)
-    if session.trainer is not None:
+    if session is not None and session.trainer is not None:
         session.save()
         print(f"iteration {session.trainer.iteration} saved {session.trainer.saved}")
 

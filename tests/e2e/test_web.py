@@ -26,6 +26,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from taichi_rf.report import megabytes
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (1280, 720)
 PATIENCE = 90.0  # seconds; the browser draws in software, on a busy machine
@@ -124,11 +126,11 @@ def chromium() -> Iterator[webdriver.Chrome]:
 class Page:
     """The viewer in one tab."""
 
-    def __init__(self, driver: webdriver.Chrome, address: str) -> None:
+    def __init__(self, driver: webdriver.Chrome, address: str, panel: str = f"of {LEVELS}") -> None:
         self.driver = driver
         driver.get(address)
         patiently(lambda: driver.find_elements(By.TAG_NAME, "canvas"), "the picture's canvas", self.text)
-        patiently(lambda: f"of {LEVELS}" in self.text(), "the panel", self.text)
+        patiently(lambda: panel in self.text(), "the panel", self.text)
 
     def text(self) -> str:
         return self.driver.execute_script("return document.body.innerText")
@@ -223,7 +225,7 @@ def test_page_shows_the_scene_and_its_figures(serve, chromium):
     server = serve("model")
     page = Page(chromium, server.address)
     assert chromium.title == "Taichi RF"
-    page.reads("rank 4 of 4", "1.00 MB", "30.00 dB")
+    page.reads("rank 4 of 4", megabytes(1_000_000), "30.00 dB")
     state = server.wait(lambda state: state["complete"], "a complete picture")
     page.becomes(lambda p: alike(p, expected(state, 4, p, page)), "the picture of level 4")
     for word in ("Viser", "viser", "Share"):
@@ -237,7 +239,7 @@ def test_level_slider_changes_picture_and_figures(serve, chromium):
     for level in (1, 3, 2, 4):
         page.set_level(level)
         state = server.wait(lambda state, level=level: state["level"] == level, f"level {level}")
-        page.reads(f"rank {level} of 4", f"{0.25 * level:.2f} MB", f"{PSNR[level]:.2f} dB")
+        page.reads(f"rank {level} of 4", megabytes(250_000 * level), f"{PSNR[level]:.2f} dB")
         page.becomes(
             lambda p, level=level, state=state: alike(p, expected(state, level, p, page)), f"the picture of {level}"
         )
@@ -283,6 +285,25 @@ def test_modes_and_comparison(serve, chromium):
         lambda state: state["compare"]["right"] == "rank 2" and state["complete"], "rank 2 on the right"
     )
     page.becomes(lambda p: alike(p, expected(state, 2, p, page)), "rank 2 on the right of the line")
+
+
+def test_slider_goes_to_a_photograph(serve, chromium):
+    server = serve("trainer")
+    page = Page(chromium, server.address)
+    page.press("Pause")
+    for fraction, index in ((1.0, 1), (0.0, 0)):
+        page.slide("Photograph", fraction)
+        server.wait(lambda state, index=index: (state["view"] or {}).get("index") == index, f"view {index}")
+        page.reads(f"train view {index + 1} of 2")
+
+
+def test_page_without_anything_says_what_to_do(serve, chromium):
+    server = serve("nothing")
+    page = Page(chromium, server.address, "Nothing is open")
+    page.reads("run_viewer.py NAME --web", "lantern")
+    assert "Train" not in page.text()
+    page.becomes(lambda p: p.max() > 200, "words in the picture")
+    assert server.close() == 0
 
 
 def test_training_pauses_and_resumes(serve, chromium):
