@@ -23,17 +23,20 @@ from taichi_rf.errors import UserError
 if TYPE_CHECKING:
     from taichi_rf.camera_path import CameraPath
     from viewer.session import Session
+    from viewer.studio import Studio
 
 RUNS = Path("runs")
 LARGEST_SIDE = 16384  # pixels of a picture
-_SIZE = (1280, 720)  # of the window, a picture and a video whose camera path does not say otherwise
+_SIZE = (1280, 720)  # of a picture, and of a video whose camera path does not say otherwise
+_HOST, _PORT = "127.0.0.1", 8080  # of --web
 
 
 @dataclass(frozen=True)
 class Options:
     """Look at a trained model in a window, or make a picture or a video of it without one."""
 
-    # A .trf file, a run's folder (one that was stopped goes on), or a scene to train. Default: choose in the window.
+    # A .trf file, a run's folder (one that was stopped goes on), or a scene to train: --web begins at once, with the
+    # preset and the downscale of the last time. Default: choose in the window.
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     # The level (rank, LOD) to show first. Default: the highest.
     level: Annotated[int | None, tyro.conf.arg(aliases=["--rank", "--lod"])] = None
@@ -55,9 +58,11 @@ class Options:
     fps: float | None = None
     # Go from the first level to the one shown (the highest, unless --level says otherwise) during the video.
     sweep: bool = False
-    # Pixels across the window, the picture or the video. Default: 1280, or what the camera path says.
+    # Pixels across. Default: the last window's for a window, 1280 for a picture, and for a video what the camera path
+    # says, or 1280.
     width: int | None = None
-    # Pixels down the window, the picture or the video. Default: 720, or what the camera path says.
+    # Pixels down. Default: the last window's for a window, 720 for a picture, and for a video what the camera path
+    # says, or 720.
     height: int | None = None
     # Where the camera stands: degrees around the upright axis. Default: the model's own first view.
     azimuth: float | None = None
@@ -71,10 +76,11 @@ class Options:
     arch: Literal["auto", "cpu", "cuda", "vulkan", "metal"] = "auto"
     # Serve a page instead of opening a window, for machines without a screen (needs pip install 'taichi-rf[web]').
     web: bool = False
-    # Who may connect to --web. Default: this machine alone; 0.0.0.0 for everyone, who can then steer and train.
-    host: str = "127.0.0.1"
-    # Where --web listens.
-    port: int = 8080
+    # Who may connect to --web. Default: 127.0.0.1, this machine alone; 0.0.0.0 for everyone, who can then steer and
+    # train.
+    host: str | None = None
+    # Where --web listens. Default: 8080.
+    port: int | None = None
     # Append a line of JSON for every frame of the window to this file.
     state_file: Path | None = None
 
@@ -140,46 +146,51 @@ def write(options: Options) -> None:
 
 def _sit(options: Options, stopper: entry.Stopper) -> None:
     """Show what is to be shown in a window or in browsers until it is closed or stopped, and save what was trained."""
-    from taichi_rf.console import bar, say
+    from taichi_rf.console import bar
+    from viewer.closing import until_closed
     from viewer.settings import Settings
     from viewer.studio import Studio
 
     settings = Settings.load()
     studio = Studio(arch=options.arch, runs=RUNS, guard=stopper.step, settings=settings)
-    try:
+    with until_closed(studio):
         if options.model is not None:
             with bar("opening") as show:
                 studio.open_now(options.model, lambda text, progress: show(progress, text))
+        if options.web and studio.session is None:
+            _begin(studio)
         if studio.session is not None:
-            studio.session.share = settings.share
             _prepare(studio.session, options)
         if options.web:
-            from viewer import web
-            from viewer.webserver import is_loopback
-
-            if not is_loopback(options.host):
-                say(
-                    f"warning: whoever can reach {options.host} can look, steer the training, and write into its folder"
-                )
-            web.serve(studio, host=options.host, port=options.port, stop=lambda: False, ready=_tell)
+            _serve(studio, options)
         else:
             from viewer import window
 
             window.run(
                 studio, width=options.width, height=options.height, state_file=options.state_file, settings=settings
             )
-    except entry.Stopped as stopped:
-        words = studio.close()
-        if words and not str(stopped):
-            stopped.args = (f"stopped by {stopped.name}: {words}",)
-        raise
-    except BaseException:  # whatever ended it costs nothing that was trained
-        if words := studio.close():
-            say(words)
-        raise
-    words = studio.close()
-    if words:
-        say(words)
+
+
+def _begin(studio: Studio) -> None:
+    """Train the scene that was named, because nothing can be chosen in a browser."""
+    from taichi_rf.console import bar, say
+
+    with bar("opening") as show:
+        studio.start_now(lambda text, progress: show(progress, text))
+    assert studio.run is not None
+    images = "at their size" if studio.downscale == 1 else f"at 1/{studio.downscale} of their size"
+    say(f"training in {studio.run.training.folder} with the preset {studio.preset} and images {images}")
+
+
+def _serve(studio: Studio, options: Options) -> None:
+    from taichi_rf.console import say
+    from viewer import web
+    from viewer.webserver import is_loopback
+
+    host, port = options.host or _HOST, _PORT if options.port is None else options.port
+    if not is_loopback(host):
+        say(f"warning: whoever can reach {host} can look, steer the training, and write into its folder")
+    web.serve(studio, host=host, port=port, stop=lambda: False, ready=_tell)
 
 
 def _tell(address: str) -> None:
@@ -213,7 +224,9 @@ def _check(options: Options) -> None:
         raise UserError("name the model: a .trf file, or the folder of a run")
     if options.web and options.without_window:
         raise UserError(f"--web and --{(asked or ['headless'])[0]}: one at a time")
-    if not 0 <= options.port <= 65535:
+    if options.web and options.model is None:
+        raise UserError("--web: name what to show: a .trf file, the folder of a run, or a scene to train")
+    if options.port is not None and not 0 <= options.port <= 65535:
         raise UserError(f"--port {options.port}: choose 0 (any that is free) to 65535")
     if len(asked) > 1:
         raise UserError(f"--{asked[0]} and --{asked[1]}: one at a time")
@@ -245,9 +258,16 @@ def _check_company(options: Options) -> None:
         ("seconds", options.turntable is not None, "--turntable"),
         ("fps", options.video is not None, "--turntable or --path"),
         ("sweep", options.video is not None, "--turntable or --path"),
+        ("host", options.web, "--web"),
+        ("port", options.web, "--web"),
     ):
         if getattr(options, name) not in (None, False) and not where:
             raise UserError(f"--{name} goes with {others}")
+    for name in ("width", "height", "state_file"):
+        if options.web and getattr(options, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} does not go with --web: it is for a window")
+    if options.without_window and options.state_file is not None:
+        raise UserError("--state-file goes with a window")
     for name in ("azimuth", "elevation", "distance", "fov"):
         if options.path is not None and getattr(options, name) is not None:
             raise UserError(f"--{name} does not go with --path: the path says where the camera stands")

@@ -214,9 +214,10 @@ def _run(training: Training, recipe: Recipe, options: Options, stopper: entry.St
     if not training.done:
         with _if_stopped(f"nothing new was trained; start it with: {run.again}"), waiting("compiling"):
             training.warm_up()
-        if options.view:
-            _watch(run, options, stopper)
-            return
+    if options.view:
+        _watch(run, options, stopper)
+        return
+    if not training.done:
         with _saving(run):
             _show(training)
             training.save()
@@ -227,13 +228,13 @@ def _report(run: Run) -> None:
     """Evaluate a run that is trained, and say what came of it."""
     from taichi_rf.console import bar, rate_distortion, say
     from taichi_rf.finish import finish
-    from taichi_rf.run import METRICS, MODEL, REPORT
+    from taichi_rf.run import METRICS, MODEL, REPORT, short
 
     training, metrics = run.training, run.metrics
     if metrics is None:
         stopped = _if_stopped(f"the training is done and saved; evaluate it with: {run.again}")
         with stopped, bar("evaluating") as show:
-            metrics = finish(training, run.recipe, progress=show.counted)
+            run.metrics = metrics = finish(training, run.recipe, progress=show.counted)
     rate_distortion(metrics)
     if not metrics["views"]:
         reason = "as asked" if run.recipe.eval_views == 0 else "the scene has no test views"
@@ -243,8 +244,8 @@ def _report(run: Run) -> None:
         f"{metrics['rays_per_second']:,.0f} rays/s"
     )
     for name in (MODEL, METRICS, REPORT):
-        say(f"  {training.folder / name}")
-    say(f"look at it: python run_viewer.py {training.folder.path}")
+        say(f"  {short(training.folder / name)}")
+    say(f"look at it: python run_viewer.py {training.folder}")
 
 
 @contextlib.contextmanager
@@ -296,36 +297,21 @@ def _show(training: Training) -> None:
 
 
 def _watch(run: Run, options: Options, stopper: entry.Stopper) -> None:
-    """Train in a window, until it is closed; by then it may be another run that is trained in it."""
-    from taichi_rf.console import say
+    """Train in a window, until it is closed; by then it may be another run that is trained in it. One that is trained
+    is evaluated there."""
     from viewer import window
+    from viewer.closing import until_closed
     from viewer.settings import Settings
     from viewer.studio import Studio
 
     settings = Settings.load()
     studio = Studio(arch=options.arch or "auto", runs=RUNS, guard=stopper.step, settings=settings)
-    studio.adopt(run.training, run.recipe).share = settings.share
-    try:
+    with until_closed(studio):
+        studio.adopt(run.training, run.recipe)
         window.run(studio, settings=settings)
         ended = studio.run
         if ended is not None and ended.training.done and (ended.metrics is not None or not ended.over):
             _report(ended)
-    except entry.Stopped as stopped:
-        with _if_stopped("not saved; the last checkpoint is kept"):
-            words = studio.close()
-        if words and not str(stopped):
-            stopped.args = (f"stopped by {stopped.name}: {words}",)
-        raise
-    except BaseException:
-        with contextlib.suppress(UserError):
-            studio.close()  # no error of the window costs what was trained
-        raise
-    failure = studio.session and studio.session.failure
-    words = studio.close()
-    if failure:
-        raise type(failure)(words)
-    if words:
-        say(words)
 
 
 if __name__ == "__main__":

@@ -207,10 +207,10 @@ def test_choices_enter_the_recipe_and_wrong_ones_are_said(studio, here):
         assert "scene" in alarm(studio)
     assert studio.source is None
     assert studio.choose("builtin:lantern")
-    studio.preset, studio.downscale, studio.max_seconds, studio.seed = "balanced", 4, 90.0, 7
+    studio.preset, studio.downscale, studio.max_seconds = "balanced", 4, 90.0
     recipe = studio.recipe()
     assert (recipe.source, recipe.downscale) == ("builtin:lantern", 4)
-    assert recipe.config == replace(PRESETS["balanced"], max_seconds=90.0, seed=7)
+    assert recipe.config == replace(PRESETS["balanced"], max_seconds=90.0)
     studio.preset = "best"
     assert not studio.start()
     assert "'best'" in alarm(studio)
@@ -245,8 +245,21 @@ def test_what_cannot_be_built_brings_back_what_was_on_show(studio, here, monkeyp
     while not studio.ready:
         assert time.monotonic() < deadline
     reached = studio.session.trainer.iteration
+    studio.session.set_level(1)
+    studio.session.orbit.azimuth += 0.3
+    stood, studio.session.share = studio.session.orbit.state(), 0.4
+    if isinstance(trouble, RuntimeError):
+        studio.session.toggle_training()
+    training = studio.session.training
+    studio.session.keeper.turntable(32, 24)
+    before = studio.session
     assert studio.switch() is studio.session
+    assert studio.session is not before
+    assert studio.session.training == training  # what was paused stays paused
+    assert (studio.session.level, studio.session.share) == (1, 0.4)
+    assert studio.session.orbit.state() == stood
     assert str(trouble) in alarm(studio)
+    assert "the turntable was cancelled" in alarm(studio)
     assert studio.run.training.folder.path == here / "runs" / "half"
     assert studio.session.trainer.iteration - reached in (0, 1)  # a step that had begun was finished
     assert is_held(here / "runs" / "half")
@@ -349,8 +362,7 @@ def test_after_a_stop_a_run_that_another_process_took_up_is_left_to_it(studio, h
     os.replace(here / "newer", run / checkpoint.NAME)  # as if it had been trained further
     before = contents(run)
     studio.session.toggle_training()
-    until(studio, lambda: studio.session.failure)
-    studio.advance(0.01)
+    until(studio, lambda: not studio.session.training)
     assert "open it again" in alarm(studio)
     assert not is_held(run)
     studio.close()
@@ -382,7 +394,7 @@ def test_restart_trains_the_same_recipe_from_the_start_in_a_new_folder(studio, h
     assert studio.ready  # the scene is at hand
     studio.switch()
     second = studio.run
-    assert second.training.folder.path == Path("runs/balls-2")
+    assert second.training.folder.path == here / "runs" / "balls-2"
     assert second.recipe == first.recipe
     assert second.training.iteration == 0
     assert studio.session.share == 0.3  # the share of time is the person's, not the run's
@@ -578,7 +590,90 @@ def test_a_full_disk_keeps_the_training_that_was_to_be_left(studio, here, monkey
     assert iteration(here / "runs" / "half") == HALF
 
 
+def test_a_full_disk_at_a_checkpoint_pauses_the_training_which_goes_on_later_to_the_same_model(
+    studio, here, monkeypatch
+):
+    studio.open_now("half")
+    until(studio, lambda: studio.session.trainer.iteration > HALF)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        disk.setattr("taichi_rf.run.SAVE_SECONDS", 0.0)
+        until(studio, lambda: not studio.session.training)
+        studio.advance(0.01)
+        assert "disk is full" in alarm(studio)
+        assert not studio.run.over
+        assert is_held(here / "runs" / "half")
+        reached = studio.session.trainer.iteration
+        studio.session.toggle_training()
+        until(studio, lambda: not studio.session.training)  # it is tried again, in vain
+        assert not studio.run.over
+    assert iteration(here / "runs" / "half") == HALF
+    studio.session.toggle_training()
+    until(studio, lambda: studio.run.over)
+    assert studio.session.trainer.iteration > reached
+    assert chunks(here / "runs" / "half") == chunks(here / "runs" / "whole")
+    assert quality(here / "runs" / "half") == quality(here / "runs" / "whole")
+
+
+def test_a_full_disk_at_the_end_keeps_the_training_until_it_can_be_saved_and_evaluated(studio, here, monkeypatch):
+    studio.open_now("half")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        until(studio, lambda: studio.session.trainer.done)
+        for _ in range(3):
+            studio._save_at = 0.0  # as if some seconds had passed
+            studio.advance(0.01)
+            assert "not saved" in alarm(studio)
+            assert "disk is full" in alarm(studio)
+            assert not studio.run.over
+            assert studio.evaluating is None
+            assert is_held(here / "runs" / "half")
+    assert iteration(here / "runs" / "half") == HALF
+    studio.advance(0.01)
+    assert studio.evaluating is None  # not at every frame
+    studio._save_at = 0.0
+    until(studio, lambda: studio.run.over)
+    assert chunks(here / "runs" / "half") == chunks(here / "runs" / "whole")
+    assert quality(here / "runs" / "half") == quality(here / "runs" / "whole")
+
+
 # Looking
+
+
+def test_the_remembered_share_is_that_of_a_session_begun_later_and_goes_on_to_the_next(here):
+    studio = Studio(settings=Settings(share=0.3))
+    studio.open_now("whole")
+    assert studio.session.share == 0.3
+    studio.session.share = 0.6
+    studio.open_now("half")
+    assert studio.session.share == 0.6
+    studio.close()
+
+
+def test_a_recording_that_is_left_is_said_to_be_cancelled_in_what_comes_next(studio, here):
+    studio.open_now("whole")
+    studio.session.keeper.turntable(32, 24)
+    studio.open_now("half")
+    assert "iteration 25" in said(studio)
+    assert "the turntable was cancelled" in said(studio)
+    assert list((here / "runs" / "whole").glob("*turntable*")) == []
+
+
+def test_a_chosen_scene_is_trained_at_once_without_a_window(studio, here):
+    studio.open_now("balls")
+    assert studio.session is None
+    seen = []
+    studio.start_now(lambda text, progress: seen.append(text))
+    assert studio.run.training.folder.path == here / "runs" / "balls-1"
+    assert studio.session.training
 
 
 def test_a_finished_run_is_shown_with_its_photographs_as_soon_as_they_are_there(studio, here):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from taichi_rf.camera_path import CameraPath
 from taichi_rf.console import bar, duration, say
+from taichi_rf.errors import UserError
 from taichi_rf.report import megabytes
 from viewer.record import Recording
 from viewer.session import Session
@@ -17,6 +18,8 @@ _BUDGET = 0.25  # seconds of work between two looks at its progress
 
 def write_picture(session: Session, path: Path, width: int, height: int) -> None:
     """Write what the session shows as PNG, with a bar. UserError when that fails."""
+    if not path.absolute().parent.is_dir():  # said before it is rendered
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
     camera = session.camera(width, height)
     still = Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
     try:

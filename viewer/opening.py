@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from taichi_rf.run import METRICS, Recipe, RunFolder, Training
 from taichi_rf.trainer import Trainer
 from viewer.loading import Plan
 from viewer.orbit import Orbit
+
+if TYPE_CHECKING:
+    from viewer.session import Session
 
 Guard = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -38,6 +41,29 @@ class Run:
     def again(self) -> str:
         """The command that goes on with it."""
         return f"python train.py --resume {shlex.quote(str(self.training.folder))}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is kept of a session when another takes its place: where one stood, at which level, and whether it
+    trained. ``level`` is None for the highest there is."""
+
+    running: bool
+    level: int | None
+    orbit: Orbit
+
+    @staticmethod
+    def of(session: Session) -> Standing:
+        highest = session.num_levels if session.trainer is None else session.trainer.level
+        return Standing(session.training, session.level if session.level < highest else None, session.orbit.copy())
+
+    def restore(self, session: Session) -> None:
+        """Bring ``session``, which shows the same, to where it was."""
+        if session.training and not self.running:
+            session.toggle_training()
+        if self.level is not None:
+            session.set_level(self.level)
+        session.viewpoint.orbit = self.orbit
 
 
 def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, guard: Guard) -> Run:

@@ -20,11 +20,13 @@ from taichi_rf.errors import UserError
 from taichi_rf.finish import finishing
 from taichi_rf.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
 from viewer.loading import Loading, Plan, load_scene
-from viewer.opening import Guard, Run, build_model, build_run, device_for, reason
+from viewer.opening import Guard, Run, Standing, build_model, build_run, device_for, reason
 from viewer.session import Message, Session
 
-_TROUBLE = (UserError, FloatingPointError, OSError, MemoryError, RuntimeError)
+_PASSING = (UserError, OSError, MemoryError, RuntimeError)
 """What goes wrong with files and devices, as opposed to bugs; with RuntimeError Taichi says that its memory is out."""
+_TROUBLE = (*_PASSING, FloatingPointError)
+_SAVE_AGAIN = 10.0  # seconds between two attempts to save a training that is done
 
 
 class Display(Protocol):
@@ -57,12 +59,16 @@ class Stage:
         self.run: Run | None = None
         self.display: Display | None = None
         """Closed before Taichi ends and opened as soon as it runs again, with what is being prepared to read."""
+        self.share = 0.75
+        """Of the time, given to training in the sessions to come; each hands its own on to the next."""
         self._guard, self._make_session = guard, session
         self._said: Message | None = None
         self._shown: Plan | None = None  # what would bring back what is on show
         self._photographs: Loading | None = None  # of the model on show
         self._finishing: Generator[tuple[int, int], None, dict[str, Any]] | None = None
         self._evaluated = 0.0
+        self._save_at = 0.0  # when a training that is done is to be saved again, because it could not be
+        self._cancelled: str | None = None  # what was being recorded when it was let go of
 
     def say(self, text: str, alarm: bool = False) -> None:
         """A line for the person, in the session where there is one."""
@@ -85,6 +91,7 @@ class Stage:
         training, folder = run.training, run.training.folder
         self.run, self._finishing = run, None
         self.session = self._make_session(trainer=training, save=training.save, folder=folder.path)
+        self.session.share = self.share
         self._shown = Plan(str(folder.path), recipe=run.recipe, folder=folder, scene=training.scene, train=True)
         return self.session
 
@@ -92,20 +99,28 @@ class Stage:
         """Raises UserError when nothing of ``plan`` can be shown; what was on show has come back then."""
         if plan.train and plan.folder is not None and self._is_open(plan.folder):
             raise UserError("this run is already open here")
-        share = None if self.session is None else self.session.share
+        before = None if self.session is None else Standing.of(self.session)
+        self._cancelled = None
         trouble = self._put_on(plan)
         if trouble and plan.train and plan.model is not None:
             plan = plan.to_look_at(f"the run cannot go on here: {trouble}")
             trouble = self._put_on(plan)
-        if trouble and self.session is None and self._shown is not None:
-            self._put_on(self._shown)
-        if self.session is not None and share is not None:
-            self.session.share = share
+        if trouble and self.session is None:
+            self._come_back(before)
         self._load_photographs()
+        cancelled: list[str] = [] if self._cancelled is None else [f"the {self._cancelled} was cancelled"]
         if trouble:
-            raise UserError(trouble)
-        if plan.notes:
-            self.say("; ".join(plan.notes), alarm=True)
+            raise UserError("; ".join([trouble, *cancelled]))
+        if plan.notes or cancelled:
+            said = plan.notes or ([self.message.text] if self.message is not None else [])
+            self.say("; ".join([*said, *cancelled]), alarm=bool(plan.notes))
+
+    def _come_back(self, before: Standing | None) -> None:
+        """Show again what was on show, as it was."""
+        if self._shown is not None:
+            self._put_on(self._shown)
+        if before is not None and self.session is not None:
+            before.restore(self.session)
 
     def _put_on(self, plan: Plan) -> str | None:
         """Let go of what is on show, and build ``plan``; the trouble with that, if there is any.
@@ -137,6 +152,9 @@ class Stage:
         if self._photographs is not None:
             self._photographs.cancel()
         if self.session is not None:
+            self.share = self.session.share
+            if self.session.keeper.job is not None:
+                self._cancelled = self.session.keeper.job.what
             self.session.keeper.cancel()
         if self.run is not None:
             self.run.training.release()
@@ -164,6 +182,7 @@ class Stage:
         model = build_model(plan)
         place = plan.model.parent
         self.session = self._make_session(model, scene=plan.scene, folder=place, file=plan.model)
+        self.session.share = self.share
         self._shown = plan
 
     # What becomes of a training
@@ -238,6 +257,8 @@ class Stage:
 
     def _evaluate(self, run: Run, budget: float) -> None:
         if self._finishing is None:
+            if not self._kept(run):
+                return
             self._finishing, self._evaluated = finishing(run.training, run.recipe), 0.0
             self.say("the training is done; evaluating it")
         until = time.perf_counter() + budget
@@ -255,6 +276,18 @@ class Stage:
         except _TROUBLE as error:
             self.say(f"the evaluation failed: {reason(error)}; repeat it with: {run.again}", alarm=True)
         self._end(run)
+
+    def _kept(self, run: Run) -> bool:
+        """Save a training that is done; whether it is saved. If not, that is tried again in some seconds."""
+        if time.perf_counter() < self._save_at:
+            return False
+        try:
+            self.save()
+        except _PASSING as error:
+            self._save_at = time.perf_counter() + _SAVE_AGAIN
+            self.say(f"trained, but not saved: {reason(error)}; it is tried again every {_SAVE_AGAIN:.0f} s", True)
+            return False
+        return True
 
     def _end(self, run: Run) -> None:
         run.over, self._finishing = True, None

@@ -38,7 +38,7 @@ class Studio(Stage):
     """What is on show (see :class:`Stage`), what could be opened instead, and what a new training would be.
 
     Args:
-        settings: where choices come from, and what was opened is remembered; the window writes them when it closes.
+        settings: where choices come from, and what was opened is remembered; whoever closes the studio writes them.
             None: nothing is remembered.
     """
 
@@ -49,9 +49,8 @@ class Studio(Stage):
         self.source: str | None = None
         self.preset, self.method, self.downscale = "quick", METHODS[0], 2
         self.max_seconds: float | None = None
-        self.seed = 0
         if settings is not None:
-            self.downscale = settings.downscale
+            self.downscale, self.share = settings.downscale, settings.share
             self.preset = settings.preset if settings.preset in PRESETS else self.preset
             self.method = settings.method if settings.method in METHODS else self.method
         self._loading: Loading | None = None  # what will be switched to
@@ -72,7 +71,7 @@ class Studio(Stage):
             raise UserError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
         if self.method not in METHODS:
             raise UserError(f"there is no method '{self.method}': choose one of {', '.join(METHODS)}")
-        config = replace(PRESETS[self.preset], seed=self.seed)
+        config = PRESETS[self.preset]
         if self.max_seconds is not None:
             config = replace(config, max_seconds=self.max_seconds)
         return Recipe(config, self.source, downscale=self.downscale, arch=self.arch)
@@ -152,8 +151,14 @@ class Studio(Stage):
             UserError: there is nothing to show.
         """
         loading = self._reading(what)
-        if loading is None:
-            return
+        if loading is not None:
+            self._show_now(loading, progress)
+
+    def start_now(self, progress: Callable[[str, float], None] | None = None) -> None:
+        """:meth:`start` and :meth:`switch` at once, as :meth:`open_now`."""
+        self._show_now(_training(self.recipe()), progress)
+
+    def _show_now(self, loading: Loading, progress: Callable[[str, float], None] | None) -> None:
         loading.start()
         try:
             while not loading.wait(0.1):
