@@ -305,6 +305,30 @@ def test_a_training_that_ends_in_its_window_is_evaluated_there_and_makes_the_sam
     assert not (tmp_path / "run" / LOCK).exists()
 
 
+def test_a_finished_run_that_is_resumed_with_view_is_shown_and_evaluated_in_its_window(place, tmp_path, display):
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs" / "whole", run)
+    before = read_json(run / METRICS)
+    (run / METRICS).unlink()
+    window = Window("--resume", "run", place / "balls", folder=tmp_path, display=display)
+    window.wait_for((run / METRICS).exists)
+    code, output, errors = window.close()
+    assert code == 0, errors
+    assert read_json(run / METRICS)["levels"] == before["levels"]
+    assert f"{before['levels'][-1]['psnr']:.2f}" in output
+    assert "evaluate it with" not in output
+
+
+def test_a_window_closed_before_the_evaluation_is_followed_by_one_and_no_request_for_it(place, tmp_path, display):
+    run = tmp_path / "run"
+    shutil.copytree(place / "runs" / "whole", run)
+    window = Window("--resume", "run", place / "balls", folder=tmp_path, display=display)
+    code, output, errors = window.close()
+    assert code == 0, errors
+    assert f"{read_json(run / METRICS)['levels'][-1]['psnr']:.2f}" in output
+    assert "evaluate it with" not in output
+
+
 def test_a_loss_that_is_no_number_ends_the_training_and_not_the_window(place, tmp_path, display):
     window = Window(
         place / "balls", "--iterations", ITERATIONS, "--out", "run", folder=tmp_path, display=display,

@@ -85,11 +85,23 @@ def test_help_names_every_option(tmp_path):
         (["--path", "camera_path.json", "--output", "out.mp4", "--seconds", 3], "--seconds goes with --turntable"),
         (["--screenshot", "out.png", "--sweep"], "--sweep goes with"),
         (["--screenshot", "out.png", "--fps", 20], "--fps goes with"),
+        (["--screenshot", "out.png", "--state-file", "s"], "--state-file goes with a window"),
+        (["--screenshot", "out.png", "--port", 80], "--port goes with --web"),
+        (["--host", "0.0.0.0"], "--host goes with --web"),
+        (["--web", "--width", 640], "--width does not go with --web"),
+        (["--web", "--height", 480], "--height does not go with --web"),
+        (["--web", "--state-file", "s"], "--state-file does not go with --web"),
+        (["--web", "--port", 65536], "--port 65536"),
+        (["--web", "--headless", "--screenshot", "out.png"], "one at a time"),
         ([], "--headless"),
     ],
 )
 def test_option_that_makes_no_sense_is_named(empty_model, arguments, because):
     refuses(empty_model, *arguments, folder=empty_model.parent, because=because)
+
+
+def test_web_without_anything_to_show_says_what_to_name(tmp_path):
+    refuses("--web", folder=tmp_path, because="a .trf file, the folder of a run, or a scene to train")
 
 
 def test_missing_model_is_named(tmp_path):
