@@ -10,10 +10,10 @@ import numpy as np
 
 from taichi_rf.console import duration
 from taichi_rf.errors import UserError
-from taichi_rf.report import megabytes
 from viewer import plots
 from viewer.catalogue import builtin_scenes
 from viewer.inbox import Inbox, Mail
+from viewer.overlay import size_text
 from viewer.plots import finite
 from viewer.session import COMPARE, LAYOUTS, MODES, SHARE, Session
 from viewer.studio import Studio
@@ -252,7 +252,7 @@ def figures(stats: dict[str, Any]) -> str:
     sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
     lines = [
         f"### {plain(stats['level_name'])} {stats['level']} of {stats['num_levels']}",
-        f"**{megabytes(1e6 * stats['megabytes'])}** &nbsp; **{psnr}**",
+        f"**{' '.join(size_text(stats['megabytes']))}** &nbsp; **{psnr}**",
         f"{stats['fps']:.0f} pictures a second, {sharpness}",
     ]
     view = stats["view"]

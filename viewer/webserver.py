@@ -17,6 +17,12 @@ from urllib.parse import urlsplit
 
 from taichi_rf.errors import UserError
 
+_STYLE = ".mantine-ScrollArea-content { padding-right: 8px }"  # else the panel's scrollbar covers controls
+_SCRIPT = f"""
+document.title = "Taichi RF";
+document.head.append(Object.assign(document.createElement("style"), {{ textContent: "{_STYLE}" }}));
+"""
+
 
 def start(host: str, port: int) -> Any:
     """A server that listens, without viser's own branding, prints, and the tunnel that any client could ask for.
@@ -36,9 +42,9 @@ def start(host: str, port: int) -> Any:
     server.request_share_url = server.disconnect_share_url = lambda *_, **__: None
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
     server.scene.world_axes.visible = False
-    with contextlib.suppress(AttributeError):  # there is no public way to give the page a title
-        title = importlib.import_module("viser._messages").RunJavascriptMessage(source="document.title = 'Taichi RF'")
-        server._websock_server.queue_message(title)
+    with contextlib.suppress(AttributeError):  # there is no public way to do these
+        message = importlib.import_module("viser._messages").RunJavascriptMessage(source=_SCRIPT)
+        server._websock_server.queue_message(message)
     return server
 
 

@@ -26,8 +26,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from taichi_rf.report import megabytes
-
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (1280, 720)
 PATIENCE = 90.0  # seconds; the browser draws in software, on a busy machine
@@ -225,7 +223,7 @@ def test_page_shows_the_scene_and_its_figures(serve, chromium):
     server = serve("model")
     page = Page(chromium, server.address)
     assert chromium.title == "Taichi RF"
-    page.reads("rank 4 of 4", megabytes(1_000_000), "30.00 dB")
+    page.reads("rank 4 of 4", "1.00 MB", "30.00 dB")
     state = server.wait(lambda state: state["complete"], "a complete picture")
     page.becomes(lambda p: alike(p, expected(state, 4, p, page)), "the picture of level 4")
     for word in ("Viser", "viser", "Share"):
@@ -239,7 +237,7 @@ def test_level_slider_changes_picture_and_figures(serve, chromium):
     for level in (1, 3, 2, 4):
         page.set_level(level)
         state = server.wait(lambda state, level=level: state["level"] == level, f"level {level}")
-        page.reads(f"rank {level} of 4", megabytes(250_000 * level), f"{PSNR[level]:.2f} dB")
+        page.reads(f"rank {level} of 4", f"{0.25 * level:.2f} MB", f"{PSNR[level]:.2f} dB")
         page.becomes(
             lambda p, level=level, state=state: alike(p, expected(state, level, p, page)), f"the picture of {level}"
         )
@@ -314,6 +312,9 @@ def test_training_pauses_and_resumes(serve, chromium):
     page.press("Pause")
     paused = server.wait(lambda state: not state["training"]["running"], "a pause")["training"]["iteration"]
     page.reads("paused", "Resume")
+    bar = chromium.find_element(By.CSS_SELECTOR, ".mantine-ScrollArea-scrollbar[data-orientation=vertical]").rect
+    box = page.labelled("rank", "input[type=text]").rect
+    assert box["x"] + box["width"] <= bar["x"]  # which would cover it
     page.set_level(1)
     state = server.wait(lambda state: state["level"] == 1, "level 1")
     page.becomes(lambda p: alike(p, expected(state, 1, p, page)), "the picture of level 1")
