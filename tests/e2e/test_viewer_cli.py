@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from taichi_rf.camera_path import CameraPath, Frame, turntable
+from tests.tiny import write_tiny_scene
 from viewer.orbit import Orbit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,36 @@ def test_option_that_makes_no_sense_is_named(empty_model, arguments, because):
 
 def test_web_without_anything_to_show_says_what_to_name(tmp_path):
     refuses("--web", folder=tmp_path, because="a .trf file, the folder of a run, or a scene to train")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_scene_named_with_web_is_trained_as_the_last_one_was(tmp_path):
+    pytest.importorskip("viser")
+    write_tiny_scene(tmp_path / "balls")
+    (tmp_path / "settings.json").write_text('{"preset": "balanced", "downscale": 4, "share": 0.5}')
+    environment = {**os.environ, **NOWHERE, "TAICHI_RF_CONFIG": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_viewer.py"), "balls", "--web", "--port", "0", "--arch", "cpu"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        lines = iter(process.stdout)
+        output = next(line for line in lines if "training" in line)
+        assert "in runs/balls-1 with the preset balanced and images at 1/4 of their size" in output
+        assert any("in a browser" in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "--resume runs/balls-1" in errors
+    assert "Traceback" not in errors
+    config = json.loads((tmp_path / "runs" / "balls-1" / "config.json").read_text())
+    assert (config["config"]["preset"], config["scene"]["downscale"]) == ("balanced", 4)
+    settings = json.loads((tmp_path / "settings.json").read_text())  # written although it was interrupted
+    assert (settings["preset"], settings["downscale"], settings["share"]) == ("balanced", 4, 0.5)
+    assert str(tmp_path / "balls") in settings["recent"]
 
 
 def test_missing_model_is_named(tmp_path):
