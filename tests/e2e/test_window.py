@@ -83,7 +83,9 @@ def test_keys_step_the_level_and_stop_at_the_ends(model):
         assert [model.key(key)["level"] for _ in levels] == levels
 
 
-@pytest.mark.parametrize(("typed", "level"), [("99", LEVELS), ("2", 2), ("-7", 1), ("0", 1), ("99999999999", LEVELS)])
+@pytest.mark.parametrize(
+    ("typed", "level"), [("99", LEVELS), ("2", 2), ("-7", 1), ("0", 1), ("99999999999", LEVELS), ("m3g", 3)]
+)
 def test_level_typed_into_the_slider_is_brought_into_range(model, typed, level):
     model.move(model.place_on_slider(3))
     model.hand("keydown", "ctrl")
@@ -95,7 +97,8 @@ def test_level_typed_into_the_slider_is_brought_into_range(model, typed, level):
     model.frames_later()
     model.hold("Return")
     model.wait(lambda state: state["level"] == level, f"level {level}")
-    assert model.frames_later(5)["level"] == level
+    state = model.frames_later(5)
+    assert (state["level"], state["mode"], state["demo"]) == (level, "colour", False)  # letters were no commands
 
 
 # Moving
@@ -313,9 +316,19 @@ def test_window_survives_any_size(bare):
         picture = bare.sharp_screenshot()[: size[1], : size[0]]
         np.testing.assert_array_equal(picture, rendered(size=size))
     bare.key("Tab", "c")
-    for size in [(640, 480), (300, 20), (2, 2), (1, 700), SIZE]:  # with all that can lie over it
+    for size in [(300, 20), (2, 2), (1, 700), SIZE]:  # with all that can lie over it
         bare.resize(*size)
         bare.sharp()
+
+
+def test_panels_answer_where_they_are_in_a_window_of_another_size(model):
+    for size in [(640, 480), (1280, 400), (900, 700)]:
+        model.resize(*size)
+        model.slide(2)
+        model.press("Look ...")
+        assert model.press("Mode: colour")["mode"] == "depth"
+        model.press("< back")
+        model.home()
 
 
 def test_window_that_was_hidden_comes_back(model):
@@ -327,6 +340,15 @@ def test_window_that_was_hidden_comes_back(model):
     model.key("Left")
     model.wait(lambda state: state["level"] == LEVELS - 1, "one level less")
     np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(LEVELS - 1)[CLEAR])
+
+
+def test_escape_leaves_the_demonstration_and_the_page_before_the_window(start):
+    viewer = start(FAKE, "model", "STATE")
+    viewer.key("h", "g")
+    assert not viewer.key("Escape")["demo"]
+    assert viewer.key("Escape")["page"] is None
+    viewer.hand("key", "Escape")
+    assert viewer.ended() == 0
 
 
 def test_window_closes_and_leaves_nothing_in_the_working_directory(start):

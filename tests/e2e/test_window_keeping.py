@@ -19,7 +19,7 @@ from PIL import Image
 
 from taichi_rf.camera_path import CameraPath, turntable
 from taichi_rf.storage import read_trf
-from tests.e2e.windows import EMPTY, FAKE, RUN_VIEWER, SIZE, Viewer
+from tests.e2e.windows import FAKE, RUN_VIEWER, SIZE, Viewer
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
 from viewer.orbit import Orbit
 from viewer.progressive import quantise
@@ -191,6 +191,8 @@ def test_film_that_is_cancelled_leaves_nothing(model, kept):
 def test_window_closed_while_filming_leaves_nothing(start, way: Callable[[Viewer], int]):
     viewer = start(FAKE, "model", "STATE")
     film(viewer)
+    viewer.key("Escape")
+    viewer.says("turntable is not done", "escape again")
     assert way(viewer) == 0
     assert names(viewer.folder / "kept") == []
 
@@ -222,7 +224,8 @@ def test_camera_path_is_made_saved_loaded_and_filmed(model, kept):
     model.press("Clear the path")
     model.says("empty")
     model.press("Load camera_path.json")
-    model.says("2 keyframes", "camera_path.json")
+    model.says("camera_path.json", "frames")
+    assert "Add keyframe 3 to the path" in model.state()["widgets"]
 
     path = CameraPath.load(kept / "camera_path.json")
     expected = Orbit.from_state(second, BOX).camera(*SIZE).pose

@@ -111,7 +111,7 @@ class Viewer:
         )  # fmt: skip
         os.close(write)
         self._lines: collections.deque[bytes] = collections.deque(maxlen=1)
-        self._news = threading.Condition()
+        self._news, self._over = threading.Condition(), False
         self._reader = threading.Thread(target=self._read, args=(read,), daemon=True)
         self._reader.start()
 
@@ -122,6 +122,7 @@ class Viewer:
                     self._lines.append(line)
                     self._news.notify_all()
         with self._news:
+            self._over = True
             self._news.notify_all()
 
     def __enter__(self) -> Viewer:

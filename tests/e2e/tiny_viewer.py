@@ -1,0 +1,20 @@
+"""``run_viewer.py`` with a quick preset of a tiny model.
+
+TINY_ITERATIONS: how many steps it trains; seconds' worth by default. TINY_SAVE_SECONDS: training time between two
+checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import run_viewer
+from taichi_rf import presets, run
+from tests.tiny import TINY
+
+if __name__ == "__main__":
+    iterations = int(os.environ.get("TINY_ITERATIONS", 100_000))
+    presets.PRESETS["quick"] = replace(TINY, preset="quick", iterations=iterations)
+    run.SAVE_SECONDS = float(os.environ.get("TINY_SAVE_SECONDS", run.SAVE_SECONDS))
+    run_viewer.main()
