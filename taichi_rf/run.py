@@ -59,7 +59,7 @@ class Recipe:
         """The inverse of :meth:`to_json`; UserError for anything that it did not write."""
         try:
             recipe = Recipe(Config.from_json(values["config"]), arch=values["arch"], **values["scene"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, UserError) as error:
             raise UserError(f"{where} is not the configuration of a run ({error})") from None
         numbers = (recipe.downscale, recipe.views, recipe.eval_views)
         if not isinstance(recipe.source, str) or not all(n is None or isinstance(n, int) for n in numbers):

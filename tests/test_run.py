@@ -156,7 +156,7 @@ def test_a_recipe_survives_json(config):
 def test_a_spoilt_config_is_refused_by_name(tmp_path, spoil):
     values = Recipe(tiny_config(), "builtin:lantern").to_json()
     (tmp_path / CONFIG).write_text(json.dumps(spoil(values)))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=CONFIG):
         RunFolder(tmp_path).recipe()
 
 
