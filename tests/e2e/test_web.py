@@ -289,6 +289,7 @@ def test_slider_goes_to_a_photograph(serve, chromium):
     server = serve("trainer")
     page = Page(chromium, server.address)
     page.press("Pause")
+    page.reads("paused", "Resume")  # nothing on the page changes its place any more
     for fraction, index in ((1.0, 1), (0.0, 0)):
         page.slide("Photograph", fraction)
         server.wait(lambda state, index=index: (state["view"] or {}).get("index") == index, f"view {index}")
