@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from taichi_rf.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
 from taichi_rf.errors import UserError
 from taichi_rf.files import write_json, writing
+from taichi_rf.run import short
 from taichi_rf.storage import truncate_trf
 from taichi_rf.video import FASTEST
 from viewer.record import Recording
@@ -170,7 +171,8 @@ class Keeper:
         if job.done:
             self.job = None
             say(
-                f"the {job.what} failed: {job.failure}" if job.failure else f"saved {job.path}", alarm=bool(job.failure)
+                f"the {job.what} failed: {job.failure}" if job.failure else f"saved {short(job.path)}",
+                alarm=bool(job.failure),
             )
 
     def cancel(self) -> None:
@@ -216,7 +218,7 @@ class Keeper:
         except (UserError, OSError) as error:
             self._session.say(str(error), alarm=True)
             return None
-        self._session.say(f"saved {path} ({size_in_words(path.stat().st_size)})")
+        self._session.say(f"saved {short(path)} ({size_in_words(path.stat().st_size)})")
         return path
 
     def _name(self) -> str:

@@ -78,22 +78,24 @@ def run(
         desktop = Desktop((width, height), inside)
         stack.callback(setattr, studio, "display", None)
         stack.callback(desktop.close)
+        stack.callback(_remember, settings, studio, panels, desktop)
         studio.display = desktop
         again = True
         while again:
             if desktop.window is None:
                 desktop.open("compiling the kernels, a few seconds ..." if studio.session else "")
             window = _Window(desktop, studio, panels)
-            again = _loop(window, state)
-            desktop.size = window.size
+            try:
+                again = _loop(window, state)
+            finally:
+                desktop.size = window.size
             if again:
                 studio.switch()
-    _remember(settings, studio, panels, *desktop.size)
 
 
-def _remember(settings: Settings, studio: Studio, panels: Panels, width: int, height: int) -> None:
+def _remember(settings: Settings, studio: Studio, panels: Panels, desktop: Desktop) -> None:
     """Keep for the next time how the window was used. What cannot be written is not worth a word."""
-    settings.width, settings.height, settings.hidden = width, height, panels.hidden
+    (settings.width, settings.height), settings.hidden = desktop.size, panels.hidden
     settings.preset, settings.method, settings.downscale = studio.preset, studio.method, studio.downscale
     settings.folder = str(panels.chooser.folder)
     if studio.session is not None:
