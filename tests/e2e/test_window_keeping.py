@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -19,7 +17,7 @@ from PIL import Image
 
 from taichi_rf.camera_path import CameraPath, turntable
 from taichi_rf.storage import read_trf
-from tests.e2e.windows import FAKE, RUN_VIEWER, SIZE, Viewer
+from tests.e2e.windows import FAKE, RUN_VIEWER, SIZE, Viewer, files_of_at_most
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
 from viewer.orbit import Orbit
 from viewer.progressive import quantise
@@ -61,19 +59,6 @@ def headless(viewer: Viewer, *arguments: object) -> np.ndarray:
     picture = image(path)
     path.unlink()
     return picture
-
-
-@contextmanager
-def files_of_at_most(size: int, viewer: Viewer) -> Iterator[None]:
-    """Let the viewer's files grow no larger than ``size`` bytes, as on a disk that is full."""
-    assert viewer.process.pid
-    before = resource.prlimit(viewer.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(viewer.process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        if viewer.alive:
-            resource.prlimit(viewer.process.pid, resource.RLIMIT_FSIZE, before)
 
 
 # Pictures

@@ -12,6 +12,7 @@ import ctypes
 import ctypes.util
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -370,3 +371,15 @@ def revived(start: Callable[[], Viewer]) -> Iterator[Callable[[], Viewer]]:
             return viewers[-1]
 
         yield get
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int, viewer: Viewer) -> Iterator[None]:
+    """Let the viewer's files grow no larger than ``size`` bytes, as on a disk that is full."""
+    before = resource.prlimit(viewer.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(viewer.process.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        if viewer.alive:
+            resource.prlimit(viewer.process.pid, resource.RLIMIT_FSIZE, before)
