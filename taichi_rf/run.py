@@ -232,6 +232,10 @@ class Training:
             pass
         return info
 
+    def in_parts(self) -> None:
+        """As the trainer's ``in_parts``."""
+        self.trainer.in_parts()
+
     def part(self) -> StepInfo | None:
         """A part of a step, as the trainer's ``part``; a checkpoint is written after whole steps."""
         self._reclaim()

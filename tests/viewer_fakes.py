@@ -64,6 +64,9 @@ class FakeTrainer:
     def done(self) -> bool:
         return self.iteration >= self.steps
 
+    def in_parts(self):
+        """Every step is one part."""
+
     def part(self):
         if self.iteration == self.fails_at:
             raise self.error

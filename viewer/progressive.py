@@ -68,8 +68,9 @@ class Progressive:
     def advance(self, view: View, budget: float, *, finest: int = 1) -> bool:
         """Work towards the picture of ``view`` for about ``budget`` seconds; say whether the picture changed.
 
-        A view that differs from the one shown is previewed at once, whatever that takes. ``finest`` keeps the divisor
-        from falling below it, for a model that changes faster than a sharp picture can be made.
+        A view that differs from the one shown is previewed at once, whatever that takes; without a budget nothing else
+        is done. ``finest`` keeps the divisor from falling below it, for a model that changes faster than a sharp
+        picture can be made.
         """
         start = self._clock()
         if view.differs(self._shown):
@@ -78,6 +79,8 @@ class Progressive:
             self._begin(view, max(self._affordable(view, budget), finest))
         changed = False
         while self._more(view, finest):
+            if budget <= 0 and self.divisor:  # nothing is asked for, and something is there to see
+                break
             self._work(budget - (self._clock() - start))
             changed |= self._show()
             if self._clock() - start >= budget:

@@ -38,6 +38,7 @@ SHARE = (0.05, 0.95)
 _PASS_SECONDS = 1.0  # while training, a picture of the whole window is renewed about this often
 _FPS_SECONDS = 1.0  # over which frames are counted
 _MESSAGE_SECONDS = 8.0
+_CURVE_SECONDS = 0.5  # for which the curve is good: its sizes are counted anew each time
 _NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
 
 
@@ -124,7 +125,7 @@ class Session:
         self._save = save or getattr(trainer, "save", None)
         self.mode = MODES[0]
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
-        self._share = 0.75
+        self._share = 0.85
         self.composer = Composer(self.render_band, clock)
         self.viewpoint = Viewpoint(self._start(), self.scene)
         self.keeper = Keeper(self, folder or Path(), file)
@@ -136,6 +137,7 @@ class Session:
         self._before_demo: tuple[Any, ...] = ()
         self._message: Message | None = None
         self._frames: deque[float] = deque()
+        self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
         self.size = (1280, 720)
         """Of the last frame, in pixels."""
 
@@ -479,7 +481,11 @@ class Session:
 
     def curve(self) -> list[LevelPoint]:
         """Size and quality of every level there is by now: the rate-distortion curve."""
-        return [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, self._highest + 1)]
+        now, highest = self._clock(), self._highest
+        if self._curve is None or self._curve[1] != highest or not 0 <= now - self._curve[0] < _CURVE_SECONDS:
+            points = [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, highest + 1)]
+            self._curve = now, highest, points
+        return self._curve[2]
 
     def history(self) -> History:
         """What the training curve is drawn from; empty for a finished model."""

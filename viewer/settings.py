@@ -41,7 +41,7 @@ class Settings:
     height: int = 720
     hidden: bool = False
     """Whether the panels are."""
-    share: float = 0.75
+    share: float = 0.85
     """Of the time, given to training."""
     preset: str = "quick"
     method: str = "slimmerf"

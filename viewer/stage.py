@@ -59,7 +59,7 @@ class Stage:
         self.run: Run | None = None
         self.display: Display | None = None
         """Closed before Taichi ends and opened as soon as it runs again, with what is being prepared to read."""
-        self.share = 0.75
+        self.share = 0.85
         """Of the time, given to training in the sessions to come; each hands its own on to the next."""
         self._guard, self._make_session = guard, session
         self._said: Message | None = None

@@ -35,7 +35,7 @@ _MOVING = 0.03  # seconds of rendering in a frame while something moves
 _RESTING = 0.08  # while nothing does: fewer frames, sooner sharp
 _DEMO = 0.06  # a film of few sharp pictures is nicer than one of many coarse ones
 _REST_AFTER = 0.3  # seconds without input
-_TRAINING_FRAME = 1 / 22  # seconds of a frame while training, all that it takes to show it included
+_TRAINING_FRAME = 1 / 20.5  # seconds of a frame while training, all that it takes to show it included
 _LEAST_DRAWING = 0.003  # seconds, whatever the training's share
 _RECORDING = 0.03  # seconds for a film in a frame while nothing trains
 _EVALUATING = 0.02  # seconds in a frame for judging a training that is done
@@ -129,7 +129,8 @@ class _Window:
         self._hands = Hands(window, studio, panels)
         self._frames = 0
         self._began = time.perf_counter()
-        self._showing = 0.02  # seconds that a frame takes beside drawing and training
+        self._showing = 0.02  # seconds that a frame takes beside drawing and training, as a running mean
+        self._drawing = 0.005  # seconds that drawing takes, which is more than it is given
 
     @property
     def is_open(self) -> bool:
@@ -162,6 +163,7 @@ class _Window:
         self._frames += 1
         showing = done - now - (drawn - started) - (done - worked)
         self._showing += 0.1 * (min(showing, 0.1) - self._showing)
+        self._drawing += 0.1 * (min(drawn - started, 0.1) - self._drawing)
         idle = session is None or (session.composer.complete and self.studio.evaluating is None)
         if resting and not working and idle:
             self._hands.nap(_IDLE_SLEEP)
@@ -189,8 +191,10 @@ class _Window:
         """Seconds for drawing and for working in this frame."""
         if session is not None and session.training:
             left = max(_TRAINING_FRAME - self._showing, _LEAST_DRAWING)
-            working = session.share * left
-            return max(left - working, _LEAST_DRAWING), working
+            drawing = max((1 - session.share) * left, _LEAST_DRAWING)
+            if resting:  # a piece of a picture has costs of its own: fewer and larger ones
+                drawing = 2 * drawing if self._frames % 2 else 0.0
+            return drawing, max(left - self._drawing, session.share * left / 2)
         working = _RECORDING if session is not None and session.recording is not None else 0.0
         if session is not None and session.demo:
             return _DEMO, working
