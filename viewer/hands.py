@@ -37,9 +37,10 @@ class Hands:
         self._mouse: Pixel = (0.0, 0.0)
         self._shift = False  # whether it was down in the last frame
         self._over_panel = False  # whether the left button went down on a panel
+        self._sliding = False  # whether it went down on the level slider
         self._typing = False  # whether a number is being typed into a slider
         self._put_back_in = 0  # frames
-        self._warned = False  # that closing loses something
+        self._warned = False  # that closing loses something, and nothing was done since
 
     @property
     def _session(self) -> Session | None:
@@ -57,12 +58,15 @@ class Hands:
         held = self._window.is_pressed(ti.ui.SHIFT)
         shift, self._shift = held or self._shift or ti.ui.SHIFT in pressed, held  # it may be up again by now
         for key in pressed:
+            self._warned &= key == ti.ui.ESCAPE
             if key in (ti.ui.LMB, ti.ui.MMB, ti.ui.RMB):
                 self._press(key, mouse)
             elif self._typing:
                 self._typing = key not in (ti.ui.RETURN, ti.ui.ESCAPE, ti.ui.TAB)
             else:
                 self._key(key, shift)
+        if self._sliding and self._session is not None and (mouse != self._mouse or ti.ui.LMB in pressed):
+            self._session.set_level(self._panels.level_at(mouse[0]))
         if self._button is not None:
             self._drag(mouse)
         elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
@@ -100,6 +104,8 @@ class Hands:
             self._over_panel |= button == ti.ui.LMB
             on_widget = any(place.covers(*mouse) for place in self._panels.widgets.values())
             self._typing = on_widget and bool(self._window.is_pressed(ti.ui.CTRL))
+            slider = self._panels.slider
+            self._sliding = slider is not None and slider.covers(*mouse) and not self._typing and button == ti.ui.LMB
         elif self._button is None:
             self._button = button
         self._mouse = mouse
@@ -126,7 +132,7 @@ class Hands:
 
     def _release_panel(self) -> None:
         """Have the panels put back, unless the mouse held a slider or a button: ImGui has then moved nothing."""
-        self._over_panel = False
+        self._over_panel = self._sliding = False
         if not any(place.covers(*self._mouse) for place in self._panels.widgets.values()):
             self._put_back_in = _PUT_BACK_AFTER
 

@@ -15,6 +15,7 @@ from viewer.studio import Studio
 
 _WIDTH = 304
 _MARGIN, _SLIVER = 12, 60
+_GRAB_PADDING, _SMALLEST_GRAB = 2, 10  # pixels of ImGui's sliders
 
 
 class Panels:
@@ -29,6 +30,7 @@ class Panels:
         """Where each slider and button of the last picture is, by what is written on it."""
         self.slider: Rectangle | None = None
         """Where the level slider is."""
+        self._range = (1, 1)  # of the level slider
         self.extent = (0, 0)
         """Width and height of what the panels cover, from the top left corner."""
         self._covered: list[Rectangle] = []
@@ -37,6 +39,16 @@ class Panels:
     def covers(self, x: float, y: float) -> bool:
         """Whether a panel was at this pixel in the last picture."""
         return any(panel.covers(x, y) for panel in self._covered)
+
+    def level_at(self, x: float) -> int:
+        """The level that the slider has under a mouse at ``x``, as ImGui counts: it would tell two frames later."""
+        low, high = self._range
+        if self.slider is None:
+            return low
+        across = self.slider.width - 2 * _GRAB_PADDING
+        grab = min(max(across / (high - low + 1), _SMALLEST_GRAB), across)
+        share = (x - self.slider.x - _GRAB_PADDING - grab / 2) / max(across - grab, 1e-6)
+        return low + int(min(max(share, 0.0), 1.0) * (high - low) + 0.5)
 
     def put_back(self) -> None:
         """Undo what the mouse did to the panels: under a new name, ImGui lays them out anew."""
@@ -96,7 +108,7 @@ class Panels:
                         todo.append(row.action)
                 else:
                     if row.main:
-                        self.slider = row_place
+                        self.slider, self._range = row_place, (row.low, row.high)
                     value = panel.slider_int(label, row.value, row.low, row.high)
                     if value != row.value:
                         bounded = min(max(value, row.low), row.high)  # what is typed in is not clamped

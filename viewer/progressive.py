@@ -56,6 +56,8 @@ class Progressive:
         self.divisor = 0
         self.complete = False
         self.rays_per_second = _FIRST_GUESS
+        """Of whole pictures: bands of nothing but background are faster and say little of the next view."""
+        self._band_rate = _FIRST_GUESS
         self._render, self._clock = render, clock
         self._shown: View | None = None  # the view in the picture
         self._pass: _Pass | None = None  # the picture being made
@@ -137,11 +139,11 @@ class Progressive:
         camera = work.view.camera
         rows = camera.height - work.rows
         if self.divisor:
-            rows = min(rows, max(1, int(self.rays_per_second * max(seconds, 0.0) / camera.width)))
+            rows = min(rows, max(1, int(self._band_rate * max(seconds, 0.0) / camera.width)))
         band = replace(camera, cy=camera.cy - work.rows, height=rows)
         start = self._clock()
         colours = self._render(band, work.view.level, work.view.mode)
-        self._measure(rows * camera.width, self._clock() - start)
+        work.seconds += self._measure(rows * camera.width, self._clock() - start)
         work.pixels[work.rows : work.rows + rows] = quantise(colours)
         work.rows += rows
 
@@ -159,6 +161,7 @@ class Progressive:
             columns = np.ascontiguousarray(work.pixels[::-1].transpose(1, 0, 2))
             size = (self.canvas.shape[1], self.canvas.shape[0])
             self.canvas[..., :3] = np.asarray(Image.fromarray(columns).resize(size, Image.Resampling.BILINEAR))
+        self._measure_whole(work)
         self.divisor, self._shown, self._pass = work.divisor, work.original, None
         return True
 
@@ -168,11 +171,19 @@ class Progressive:
         fits = [d for d in PREVIEWS if pixels / d**2 <= self.rays_per_second * seconds]
         return min(fits, default=PREVIEWS[0])
 
-    def _measure(self, rays: int, seconds: float) -> None:
-        """Follow the speed; one slow band (a kernel that compiled) must not spoil the next preview."""
+    def _measure(self, rays: int, seconds: float) -> float:
+        """Follow the speed; one slow band (a kernel that compiled) must not spoil the next. Returns the seconds."""
         if seconds > 0:
-            measured = max(rays / seconds, self.rays_per_second / 2)
-            self.rays_per_second += 0.3 * (measured - self.rays_per_second)
+            measured = max(rays / seconds, self._band_rate / 2)
+            self._band_rate += 0.3 * (measured - self._band_rate)
+        return seconds
+
+    def _measure_whole(self, work: _Pass) -> None:
+        """Follow the speed of whole pictures, from which the next preview's size is told."""
+        if work.seconds > 0:
+            rays = work.view.camera.width * work.view.camera.height
+            measured = max(rays / work.seconds, self.rays_per_second / 2)
+            self.rays_per_second += 0.5 * (measured - self.rays_per_second)
 
     def _resize(self, width: int, height: int) -> None:
         if self.canvas.shape[:2] != (width, height):
@@ -189,6 +200,8 @@ class _Pass:
     original: View
     rows: int = 0
     shown: int = 0
+    seconds: float = 0.0
+    """Spent on rendering it."""
 
 
 def quantise(colours: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

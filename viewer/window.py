@@ -32,9 +32,9 @@ from viewer.still import save_picture
 from viewer.studio import Studio
 
 _MOVING = 0.03  # seconds of rendering in a frame while something moves
-_RESTING = 0.08  # while nothing does: fewer frames, sooner sharp
+_RESTING = 0.12  # while nothing does: fewer frames, sooner sharp
 _DEMO = 0.06  # a film of few sharp pictures is nicer than one of many coarse ones
-_REST_AFTER = 0.3  # seconds without input
+_REST_AFTER = 0.2  # seconds without input
 _TRAINING_FRAME = 1 / 20.5  # seconds of a frame while training, all that it takes to show it included
 _LEAST_DRAWING = 0.003  # seconds, whatever the training's share
 _RECORDING = 0.03  # seconds for a film in a frame while nothing trains
