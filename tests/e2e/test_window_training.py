@@ -104,7 +104,7 @@ def test_scene_is_chosen_trained_paused_stopped_and_trained_again(start, tmp_pat
     x, y, width, height = viewer.widget("% of time")
     viewer.click((x + width / 4, y + height / 2))
     viewer.wait(lambda state: state["training"]["share"] < 0.4, "a smaller share")
-    trains(viewer, 40)
+    trains(viewer, 10)
     assert np.abs(viewer.screenshot()[CLEAR] - begun).mean() > 0.1
 
     viewer.press("Stop and save")
@@ -113,9 +113,8 @@ def test_scene_is_chosen_trained_paused_stopped_and_trained_again(start, tmp_pat
     stopped = viewer.state()["training"]["iteration"]
     assert iterations(tmp_path / "runs" / "balls-1") == stopped
     viewer.press("Start again")
-    again = viewer.wait(lambda state: 0 < state["training"]["iteration"] < stopped, "a new training")
-    assert again["training"]["share"] < 0.4
-    trains(viewer)
+    viewer.wait(lambda state: (tmp_path / "runs" / "balls-2" / "checkpoint").exists(), "a new run")
+    assert trains(viewer)["training"]["share"] < 0.4
     last = viewer.state()["training"]["iteration"]
     assert viewer.close() == 0
     assert "python train.py --resume runs/balls-2" in viewer.output
@@ -123,6 +122,28 @@ def test_scene_is_chosen_trained_paused_stopped_and_trained_again(start, tmp_pat
     assert iterations(tmp_path / "runs" / "balls-2") >= last
     assert sorted(path.name for path in tmp_path.iterdir()) == ["balls", "runs"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["balls-1", "balls-2"]
+
+
+def test_another_model_is_opened_while_training_and_the_run_again(start, run, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copy(run / MODEL, tmp_path / "other" / "slim.trf")
+    viewer = start(RUN_VIEWER, run, *STATE, folder=tmp_path / "other")
+    last = trains(viewer)["training"]["iteration"]
+    viewer.press("Open or train")
+    viewer.press("slim.trf")
+    viewer.wait(lambda state: not state["training"], "the other model")
+    viewer.sharp()
+    saved = iterations(run)
+    assert saved >= last
+    viewer.press("Open or train")
+    viewer.press(".. (up)")
+    viewer.press("run (run)")
+    state = viewer.wait(lambda state: state["training"], "the run")
+    assert state["training"]["iteration"] >= saved
+    trains(viewer)
+    assert viewer.close() == 0
+    assert iterations(run) > saved
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["slim.trf"]
 
 
 def test_training_that_is_done_is_evaluated_and_can_be_looked_at(start, place, tmp_path):
@@ -212,6 +233,8 @@ def test_training_waits_while_the_disk_is_full(start, run):
     trains(viewer)
     viewer.wait(lambda state: iterations(run) >= at, "a checkpoint with all that was trained")
     with files_of_at_most(1000, viewer):
+        viewer.key("Escape")
+        viewer.says("cannot be saved", "escape again")
         assert viewer.close() == 2
     assert "larger than this system allows" in viewer.output
     assert iterations(run) >= at

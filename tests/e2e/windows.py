@@ -6,7 +6,6 @@ want. A machine that lacks the display or the tools fails these tests; ``make te
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import ctypes
 import ctypes.util
@@ -111,7 +110,7 @@ class Viewer:
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
         )  # fmt: skip
         os.close(write)
-        self._lines: collections.deque[bytes] = collections.deque(maxlen=1)
+        self._line, self._count = b"", 0  # the last, and how many there were
         self._news, self._over = threading.Condition(), False
         self._reader = threading.Thread(target=self._read, args=(read,), daemon=True)
         self._reader.start()
@@ -120,7 +119,7 @@ class Viewer:
         with os.fdopen(pipe, "rb") as lines:
             for line in lines:
                 with self._news:
-                    self._lines.append(line)
+                    self._line, self._count = line, self._count + 1
                     self._news.notify_all()
         with self._news:
             self._over = True
@@ -148,25 +147,27 @@ class Viewer:
         return self.process.poll() is None
 
     def state(self) -> State:
-        """The last line of state; empty before the first frame."""
-        return json.loads(self._lines[-1]) if self._lines else {}
+        """The last line of state, and how many there were as its "turn"; empty before the first frame."""
+        with self._news:
+            line, count = self._line, self._count
+        return {**json.loads(line), "turn": count} if line else {}
 
     def wait(self, wanted: Wanted, what: str) -> State:
         """The first state seen that is as ``wanted``; states that lack what it looks for are not."""
-        end, seen = time.monotonic() + PATIENCE, b""
-        while time.monotonic() < end:
-            with self._news:
-                if not self._lines or self._lines[-1] is seen:
-                    self._news.wait(0.2)
-                new, seen = bool(self._lines) and self._lines[-1] is not seen, self._lines[-1] if self._lines else b""
-            if new:
-                state = json.loads(seen)
-                with contextlib.suppress(KeyError, TypeError):
-                    if wanted(state):
-                        return state
-            else:
-                assert self.alive, f"the viewer ended while waiting for {what}:\n{self.output}"
+        end, turn = time.monotonic() + PATIENCE, 0
+        while time.monotonic() < end and (state := self._state_after(turn)):
+            turn = state["turn"]
+            with contextlib.suppress(KeyError, TypeError):
+                if wanted(state):
+                    return state
+        assert not self._over, f"the viewer ended while waiting for {what}:\n{self.output}"
         raise AssertionError(f"waited in vain for {what}; last state {self.state()}\n{self.output}")
+
+    def _state_after(self, turn: int) -> State:
+        """The last state as soon as there is one after that ``turn``; empty when none comes any more."""
+        with self._news:
+            self._news.wait_for(lambda: self._count > turn or self._over, PATIENCE)
+            return self.state() if self._count > turn else {}
 
     def started(self) -> Viewer:
         """Wait for the first frames."""
@@ -174,8 +175,8 @@ class Viewer:
         return self
 
     def frames_later(self, count: int = 2) -> State:
-        frame = self.state()["frame"]
-        return self.wait(lambda state: state["frame"] >= frame + count, "more frames")
+        turn = self.state()["turn"] + count
+        return self.wait(lambda state: state["turn"] >= turn, "more frames")
 
     def sharp(self) -> State:
         """Wait until the picture is complete and on the screen."""
@@ -248,7 +249,10 @@ class Viewer:
 
     def press(self, label: str) -> State:
         """Press the button that begins with ``label``; returns once that has had its effect."""
-        x, y, width, height = self.widget(label)
+        place = None
+        while place != (place := self.widget(label)):  # rows come and go above it
+            x, y, width, height = place
+            self.move((x + width / 2, y + height / 2))
         self.click((x + width / 2, y + height / 2))
         return self.frames_later(3)  # ImGui answers up to two frames late
 
@@ -302,13 +306,19 @@ class Viewer:
         return self.wait(lambda state: tuple(state["size"]) == (width, height), f"{width} x {height}")
 
     def close(self) -> int:
-        """Press Escape, out of a page or the demonstration first; returns the exit code."""
-        state = self.state()
-        if "level" in state and (state["demo"] or (state["page"] and not state["hidden"])):
+        """Press Escape until the window closes, whatever it asks; returns the exit code."""
+        for _ in range(4):
             self.hand("key", "Escape")
-            self.wait(lambda state: not state["demo"] and not state["page"], "the page to close")
-        self.hand("key", "Escape")
+            if self._closes_within(4):
+                break
         return self.ended()
+
+    def _closes_within(self, frames: int) -> bool:
+        """Whether no more frames come after the next few."""
+        with self._news:
+            last = self._count + frames
+            self._news.wait_for(lambda: self._over or self._count >= last, PATIENCE)
+        return self._over
 
     def close_button(self) -> int:
         """Do what a window manager does when one presses the window's cross; returns the exit code."""
