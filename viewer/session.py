@@ -35,7 +35,7 @@ COMPARE = ("off", "level", "photo")
 LAYOUTS = ("wipe", "beside")
 SHARE = (0.05, 0.95)
 """Between these lies the share of the time that training can be given."""
-_PASS_SECONDS = 1.0  # while training, a picture of the whole window is renewed about this often
+_PASS_SECONDS = 2.5  # while training, a picture of the whole window is renewed about this often
 _FPS_SECONDS = 1.0  # over which frames are counted
 _MESSAGE_SECONDS = 8.0
 _CURVE_SECONDS = 0.5  # for which the curve is good: its sizes are counted anew each time
@@ -137,6 +137,7 @@ class Session:
         self._before_demo: tuple[Any, ...] = ()
         self._message: Message | None = None
         self._frames: deque[float] = deque()
+        self._budget = 0.01  # seconds that frames are given, as a running mean
         self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
         self.size = (1280, 720)
         """Of the last frame, in pixels."""
@@ -359,9 +360,10 @@ class Session:
             self._wanted = self._demo.level(now, self._highest)
         self.size = (max(width, 1), max(height, 1))
         finest = 1
+        self._budget += 0.1 * (budget - self._budget)
         if self.training:
             pixels = self.size[0] * self.size[1]
-            affordable = self.composer.rays_per_second * budget * self.fps * _PASS_SECONDS
+            affordable = self.composer.rays_per_second * self._budget * self.fps * _PASS_SECONDS
             finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
         self.camera(*self.size)  # notices that one has left a view of the scene
         photograph = self._photograph()
