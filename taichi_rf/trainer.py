@@ -113,8 +113,8 @@ class Trainer:
         self.consumed = 0
         """Pixels of the endless random order that have been used."""
         self.filtered = False
-        self.part_rays = config.batch_rays
-        """Rays of a part of a step; all of them unless :meth:`in_parts`."""
+        self.part_rays: int | None = None
+        """Rays of a part of a step; None for all of them."""
         self._parts: Generator[None, None, StepInfo] | None = None
         self._order = PixelOrder(len(self.pixels), config.seed)
         self.model.field.level = self.ranks.level
@@ -195,8 +195,9 @@ class Trainer:
         origins, directions, targets, background = self.next_batch(rays)
         n, loss = len(origins), 0.0
         seed = config.seed * 1_000_003 + self.iteration
-        for index, first in enumerate(range(0, n, self.part_rays)):
-            part = slice(first, min(first + self.part_rays, n))
+        size = self.part_rays or n
+        for index, first in enumerate(range(0, n, size)):
+            part = slice(first, min(first + size, n))
             model.field.level = self.ranks.level  # someone may have looked at another since the last part
             batch = model.forward(
                 origins[part], directions[part], background=background, seed=seed * MOST_PARTS + index
