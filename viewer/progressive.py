@@ -75,7 +75,8 @@ class Progressive:
         picture can be made.
         """
         start = self._clock()
-        if view.differs(self._shown):
+        fresh = view.differs(self._shown)
+        if fresh:
             self._resize(view.camera.width, view.camera.height)
             self.divisor, self._pass = 0, None
             self._begin(view, max(self._affordable(view, budget), finest))
@@ -85,7 +86,7 @@ class Progressive:
                 break
             self._work(budget - (self._clock() - start))
             changed |= self._show()
-            if self._clock() - start >= budget:
+            if fresh or self._clock() - start >= budget:  # a new view is to be seen before it is sharpened
                 break
         self.complete = not self._more(view, finest)
         return changed

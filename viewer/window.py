@@ -31,7 +31,7 @@ from viewer.settings import Settings
 from viewer.still import save_picture
 from viewer.studio import Studio
 
-_MOVING = 0.03  # seconds of rendering in a frame while something moves
+_MOVING = 0.02  # seconds of rendering in a frame while something moves
 _RESTING = 0.12  # while nothing does: fewer frames, sooner sharp
 _DEMO = 0.06  # a film of few sharp pictures is nicer than one of many coarse ones
 _REST_AFTER = 0.2  # seconds without input
