@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Still:
 
     def __init__(self, path: Path, camera: Camera, render: RenderBand, *, level: int, mode: str) -> None:
         self.path = path
+        self._target = Path(os.path.abspath(path))  # the working directory may be another while the thread writes
         self.failure: Exception | None = None
         self.done = False
         self._progressive = Progressive(render)
@@ -56,7 +58,7 @@ class Still:
 
     def _pack(self) -> None:
         try:
-            save_picture(self.path, self._progressive.picture)
+            save_picture(self._target, self._progressive.picture)
         except Exception as error:
             self.failure = error
 
@@ -65,7 +67,7 @@ class Still:
         if self._packing is not None and not self.done:
             self._packing.join()
             if self.failure is None:
-                self.path.unlink(missing_ok=True)
+                self._target.unlink(missing_ok=True)
         self.done = True
 
 
