@@ -331,12 +331,9 @@ def test_panels_answer_where_they_are_in_a_window_of_another_size(model):
         model.home()
 
 
-def test_window_that_was_hidden_comes_back(model):
-    window = model.window()
-    model.hand("windowunmap", window)
-    model.frames_later(10)
-    model.hand("windowmap", window)
-    model.move(EMPTY)
+def test_window_that_was_minimised_comes_back(model):
+    with model.minimised():
+        model.frames_later(10)
     model.key("Left")
     model.wait(lambda state: state["level"] == LEVELS - 1, "one level less")
     np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(LEVELS - 1)[CLEAR])
@@ -393,6 +390,12 @@ def test_where_no_window_can_open_it_says_what_to_do(tmp_path, environment, mess
     assert message in done.stderr
     assert "--headless" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_states_that_cannot_be_written_are_named(tiny_run, tmp_path):
+    with Viewer(RUN_VIEWER, tiny_run / "model.trf", "--state-file", "no/such/folder/states", folder=tmp_path) as viewer:
+        assert viewer.ended() == 2
+        assert "cannot write no/such/folder/states" in viewer.output
 
 
 # A trained model

@@ -158,9 +158,11 @@ def test_turntable_is_filmed_while_one_goes_on_looking(model, kept):
     assert moved == model.state()["camera"]
 
 
-def test_film_that_is_cancelled_leaves_nothing(model, kept):
-    first = film(model)
-    model.wait(lambda state: state["recording"]["progress"] > first["recording"]["progress"], "more of it")
+def test_film_goes_on_while_the_window_is_hidden_and_leaves_nothing_when_cancelled(model, kept):
+    film(model)
+    with model.minimised():
+        before = model.frames_later(5)["recording"]["progress"]
+        model.wait(lambda state: state["recording"]["progress"] > before, "more of it")
     assert len(names(kept)) == 1
     assert names(kept)[0].startswith(".")
     model.key("p")
@@ -178,6 +180,8 @@ def test_window_closed_while_filming_leaves_nothing(start, way: Callable[[Viewer
     film(viewer)
     viewer.key("Escape")
     viewer.says("turntable is not done", "escape again")
+    viewer.key("Left", "Escape")  # after something else it asks again
+    assert viewer.frames_later(5)["recording"]
     assert way(viewer) == 0
     assert names(viewer.folder / "kept") == []
 

@@ -105,7 +105,7 @@ def test_scene_is_chosen_trained_paused_stopped_and_trained_again(start, tmp_pat
     viewer.click((x + width / 4, y + height / 2))
     viewer.wait(lambda state: state["training"]["share"] < 0.4, "a smaller share")
     trains(viewer, 10)
-    assert np.abs(viewer.screenshot()[CLEAR] - begun).mean() > 0.1
+    assert np.any(viewer.screenshot()[CLEAR] != begun)
 
     viewer.press("Stop and save")
     assert "runs/balls-1" in viewer.says("stopped and saved")

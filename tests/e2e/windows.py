@@ -301,6 +301,15 @@ class Viewer:
         """The window's number."""
         return self.hand("search", "--onlyvisible", "--name", "Taichi").split()[0]
 
+    @contextlib.contextmanager
+    def minimised(self) -> Iterator[None]:
+        """Take the window off the screen, and put it back as a window manager does, with the keyboard's focus."""
+        window = self.window()
+        self.hand("windowunmap", "--sync", window)
+        yield
+        self.hand("windowmap", "--sync", window, "windowfocus", "--sync", window)
+        self.frames_later()
+
     def resize(self, width: int, height: int) -> State:
         self.hand("windowsize", self.window(), width, height)
         return self.wait(lambda state: tuple(state["size"]) == (width, height), f"{width} x {height}")
