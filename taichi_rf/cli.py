@@ -297,9 +297,12 @@ def _warn(warnings: list[str]) -> None:
 
 
 def _level_name(field: dict[str, Any]) -> str:
-    from taichi_rf.fields.vm import VMField
+    from taichi_rf.fields import field_type
 
-    return VMField.level_name if field.get("kind") == VMField.kind else "level"
+    try:
+        return field_type(field.get("kind")).level_name
+    except UserError:  # of a newer version, or not from us: the rest can be shown all the same
+        return "level"
 
 
 def _numbers(values: Any) -> list[float | None]:

@@ -18,9 +18,11 @@ HIDDEN = 128
 
 
 class Decoder(ABC):
-    """Colours of rows of 27 features. ``rows`` is how many it can hold at once."""
+    """Colours of rows of features. ``rows`` is how many it can hold at once."""
 
     kind: str
+    features: int
+    """Numbers in one row of the features that it reads."""
 
     @abstractmethod
     def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
@@ -30,7 +32,7 @@ class Decoder(ABC):
     def adjoint(
         self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
     ) -> Any:
-        """After :meth:`forward` on the same rows: adds to the gradients, returns dL/d features (n, 27)."""
+        """After :meth:`forward` on the same rows: adds to the gradients, returns dL/d features (n, features)."""
 
     def parameters(self) -> list[Parameters]:
         return []
@@ -79,6 +81,7 @@ class SphericalHarmonics(Decoder):
     """colour_c = sigmoid(sum_k f_{9c + k} Y_k(direction)): no parameters of its own (Plenoxels' colour model)."""
 
     kind = "sh"
+    features = FEATURES
 
     def __init__(self, *, rows: int = 1 << 16, rate: float = 1e-3, seed: int = 0) -> None:
         self.d_features = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
@@ -132,6 +135,7 @@ class MLP(Decoder):
     """
 
     kind = "mlp"
+    features = FEATURES
 
     def __init__(self, *, rows: int = 1 << 16, rate: float = 1e-3, seed: int = 0) -> None:
         self.first = Linear(ENCODED, HIDDEN, bias=True, offset=0)

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf.arrays import Arrays, pack_arrays, unpack_arrays
 from taichi_rf.decoders import DECODERS, make_decoder
 from taichi_rf.errors import UserError
-from taichi_rf.fields.vm import VMField
+from taichi_rf.fields import field_type
+from taichi_rf.fields.base import Field, Header, Schema
+from taichi_rf.headers import are_numbers, is_number, wrong
 from taichi_rf.march import Occupancy
 from taichi_rf.model import Model
-from taichi_rf.storage import TrfFile, pack_arrays, read_trf, unpack_arrays, write_trf
-
-MAX_NODES = 1024
-"""Largest grid side that is read."""
+from taichi_rf.storage import TrfFile, read_trf, write_trf
 
 
 def save_model(model: Model, path: Path) -> list[int]:
@@ -30,16 +30,8 @@ def save_model(model: Model, path: Path) -> list[int]:
 def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     """Header and chunks of a model: chunk i holds level i + 1, the first also decoder and occupancy."""
     field = model.field
-    if not isinstance(field, VMField):
-        raise TypeError(f"cannot store a field of kind {field.kind}")
     header = {
-        "field": {
-            "kind": field.kind,
-            "num_levels": field.num_levels,
-            "resolution": list(field.resolution),
-            "activation": field.activation,
-            "density_shift": field.density_shift,
-        },
+        "field": field.header(),
         "decoder": model.decoder.kind,
         "box": model.box.tolist(),
         "near": model.near,
@@ -50,11 +42,14 @@ def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
         "weight_threshold": model.weight_threshold,
         "metadata": model.metadata,
     }
-    base = {**model.decoder.pack(), "occupancy": model.occupancy.packed()}
+    base = model.decoder.pack()
+    if not field.knows_space:
+        base["occupancy"] = model.occupancy.packed()
+    compress = {"occupancy", *field.compressed}
     chunks = []
     for level in range(1, field.num_levels + 1):
         arrays = field.pack(level)
-        chunks.append(pack_arrays({**base, **arrays} if level == 1 else arrays, compress={"occupancy"}))
+        chunks.append(pack_arrays({**base, **arrays} if level == 1 else arrays, compress))
     return header, chunks
 
 
@@ -71,30 +66,15 @@ def load_model(path: Path, level: int | None = None) -> Model:
     levels = len(file.chunks)
     if level is not None and not 1 <= level <= levels:
         raise UserError(f"level {level} is outside {path}: choose 1 to {levels}")
-    header = _checked(file, path)
-    shape, field_header = header["field"]["resolution"], header["field"]
-    schema_field = VMField.level_schema(tuple(shape))
     # everything is unpacked and checked before device memory is taken
-    occupancy_bytes = -(-math.prod(n - 1 for n in shape) // 8)
-    base_schema = {**DECODERS[header["decoder"]].schema(), "occupancy": ("u1", (occupancy_bytes,))}
-    arrays = []
-    for i, chunk in enumerate(file.chunks):
-        schema = {**base_schema, **schema_field} if i == 0 else schema_field
-        unpacked = unpack_arrays(chunk, schema, where=f"{path}: {VMField.level_name} {i + 1}")
-        for name, values in unpacked.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise UserError(f"{path}: {VMField.level_name} {i + 1} holds numbers that are not finite in '{name}'")
-        arrays.append(unpacked)
-    field = VMField(
-        ranks=levels,
-        resolution=tuple(shape),
-        activation=field_header["activation"],
-        density_shift=field_header["density_shift"],
-        seed=None,
-    )
-    field.unpack_all({i + 1: {k: a[k] for k in schema_field} for i, a in enumerate(arrays)})
+    try:
+        kind, header = _checked(file)
+        base, arrays = _unpacked(file, kind, header)
+        field = kind.from_file(header["field"], arrays)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     decoder = make_decoder(header["decoder"], rows=field.rows)
-    decoder.unpack(arrays[0])
+    decoder.unpack(base)
     metadata = dict(header["metadata"])
     metadata |= {"warnings": list(file.warnings), "prefix_bytes": list(file.prefix_bytes)}
     model = Model(
@@ -109,50 +89,56 @@ def load_model(path: Path, level: int | None = None) -> Model:
         weight_threshold=header["weight_threshold"],
         metadata=metadata,
     )
-    model.occupancy = Occupancy(field.resolution)
-    model.occupancy.set_packed(arrays[0]["occupancy"])
+    if not field.knows_space:
+        model.occupancy = Occupancy(field.resolution)
+        model.occupancy.set_packed(base["occupancy"])
     return model
 
 
-def _checked(file: TrfFile, path: Path) -> dict[str, Any]:
-    """The header, every entry of the type and range that the loader relies on."""
+def _unpacked(file: TrfFile, kind: type[Field], header: Header) -> tuple[Arrays, list[Arrays]]:
+    """The arrays of decoder and occupancy, and those of every level of the field; all numbers finite."""
+    base: Schema = dict(DECODERS[header["decoder"]].schema())
+    if not kind.knows_space:
+        base["occupancy"] = ("u1", (-(-math.prod(n - 1 for n in header["field"]["resolution"]) // 8),))
+    levels = []
+    for level, chunk in enumerate(file.chunks, 1):
+        schema = kind.level_schema(header["field"], level)
+        arrays = unpack_arrays(chunk, {**base, **schema} if level == 1 else schema, where=f"{kind.level_name} {level}")
+        for name, values in arrays.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise UserError(f"{kind.level_name} {level} holds numbers that are not finite in '{name}'")
+        levels.append(arrays)
+    return {name: levels[0].pop(name) for name in base}, levels
+
+
+def _checked(file: TrfFile) -> tuple[type[Field], Header]:
+    """The kind of field and the header, every entry of the type and range that the loader relies on."""
     header = file.header
-
-    def broken(key: str, expected: str) -> UserError:
-        return UserError(f"{path}: the header's '{key}' should be {expected}")
-
-    def number(value: Any, low: float, high: float) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-    field = header.get("field")
-    if not isinstance(field, dict) or field.get("kind") != VMField.kind:
-        raise broken("field", f"a field of kind '{VMField.kind}'; a newer version may know this one")
-    levels = field.get("num_levels")
-    if not isinstance(levels, int) or not len(file.chunks) <= levels <= 64:
-        raise broken("field.num_levels", "1 to 64 and cover the levels in the file")
-    shape = field.get("resolution")
-    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 2 <= n <= MAX_NODES for n in shape)):
-        raise broken("field.resolution", f"three whole numbers from 2 to {MAX_NODES}")
-    if field.get("activation") not in ("softplus", "relu"):
-        raise broken("field.activation", "softplus or relu")
-    if not number(field.get("density_shift"), -100, 100):
-        raise broken("field.density_shift", "a number from -100 to 100")
-    if not isinstance(header.get("decoder"), str) or header["decoder"] not in DECODERS:
-        raise broken("decoder", f"one of {', '.join(DECODERS)}")
+    field, decoder = header.get("field"), header.get("decoder")
+    if not isinstance(field, dict):
+        raise wrong("field", "an object")
+    try:
+        kind = field_type(field.get("kind"))
+    except UserError as error:
+        raise UserError(f"the header's 'field.kind': {error}; a newer version may know this one") from None
+    if not isinstance(decoder, str) or decoder not in DECODERS:
+        raise wrong("decoder", f"one of {', '.join(DECODERS)}")
+    if DECODERS[decoder].features != kind.feature_width:
+        fitting = [name for name, d in DECODERS.items() if d.features == kind.feature_width]
+        raise wrong("decoder", f"one that goes with a field of kind '{kind.kind}': {', '.join(fitting)}")
     box = header.get("box")
-    if not (isinstance(box, list) and len(box) == 2 and all(isinstance(r, list) and len(r) == 3 for r in box)):
-        raise broken("box", "two corners of three numbers")
-    if not all(number(a, -1e6, 1e6) and number(b, -1e6, 1e6) and b - a > 1e-6 for a, b in zip(*box, strict=True)):
-        raise broken("box", "two finite corners, the first below the second")
-    if not number(header.get("near"), 0, 1e6) or not number(header.get("far"), 1e-6, 1e7):
-        raise broken("near/far", "numbers of 0 or more")
-    background = header.get("background")
-    if not (isinstance(background, list) and len(background) == 3 and all(number(c, 0, 1) for c in background)):
-        raise broken("background", "three numbers from 0 to 1")
-    if not number(header.get("step_ratio"), 0.05, 16) or not number(header.get("distance_scale"), 1e-3, 1e4):
-        raise broken("step_ratio/distance_scale", "positive numbers")
-    if not number(header.get("weight_threshold"), 0, 1):
-        raise broken("weight_threshold", "a number from 0 to 1")
+    if not (isinstance(box, list) and len(box) == 2 and all(are_numbers(corner, 3, -1e6, 1e6) for corner in box)):
+        raise wrong("box", "two corners of three finite numbers")
+    if not all(b - a > 1e-6 for a, b in zip(*box, strict=True)):
+        raise wrong("box", "two corners, the first below the second")
+    if not is_number(header.get("near"), 0, 1e6) or not is_number(header.get("far"), 1e-6, 1e7):
+        raise wrong("near/far", "numbers of 0 or more")
+    if not are_numbers(header.get("background"), 3, 0, 1):
+        raise wrong("background", "three numbers from 0 to 1")
+    if not is_number(header.get("step_ratio"), 0.05, 16) or not is_number(header.get("distance_scale"), 1e-3, 1e4):
+        raise wrong("step_ratio/distance_scale", "positive numbers")
+    if not is_number(header.get("weight_threshold"), 0, 1):
+        raise wrong("weight_threshold", "a number from 0 to 1")
     if not isinstance(header.get("metadata"), dict):
-        raise broken("metadata", "an object")
-    return header
+        raise wrong("metadata", "an object")
+    return kind, {**header, "field": kind.checked_header(field, len(file.chunks))}

@@ -206,7 +206,7 @@ def test_a_header_that_lies_is_refused_by_the_name_of_its_entry(model, tmp_path,
 @pytest.mark.parametrize("array", ["factors", "basis"])
 def test_numbers_that_are_not_finite_are_refused(model, tmp_path, array, value):
     header, chunks = model_chunks(model)
-    arrays = unpack_arrays(chunks[1], model.field.schema(2))
+    arrays = unpack_arrays(chunks[1], model.field.level_schema(model.field.header(), 2))
     arrays[array].reshape(-1)[5] = value
     write_trf(tmp_path / "nan.trf", header, [chunks[0], pack_arrays(arrays), chunks[2]])
     with pytest.raises(UserError, match=f"rank 2 .*'{array}'"):

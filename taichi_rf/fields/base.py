@@ -14,6 +14,7 @@ from taichi_rf.optim import Parameters
 
 Arrays = dict[str, np.ndarray]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
+Header = dict[str, Any]
 
 
 class Field(ABC):
@@ -23,7 +24,13 @@ class Field(ABC):
     level_name: str
     num_levels: int
     feature_width: int
-    """Numbers in one row of features, what the decoder reads."""
+    """Numbers in one row of features, what the decoder reads. Of the class: a file is checked by it."""
+
+    knows_space: bool = False
+    """Whether the field itself knows what is empty (:meth:`space`), and the model keeps no grid of that."""
+
+    compressed: frozenset[str] = frozenset()
+    """Names of arrays of :meth:`pack` that are worth deflating."""
 
     rows: int
     """Samples whose features can be computed at once."""
@@ -106,14 +113,51 @@ class Field(ABC):
         """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners'
         maximum."""
 
+    def space(self, level: int | None = None) -> Any:
+        """What the field itself knows to be empty at a level (its own by default): an Occupancy, or None where the
+        model keeps that."""
+        return None
+
+    # Storage. A file's header says what sizes the arrays have; the chunk of each level holds these arrays.
+
     @abstractmethod
-    def schema(self, level: int) -> Schema:
-        """Name, type and shape of what :meth:`pack` stores for one level."""
+    def header(self) -> Header:
+        """What the file's header says of this field, as JSON: "kind", "num_levels", what :meth:`from_file` needs, and
+        whatever the shapes of every level's arrays follow from. A field that does not know its space gives its
+        "resolution", nodes along x, y, z, too."""
+
+    @classmethod
+    @abstractmethod
+    def checked_header(cls, header: Header, levels: int) -> Header:
+        """The header of a file that holds the first ``levels`` levels, after a check of every entry that is relied on.
+
+        Nothing has been checked but that it is an object and its "kind" this one. Sizes are bounded here, before
+        anybody takes memory by them; the file may hold fewer levels than "num_levels", never more.
+
+        Raises:
+            UserError: it names the entry as "field.KEY"; the caller adds which file it was.
+        """
+
+    @classmethod
+    @abstractmethod
+    def level_schema(cls, header: Header, level: int) -> Schema:
+        """Name, type and shape of what :meth:`pack` stores for ``level`` (1, 2, ...), by a checked header."""
+
+    @classmethod
+    @abstractmethod
+    def from_file(cls, header: Header, arrays: list[Arrays], *, rows: int = 1 << 16) -> "Field":
+        """The field of the first ``len(arrays)`` levels.
+
+        Args:
+            header: what :meth:`checked_header` returned.
+            arrays: of level 1, 2, ..., checked against :meth:`level_schema`; floating-point numbers are finite.
+            rows: samples whose features can be computed at once.
+
+        Raises:
+            UserError: the arrays contradict each other or the header.
+        """
 
     @abstractmethod
     def pack(self, level: int) -> Arrays:
-        """What one level (1..num_levels) adds to the file."""
-
-    @abstractmethod
-    def unpack(self, level: int, arrays: Arrays) -> None:
-        """The inverse of :meth:`pack`; ``arrays`` were checked against :meth:`schema`."""
+        """What one level (1..num_levels) adds to the file, of the shapes that :meth:`level_schema` gives by
+        :meth:`header`."""

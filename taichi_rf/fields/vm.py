@@ -17,8 +17,9 @@ import numpy as np
 from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Arrays, Field, Schema
+from taichi_rf.fields.base import Arrays, Field, Header, Schema
 from taichi_rf.fields.vm_regularisers import VMRegularisers
+from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
 from taichi_rf.optim import Parameters
 
@@ -26,6 +27,9 @@ APPEARANCE_PER_LEVEL = 3  # SlimmeRF-R is R density and 3R appearance components
 FEATURES = 27
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # and the line runs along the axis left over: z, y, x
 MAX_TEXELS = 1 << 27
+MAX_RANKS = 64
+MAX_NODES = 1024
+"""Largest grid side that is read from a file."""
 
 
 def unit_texels(resolution: tuple[int, int, int]) -> int:
@@ -77,8 +81,8 @@ class VMField(Field):
         basis_rate: float = 1e-3,
         seed: int | None = 0,
     ) -> None:
-        if min(resolution) < 2 or not 1 <= ranks <= 64:
-            raise UserError(f"a VM field has 1 to 64 ranks and 2 nodes an axis; got {ranks} and {resolution}")
+        if min(resolution) < 2 or not 1 <= ranks <= MAX_RANKS:
+            raise UserError(f"a VM field has 1 to {MAX_RANKS} ranks and 2 nodes an axis; got {ranks} and {resolution}")
         self.num_levels = ranks
         self.relu = activation == "relu"
         self.activation = activation
@@ -154,11 +158,8 @@ class VMField(Field):
         return APPEARANCE_PER_LEVEL * self.level
 
     def bytes_at(self, level: int) -> int:
-        return sum(
-            int(np.prod(shape)) * np.dtype(kind).itemsize
-            for r in range(1, level + 1)
-            for kind, shape in self.schema(r).values()
-        )
+        schema = self.level_schema(self.header(), 1)  # every level stores the same
+        return level * sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in schema.values())
 
     # Lookups
 
@@ -546,17 +547,48 @@ class VMField(Field):
 
     # Storage: half precision, as the paper stores it
 
-    @staticmethod
-    def level_schema(resolution: tuple[int, int, int]) -> Schema:
-        """Every level stores the same: one density and three appearance components, and their rows of the basis."""
-        components = 1 + APPEARANCE_PER_LEVEL
+    def header(self) -> Header:
         return {
-            "factors": ("f2", (components, unit_texels(resolution))),
+            "kind": self.kind,
+            "num_levels": self.num_levels,
+            "resolution": list(self._resolution),
+            "activation": self.activation,
+            "density_shift": self.density_shift,
+        }
+
+    @classmethod
+    def checked_header(cls, header: Header, levels: int) -> Header:
+        if not is_whole(header.get("num_levels"), levels, MAX_RANKS):
+            raise wrong("field.num_levels", f"1 to {MAX_RANKS} and cover the levels in the file")
+        if not are_whole(header.get("resolution"), 3, 2, MAX_NODES):
+            raise wrong("field.resolution", f"three whole numbers from 2 to {MAX_NODES}")
+        if header.get("activation") not in ("softplus", "relu"):
+            raise wrong("field.activation", "softplus or relu")
+        if not is_number(header.get("density_shift"), -100, 100):
+            raise wrong("field.density_shift", "a number from -100 to 100")
+        return header
+
+    @classmethod
+    def level_schema(cls, header: Header, level: int) -> Schema:
+        """Every level stores the same: one density and three appearance components, and their rows of the basis."""
+        nx, ny, nz = header["resolution"]
+        return {
+            "factors": ("f2", (1 + APPEARANCE_PER_LEVEL, unit_texels((nx, ny, nz)))),
             "basis": ("f2", (3, APPEARANCE_PER_LEVEL, FEATURES)),
         }
 
-    def schema(self, level: int) -> Schema:
-        return self.level_schema(self._resolution)
+    @classmethod
+    def from_file(cls, header: Header, arrays: list[Arrays], *, rows: int = 1 << 16) -> "VMField":
+        field = cls(
+            ranks=len(arrays),
+            resolution=tuple(header["resolution"]),
+            activation=header["activation"],
+            density_shift=header["density_shift"],
+            rows=rows,
+            seed=None,
+        )
+        field.unpack(arrays)
+        return field
 
     def pack(self, level: int) -> Arrays:
         value = self.value.to_numpy()[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
@@ -569,19 +601,16 @@ class VMField(Field):
             "basis": basis[:, first : first + APPEARANCE_PER_LEVEL].astype(np.float16),
         }
 
-    def unpack(self, level: int, arrays: Arrays) -> None:
-        self.unpack_all({level: arrays})
-
-    def unpack_all(self, levels: dict[int, Arrays]) -> None:
-        """:meth:`unpack` for several levels with one upload."""
+    def unpack(self, arrays: list[Arrays]) -> None:
+        """Replace the levels 1, 2, ... by what :meth:`pack` made of them; those above stay."""
         value = self.value.to_numpy()
         units = value[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
         basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
-        for level, arrays in levels.items():
-            for (b, c), column in zip(self._components(level), arrays["factors"], strict=True):
+        for level, stored in enumerate(arrays, 1):
+            for (b, c), column in zip(self._components(level), stored["factors"], strict=True):
                 units[b, :, c] = column
             first = APPEARANCE_PER_LEVEL * (level - 1)
-            basis[:, first : first + APPEARANCE_PER_LEVEL] = arrays["basis"]
+            basis[:, first : first + APPEARANCE_PER_LEVEL] = stored["basis"]
         self.value.from_numpy(value)
         self.basis_value.from_numpy(basis.reshape(-1))
         self.published()
