@@ -1,0 +1,63 @@
+"""Numbers of b bits each, one after the other: how indices into a codebook are stored. Numpy only.
+
+Number i takes bits [i b, i b + b) of the stream, lowest bit first; bit j of the stream is bit j % 8 of byte j // 8.
+What is left of the last byte is zero.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taichi_rf.errors import UserError
+
+MAX_BITS = 16
+
+
+def packed_bytes(count: int, bits: int) -> int:
+    """Bytes of ``count`` numbers of ``bits`` bits."""
+    return -(-count * bits // 8)
+
+
+def pack_bits(values: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
+    """Return the stream of ``values`` (n,), shape (ceil(n * bits / 8),).
+
+    Raises:
+        ValueError: a number does not fit in ``bits`` bits, or there are not 1 to ``MAX_BITS`` of these.
+    """
+    _check(bits)
+    values = np.asarray(values)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError(f"a row of whole numbers is packed, got {values.dtype} of shape {values.shape}")
+    if len(values) and not (0 <= values.min() and values.max() < 1 << bits):
+        raise ValueError(f"numbers from 0 to {(1 << bits) - 1} have {bits} bits, got {values.min()} to {values.max()}")
+    if bits == 8:
+        return values.astype(np.uint8)
+    two_bytes = np.ascontiguousarray(values, "<u2").view(np.uint8).reshape(-1, 2)
+    return np.packbits(np.unpackbits(two_bytes, axis=1, count=bits, bitorder="little"), bitorder="little")
+
+
+def unpack_bits(data: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint16]:
+    """Return the ``count`` numbers of a stream, (count,).
+
+    Raises:
+        UserError: the stream has another length, or what follows the last number is not zero.
+        ValueError: ``bits`` is outside 1 to ``MAX_BITS``.
+    """
+    _check(bits)
+    data = np.asarray(data, np.uint8).reshape(-1)
+    if len(data) != packed_bytes(count, bits):
+        raise UserError(f"{count} numbers of {bits} bits take {packed_bytes(count, bits)} bytes, got {len(data)}")
+    spare = 8 * len(data) - count * bits
+    if spare and data[-1] >> (8 - spare):
+        raise UserError(f"what follows {count} numbers of {bits} bits should be zero")
+    if bits == 8:
+        return data.astype(np.uint16)
+    single = np.unpackbits(data, count=count * bits, bitorder="little").reshape(count, bits)
+    two_bytes = np.packbits(single, axis=1, bitorder="little")
+    if bits < 8:
+        return two_bytes[:, 0].astype(np.uint16)
+    return two_bytes.view("<u2")[:, 0].astype(np.uint16)
+
+
+def _check(bits: int) -> None:
+    if not 1 <= bits <= MAX_BITS:
+        raise ValueError(f"numbers have 1 to {MAX_BITS} bits here, not {bits}")
