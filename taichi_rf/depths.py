@@ -118,8 +118,8 @@ def _views(split: Any, most: int) -> Iterator[tuple[Float64Array, Float64Array, 
     there = sum(int(np.count_nonzero(_known(depth))) for depth in split.depths)
     if there == 0:
         raise UserError(
-            f"the depth images of all {len(split.depths)} views hold no depth: every pixel is 0 (none). 16-bit grey images "
-            "of z-depth are expected; take 'depth_file_path' out of the frames to train without depth"
+            f"the depth images of all {len(split.depths)} views hold no depth: every pixel is 0 (none). 16-bit grey "
+            "images of z-depth are expected; take 'depth_file_path' out of the frames to train without depth"
         )
     every = -(-there // max(1, most))
     for view, (camera, depth) in enumerate(zip(split.cameras, split.depths)):
