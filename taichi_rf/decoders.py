@@ -1,4 +1,4 @@
-"""Features and view direction to colour: spherical harmonics, or the paper's MLP."""
+"""Features and view direction to colour: spherical harmonics, TensoRF's MLP, or a small one."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,12 +9,10 @@ from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, I32, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Schema
-from taichi_rf.linear import TILE, Linear
+from taichi_rf.linear import TILE, Linear, blocks_of
 from taichi_rf.optim import Parameters
 
 FEATURES = 27
-ENCODED = 150
-HIDDEN = 128
 
 
 class Decoder(ABC):
@@ -46,8 +44,8 @@ class Decoder(ABC):
     def unpack(self, arrays: dict[str, np.ndarray]) -> None:
         """The inverse of :meth:`pack`."""
 
-    @staticmethod
-    def schema() -> Schema:
+    @classmethod
+    def schema(cls) -> Schema:
         """Name, type and shape of what :meth:`pack` stores."""
         return {}
 
@@ -127,27 +125,27 @@ class SphericalHarmonics(Decoder):
 
 
 @ti.data_oriented
-class MLP(Decoder):
-    """TensoRF's MLP_Fea: 150 inputs (features, direction, two octaves of each), two hidden layers of 128, sigmoid.
+class Perceptron(Decoder):
+    """inputs -> hidden -> hidden -> 3, ReLU between, sigmoid at the end, with biases of which the last starts at zero.
 
-    Input order: 27 features, 3 direction, sin then cos of the features at frequencies 1 and 2 (component-major),
-    the same of the direction. Biases; the last one starts at zero.
+    A subclass says what the inputs are: ``_encode`` fills :attr:`x` from features and directions, ``_encode_gradient``
+    makes :attr:`d_features` of :attr:`d_x`. The flat parameters hold of each layer W row by row, then the bias.
     """
 
-    kind = "mlp"
-    features = FEATURES
+    inputs: int
+    hidden: int
 
     def __init__(self, *, rows: int = 1 << 16, rate: float = 1e-3, seed: int = 0) -> None:
-        self.first = Linear(ENCODED, HIDDEN, bias=True, offset=0)
-        self.second = Linear(HIDDEN, HIDDEN, bias=True, offset=self.first.size)
-        self.last = Linear(HIDDEN, 3, bias=True, offset=self.first.size + self.second.size)
+        self.first = Linear(self.inputs, self.hidden, bias=True, offset=0)
+        self.second = Linear(self.hidden, self.hidden, bias=True, offset=self.first.size)
+        self.last = Linear(self.hidden, 3, bias=True, offset=self.first.size + self.second.size)
         self.layers = (self.first, self.second, self.last)
-        self.size = sum(layer.size for layer in self.layers)
-        self.x, self.d_x = (ti.Vector.field(BLOCK, ti.f32, (rows, 10)) for _ in range(2))
-        self.h1, self.d_h1 = (ti.Vector.field(BLOCK, ti.f32, (rows, 8)) for _ in range(2))
-        self.h2, self.d_h2 = (ti.Vector.field(BLOCK, ti.f32, (rows, 8)) for _ in range(2))
-        self.d_out = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
-        self.d_features = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
+        self.size = self._size()
+        self.x, self.d_x = (self._rows(rows, self.inputs) for _ in range(2))
+        self.h1, self.d_h1 = (self._rows(rows, self.hidden) for _ in range(2))
+        self.h2, self.d_h2 = (self._rows(rows, self.hidden) for _ in range(2))
+        self.d_out = ti.Vector.field(BLOCK, ti.f32, (rows, self.last.output_blocks))
+        self.d_features = self._rows(rows, self.features)
         self.value = ti.field(ti.f32, self.size)
         self.gradient = ti.field(ti.f32, self.size)
         rng = np.random.default_rng(seed)
@@ -155,7 +153,23 @@ class MLP(Decoder):
         values[-3:] = 0
         self.value.from_numpy(values)
         self.published()
-        self._parameters = [Parameters("mlp", self.value, self.gradient, rate, self.size)]
+        self._parameters = [Parameters(self.kind, self.value, self.gradient, rate, self.size)]
+
+    @staticmethod
+    def _rows(rows: int, width: int) -> Any:
+        return ti.Vector.field(BLOCK, ti.f32, (rows, blocks_of(width)))
+
+    @classmethod
+    def _size(cls) -> int:
+        return (cls.inputs + 1) * cls.hidden + (cls.hidden + 1) * cls.hidden + (cls.hidden + 1) * 3
+
+    @abstractmethod
+    def _encode(self, n: int, first: int, features: Any, rays: Any, directions: Any) -> None:
+        """Row i of ``x`` from row i of ``features`` and ``directions[rays[first + i]]``."""
+
+    @abstractmethod
+    def _encode_gradient(self, n: int) -> None:
+        """The adjoint of :meth:`_encode` for the features."""
 
     def parameters(self) -> list[Parameters]:
         return self._parameters
@@ -172,33 +186,11 @@ class MLP(Decoder):
             self._output(n, first, colours)
 
     @ti.kernel
-    def _encode(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s):
-        for i in range(n):
-            direction = directions[rays[first + i]]
-            for c in range(FEATURES + 3):
-                v = 0.0
-                at = 30 + 2 * c  # sines of this component at both frequencies; cosines follow all sines
-                cosines = 2 * FEATURES
-                if c < FEATURES:
-                    v = features[i, c // BLOCK][c % BLOCK]
-                else:
-                    v = direction[c - FEATURES]
-                    at = 30 + 4 * FEATURES + 2 * (c - FEATURES)
-                    cosines = 6
-                self.x[i, c // BLOCK][c % BLOCK] = v
-                s, k = ti.sin(v), ti.cos(v)
-                self.x[i, at // BLOCK][at % BLOCK] = s
-                self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 2.0 * s * k
-                at += cosines
-                self.x[i, at // BLOCK][at % BLOCK] = k
-                self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 1.0 - 2.0 * s * s
-
-    @ti.kernel
     def _output(self, n: int, first: int, colours: Vec3s):
         # three outputs: dot products of blocks, not a tile of 32 that would be nine tenths padding
         for i in range(n):
             total = ti.Vector([self.last.b[0][0], self.last.b[0][1], self.last.b[0][2]])
-            for tile in range(HIDDEN // TILE):
+            for tile in range(self.hidden // TILE):
                 h0 = self.h2[i, 2 * tile]
                 h1 = self.h2[i, 2 * tile + 1]
                 for c in ti.static(range(3)):
@@ -226,6 +218,54 @@ class MLP(Decoder):
             for c in ti.static(range(3)):
                 self.d_out[i, 0][c] = d[c]
 
+    @classmethod
+    def schema(cls) -> Schema:
+        return {cls.kind: ("f2", (cls._size(),))}
+
+    def pack(self) -> dict[str, np.ndarray]:
+        limit = np.finfo(np.float16).max
+        return {self.kind: np.clip(self.value.to_numpy(), -limit, limit).astype(np.float16)}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> None:
+        self.value.from_numpy(arrays[self.kind].astype(np.float32))
+        self.published()
+
+
+@ti.data_oriented
+class MLP(Perceptron):
+    """TensoRF's MLP_Fea: 150 inputs (features, direction, two octaves of each), two hidden layers of 128, sigmoid.
+
+    Input order: 27 features, 3 direction, sin then cos of the features at frequencies 1 and 2 (component-major),
+    the same of the direction.
+    """
+
+    kind = "mlp"
+    features = FEATURES
+    inputs = 150
+    hidden = 128
+
+    @ti.kernel
+    def _encode(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s):
+        for i in range(n):
+            direction = directions[rays[first + i]]
+            for c in range(FEATURES + 3):
+                v = 0.0
+                at = 30 + 2 * c  # sines of this component at both frequencies; cosines follow all sines
+                cosines = 2 * FEATURES
+                if c < FEATURES:
+                    v = features[i, c // BLOCK][c % BLOCK]
+                else:
+                    v = direction[c - FEATURES]
+                    at = 30 + 4 * FEATURES + 2 * (c - FEATURES)
+                    cosines = 6
+                self.x[i, c // BLOCK][c % BLOCK] = v
+                s, k = ti.sin(v), ti.cos(v)
+                self.x[i, at // BLOCK][at % BLOCK] = s
+                self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 2.0 * s * k
+                at += cosines
+                self.x[i, at // BLOCK][at % BLOCK] = k
+                self.x[i, (at + 1) // BLOCK][(at + 1) % BLOCK] = 1.0 - 2.0 * s * s
+
     @ti.kernel
     def _encode_gradient(self, n: int):
         # d v = d x_v + cos(v) d sin(v) - sin(v) d cos(v) + 2 (cos(2v) d sin(2v) - sin(2v) d cos(2v))
@@ -241,20 +281,48 @@ class MLP(Decoder):
                 twice -= self.x[i, s2 // BLOCK][s2 % BLOCK] * self.d_x[i, c2 // BLOCK][c2 % BLOCK]
                 self.d_features[i, c // BLOCK][c % BLOCK] = total + 2.0 * twice
 
-    @staticmethod
-    def schema() -> Schema:
-        size = (ENCODED + 1) * HIDDEN + (HIDDEN + 1) * HIDDEN + (HIDDEN + 1) * 3
-        return {"mlp": ("f2", (size,))}
 
-    def pack(self) -> dict[str, np.ndarray]:
-        return {"mlp": self.value.to_numpy().astype(np.float16)}
+@ti.data_oriented
+class Small(Perceptron):
+    """15 features and nine spherical harmonics of the direction, two hidden layers of 64: the decoder of VQAD's budget.
 
-    def unpack(self, arrays: dict[str, np.ndarray]) -> None:
-        self.value.from_numpy(arrays["mlp"].astype(np.float32))
-        self.published()
+    It reads rows of 16 features, of which the first is the density's, and not a colour's. 5,955 parameters are 11.9 kB
+    in half precision, the paper's "12 kB" (its layers are not published; Table 3, Takikawa et al. 2022). Input order:
+    features 1..15, then the harmonics.
+    """
+
+    kind = "small"
+    features = BLOCK
+    inputs = BLOCK - 1 + 9
+    hidden = 64
+
+    @ti.kernel
+    def _encode(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s):
+        for i in range(n):
+            y = harmonics(directions[rays[first + i]])
+            f = features[i, 0]
+            a = ti.Vector.zero(ti.f32, BLOCK)
+            b = ti.Vector.zero(ti.f32, BLOCK)
+            for k in ti.static(range(BLOCK - 1)):
+                a[k] = f[k + 1]
+            a[BLOCK - 1] = y[0]
+            for k in ti.static(range(8)):
+                b[k] = y[k + 1]
+            self.x[i, 0] = a
+            self.x[i, 1] = b
+
+    @ti.kernel
+    def _encode_gradient(self, n: int):
+        # d f_k = d x_{k-1}, and the density's feature has no part in the colour
+        for i in range(n):
+            d = self.d_x[i, 0]
+            shifted = ti.Vector.zero(ti.f32, BLOCK)
+            for k in ti.static(range(1, BLOCK)):
+                shifted[k] = d[k - 1]
+            self.d_features[i, 0] = shifted
 
 
-DECODERS: dict[str, type[Decoder]] = {"sh": SphericalHarmonics, "mlp": MLP}
+DECODERS: dict[str, type[Decoder]] = {"sh": SphericalHarmonics, "mlp": MLP, "small": Small}
 
 
 def make_decoder(kind: str, **arguments: Any) -> Decoder:

@@ -267,20 +267,22 @@ def positional_encoding(x: np.ndarray, frequencies: int) -> np.ndarray:
     return np.concatenate([np.sin(scaled), np.cos(scaled)], axis=1)
 
 
-class MLPTwin:
-    """150 -> 128 -> 128 -> 3 from the flat parameters: of each layer W (inputs x outputs) row by row, then the bias."""
+class PerceptronTwin:
+    """inputs -> hidden -> hidden -> 3 from the flat parameters: of each layer W (inputs x outputs) row by row, then the
+    bias."""
 
-    SHAPES = ((150, 128), (128, 128), (128, 3))
+    SHAPES: tuple[tuple[int, int], ...]
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values.astype(np.float64)
         assert self.values.shape == (sum((i + 1) * o for i, o in self.SHAPES),)
 
+    @staticmethod
+    def inputs(features: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
     def colours(self, features: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        directions = np.asarray(directions, np.float64)
-        h = np.concatenate(
-            [features, directions, positional_encoding(features, 2), positional_encoding(directions, 2)], axis=1
-        )
+        h = self.inputs(features, np.asarray(directions, np.float64))
         begin = 0
         for inputs, outputs in self.SHAPES:
             w = self.values[begin : begin + inputs * outputs].reshape(inputs, outputs)
@@ -289,6 +291,28 @@ class MLPTwin:
             h = h @ w + b
             h = np.maximum(h, 0) if outputs != 3 else sigmoid(h)
         return h
+
+
+class MLPTwin(PerceptronTwin):
+    """Features (n, 27), direction, and sines and cosines of both."""
+
+    SHAPES = ((150, 128), (128, 128), (128, 3))
+
+    @staticmethod
+    def inputs(features: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        return np.concatenate(
+            [features, directions, positional_encoding(features, 2), positional_encoding(directions, 2)], axis=1
+        )
+
+
+class SmallTwin(PerceptronTwin):
+    """Features (n, 16) but for the first, which is the density's, and the harmonics of the direction."""
+
+    SHAPES = ((24, 64), (64, 64), (64, 3))
+
+    @staticmethod
+    def inputs(features: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        return np.concatenate([features[:, 1:], harmonics(directions)], axis=1)
 
 
 # Volume rendering
