@@ -41,6 +41,7 @@ MAX_FRAMES = 20_000
 MAX_COORDINATE = 1e6
 ROTATION_TOLERANCE = 1e-2
 DEFAULT_DEPTH_UNIT = 1e-3
+DEPTH_UNITS = (1e-12, 1e6)  # beyond these no depth is a number that single precision can reckon with
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
 
@@ -165,6 +166,11 @@ def _read_json(root: Path, split: str, downscale: int) -> _Frames | None:
     if len(frames) > MAX_FRAMES:
         raise UserError(f"'{path}', key 'frames': {len(frames)} frames; at most {MAX_FRAMES} are read")
     unit = _number(data, "depth_unit_scale_factor", f"'{path}'", low=0.0, default=DEFAULT_DEPTH_UNIT)
+    if not DEPTH_UNITS[0] <= unit <= DEPTH_UNITS[1]:
+        raise UserError(
+            f"'{path}', key 'depth_unit_scale_factor': {unit:g}; world units for each step of a depth image are "
+            f"expected, {DEPTH_UNITS[0]:g} to {DEPTH_UNITS[1]:g} ({DEFAULT_DEPTH_UNIT:g} for millimetres)"
+        )
     parsed = [_frame(root, data, frame, f"'{path}', frame {index}") for index, frame in enumerate(frames)]
     return _Frames(path, parsed, unit, downscale)
 
@@ -358,6 +364,8 @@ def _read_split(part: _Frames, done: int, total: int, progress: Progress | None)
         images[index] = shrink(pixels, width, height) if part.downscale > 1 else pixels
         if depths is not None and frame.depth is not None:
             depth = read_depth(frame.depth, part.depth_unit, f"{frame.where}, key 'depth_file_path'")
+            if depth.shape != frame.size[::-1]:
+                raise UserError(f"{frame.where}: '{frame.depth.name}' changed while it was read")
             depths[index] = shrink_depth(depth, width, height) if part.downscale > 1 else depth
 
     pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))

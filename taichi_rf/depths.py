@@ -161,7 +161,8 @@ def _wrong_unit(split: Any, box: Float64Array, share: float) -> str:
 def _fitting_scale(position: Float64Array, offset: Float64Array, box: Float64Array) -> tuple[float, float]:
     """The scale of depth that brings most points into the box, and the share it brings.
 
-    Powers of ten are preferred, that nearest to 1 first. If none fits, it is the scale at which views agree best.
+    Powers of ten are preferred, that nearest to 1 first. If none fits, it is the scale at which views agree best; and
+    if no scale brings any point in, 1.
 
     Args:
         position: (n, 3) where the camera of a point stands.
@@ -181,9 +182,11 @@ def _fitting_scale(position: Float64Array, offset: Float64Array, box: Float64Arr
     fine = 10 ** np.linspace(-18, 18, 14401)
     shares = share(fine)
     best = float(shares.max())
+    if best == 0:
+        return 1.0, 0.0
     tens = 10.0 ** np.arange(-18, 19)
     fitting = tens[(share(tens) >= FITS * best) & (tens != 1)]
-    if best > 0 and len(fitting):
+    if len(fitting):
         scale = float(fitting[np.abs(np.log(fitting)).argmin()])
     else:
         candidates = fine[shares >= FITS * best]

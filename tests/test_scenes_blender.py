@@ -344,7 +344,12 @@ DOUBLED = (np.array(pose()) * [2, 2, 2, 1]).tolist()
         (spoil(transform_matrix=DOUBLED), ["frame 1", "transform_matrix", "not a rotation"]),
         (spoil(depth_file_path="./train/none"), ["frame 1", "depth_file_path", "no image"]),
         (spoil(depth_file_path="./train/r_0"), ["frame 1", "depth_file_path", "16-bit grey"]),
+        (spoil(depth_file_path=7), ["frame 1", "depth_file_path", "7"]),
+        (spoil(depth_file_path="../../../../etc/passwd"), ["frame 1", "depth_file_path", "leads out of"]),
         (spoil(top_depth_unit_scale_factor=0), ["depth_unit_scale_factor", "above 0"]),
+        (spoil(top_depth_unit_scale_factor="mm"), ["depth_unit_scale_factor", "a finite number", "'mm'"]),
+        (spoil(top_depth_unit_scale_factor=1e300), ["depth_unit_scale_factor", "1e+300", "0.001 for millimetres"]),
+        (spoil(top_depth_unit_scale_factor=1e-40), ["depth_unit_scale_factor", "1e-40", "1e-12 to 1e+06"]),
     ],
 )
 def test_a_spoilt_json_is_refused_with_its_place(tmp_path, change, says):
@@ -418,6 +423,44 @@ def test_a_depth_image_of_another_size_is_refused(tmp_path):
     message = refused(tmp_path)
     assert "frame 1" in message
     assert "'d.png' is 3 x 3" in message
+
+
+@pytest.mark.parametrize("downscale", [1, 2])
+def test_a_depth_image_may_be_missing_of_some_frames_only(tmp_path, downscale):
+    data = write_scene(tmp_path)
+    Image.fromarray(np.full((6, 8), 65535, np.uint16)).save(tmp_path / "train/d.png")
+    spoil(depth_file_path="train/d", top_depth_unit_scale_factor=1e-4)(data)
+    rewrite(tmp_path, data)
+    depths = scenes.load(str(tmp_path), downscale=downscale).train.depths
+    assert depths is not None
+    assert depths.dtype == np.float32
+    assert depths.shape == (3, 6 // downscale, 8 // downscale)
+    np.testing.assert_allclose(depths[1], 6.5535, rtol=1e-6)  # all 16 bits, none taken for a sign
+    assert (depths[[0, 2]] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
+def test_a_depth_image_of_other_than_16_bits_is_refused(tmp_path, mode):
+    data = write_scene(tmp_path)
+    Image.new(mode, (8, 6)).save(tmp_path / "train/d.png")
+    spoil(depth_file_path="train/d.png")(data)
+    rewrite(tmp_path, data)
+    message = refused(tmp_path)
+    for part in ("frame 1", "depth_file_path", "d.png", f"mode {mode}", "16-bit grey"):
+        assert part in message, message
+
+
+def test_a_truncated_depth_image_is_refused(tmp_path):
+    data = write_scene(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 65536, (6, 8)).astype(np.uint16)
+    Image.fromarray(noise).save(tmp_path / "train/d.png")
+    whole = (tmp_path / "train/d.png").read_bytes()
+    (tmp_path / "train/d.png").write_bytes(whole[: len(whole) * 2 // 3])
+    spoil(depth_file_path="train/d.png")(data)
+    rewrite(tmp_path, data)
+    message = refused(tmp_path)
+    assert "frame 1, key 'depth_file_path'" in message
+    assert "broken or truncated" in message
 
 
 def small_png_that_claims(width: int, height: int) -> bytes:
