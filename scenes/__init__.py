@@ -1,6 +1,6 @@
-"""Scenes: posed images to learn from, read from a folder or rendered by ourselves.
+"""Scenes: posed images to learn from, read from a folder or rendered by ourselves; or a mesh to fit.
 
-:func:`load` takes a folder or the name of a built-in scene and returns a :class:`Scene`.
+:func:`load` takes a folder, the name of a built-in scene or a mesh file, and returns a :class:`Scene`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import difflib
 import os
 from pathlib import Path
 
-from scenes import blender, builtin
+from scenes import blender, builtin, meshes
 from scenes.base import Progress, Scene, Split
 from scenes.builtin import NotRendered
 from taichi_rf.errors import UserError
 
-__all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "find", "is_scene", "load"]
+__all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "find", "is_mesh", "is_scene", "load"]
 
 
 def load(
@@ -27,7 +27,8 @@ def load(
     progress: Progress | None = None,
     render: bool = True,
 ) -> Scene:
-    """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``).
+    """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
+    the mesh in the file ``source`` as a :class:`~scenes.meshes.MeshScene`.
 
     Args:
         downscale: average this many pixels a side into one.
@@ -58,7 +59,8 @@ def load(
             progress=progress,
             render=render,
         )
-    return blender.load(
+    reader = meshes.load if is_mesh(found) else blender.load
+    return reader(
         found,
         downscale=downscale,
         views=views,
@@ -69,7 +71,8 @@ def load(
 
 
 def find(source: str) -> str:
-    """What :func:`load` would read: ``builtin:NAME``, or the absolute path of a folder. A folder goes before a name.
+    """What :func:`load` would read: ``builtin:NAME``, or the absolute path of a folder or mesh. A folder goes before a
+    name.
 
     Raises:
         UserError: there is no such scene; nothing has been read yet.
@@ -88,8 +91,16 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def is_scene(folder: str | Path) -> bool:
-    """Whether ``folder`` looks like a scene that :func:`load` reads; nothing in it is opened."""
-    return _exists(Path(folder) / blender.MARKER)
+    """Whether ``folder`` looks like a scene that :func:`load` reads, or is a mesh; nothing in it is opened."""
+    return _exists(Path(folder) / blender.MARKER) or is_mesh(folder)
+
+
+def is_mesh(path: str | Path) -> bool:
+    """Whether ``path`` is a file that is called like a mesh; it is not opened."""
+    try:
+        return Path(path).suffix.lower() in meshes.SUFFIXES and Path(path).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _exists(path: Path) -> bool:
@@ -106,7 +117,10 @@ def _unknown(source: str, name: str, folder: Path) -> str:
             f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
         )
     if _exists(folder):
-        return f"'{source}' is a file; a folder with '{blender.MARKER}' is expected, or one of the {known}"
+        return (
+            f"'{source}' is a file, but no mesh ({', '.join(meshes.SUFFIXES)}); otherwise a folder with "
+            f"'{blender.MARKER}' is expected, or one of the {known}"
+        )
     close = difflib.get_close_matches(name[:100].lower(), builtin_names(), n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return (
