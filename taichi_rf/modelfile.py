@@ -141,4 +141,5 @@ def _checked(file: TrfFile) -> tuple[type[Field], Header]:
         raise wrong("weight_threshold", "a number from 0 to 1")
     if not isinstance(header.get("metadata"), dict):
         raise wrong("metadata", "an object")
-    return kind, {**header, "field": kind.checked_header(field, len(file.chunks))}
+    kind.checked_header(field, len(file.chunks))
+    return kind, header

@@ -128,8 +128,8 @@ class Field(ABC):
 
     @classmethod
     @abstractmethod
-    def checked_header(cls, header: Header, levels: int) -> Header:
-        """The header of a file that holds the first ``levels`` levels, after a check of every entry that is relied on.
+    def checked_header(cls, header: Header, levels: int) -> None:
+        """Check every entry that is relied on, of the header of a file that holds the first ``levels`` levels.
 
         Nothing has been checked but that it is an object and its "kind" this one. Sizes are bounded here, before
         anybody takes memory by them; the file may hold fewer levels than "num_levels", never more.
@@ -149,7 +149,7 @@ class Field(ABC):
         """The field of the first ``len(arrays)`` levels.
 
         Args:
-            header: what :meth:`checked_header` returned.
+            header: checked by :meth:`checked_header`.
             arrays: of level 1, 2, ..., checked against :meth:`level_schema`; floating-point numbers are finite.
             rows: samples whose features can be computed at once.
 

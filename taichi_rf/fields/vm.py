@@ -557,7 +557,7 @@ class VMField(Field):
         }
 
     @classmethod
-    def checked_header(cls, header: Header, levels: int) -> Header:
+    def checked_header(cls, header: Header, levels: int) -> None:
         if not is_whole(header.get("num_levels"), levels, MAX_RANKS):
             raise wrong("field.num_levels", f"1 to {MAX_RANKS} and cover the levels in the file")
         if not are_whole(header.get("resolution"), 3, 2, MAX_NODES):
@@ -566,7 +566,6 @@ class VMField(Field):
             raise wrong("field.activation", "softplus or relu")
         if not is_number(header.get("density_shift"), -100, 100):
             raise wrong("field.density_shift", "a number from -100 to 100")
-        return header
 
     @classmethod
     def level_schema(cls, header: Header, level: int) -> Schema:
