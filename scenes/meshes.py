@@ -195,7 +195,7 @@ def _checked(path: Path, shape: Shape, dropped: int) -> tuple[str, ...]:
     if dropped:
         notes.append(f"{dropped:,} of its triangles have no area and were left out")
     if shape.open_edges:
-        probe = shape.surface(2000, np.random.default_rng(0))
+        probe, _ = shape.surface(2000, np.random.default_rng(0))
         around = np.random.default_rng(1).normal(0, 0.01, probe.shape)
         inside = shape.contains(probe + around).mean()
         if inside < 0.02:

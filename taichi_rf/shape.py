@@ -102,15 +102,15 @@ class Shape:
         found = [np.sqrt(self._tree.squared_distance(self.vertices, self.faces, part)[0]) for part in parts]
         return np.concatenate([*found, np.zeros(0)]).astype(np.float32)
 
-    def surface(self, count: int, rng: np.random.Generator) -> Float64Array:
-        """``count`` points on the surface (count, 3), evenly by area."""
+    def surface(self, count: int, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
+        """``count`` points on the surface (count, 3), evenly by area, and the unit normals of their triangles."""
         chosen = np.searchsorted(self._shares, rng.random(count), side="right").clip(0, len(self.faces) - 1)
         u, v = rng.random((2, count, 1))
         turn = u + v > 1
         u, v = np.where(turn, 1 - u, u), np.where(turn, 1 - v, v)
         a, b, c = self.corners[chosen].transpose(1, 0, 2)
-        points: Float64Array = a + u * (b - a) + v * (c - a)
-        return points
+        normals = np.cross(b - a, c - a)
+        return a + u * (b - a) + v * (c - a), normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
     @cached_property
     def area(self) -> float:
