@@ -412,9 +412,51 @@ def test_arrays_other_than_the_expected_are_refused(
         unpack_arrays(pack_arrays({"a": np.zeros((2, 3), np.float16)}), schema, where="level 3")
 
 
-def test_compressed_arrays_cannot_inflate_beyond_the_schema() -> None:
+def stored_size(array: np.ndarray, *, compress: bool) -> int:
+    return len(pack_arrays({"a": array}, {"a"} if compress else ())) - len(pack_arrays({"a": array[:0]}))
+
+
+def test_compressing_costs_nothing_where_it_does_not_help() -> None:
+    generator = np.random.default_rng(3)
+    for count in (0, 1, 7, 5000):
+        for code in ("u1", "f2", "i8"):
+            array = np.frombuffer(generator.bytes(count * np.dtype(code).itemsize), code)
+            assert stored_size(array, compress=True) <= stored_size(array, compress=False) == array.nbytes
+
+
+def test_numbers_without_repetitions_come_near_their_entropy() -> None:
+    """Indices of 6 bits in a byte each, and the half-precision weights of a layer, whose low bytes are noise."""
+    generator = np.random.default_rng(4)
+    indices = generator.integers(0, 64, 50_000).astype(np.uint8)
+    assert stored_size(indices, compress=True) < 1.01 * 6 / 8 * indices.nbytes
+    weights = (0.1 * generator.standard_normal(50_000)).astype(np.float16)
+    counts = np.bincount(weights.view(np.uint16) >> 8, minlength=256)
+    shares = counts[counts > 0] / counts.sum()
+    high_byte = -(shares * np.log2(shares)).sum() / 8
+    assert stored_size(weights, compress=True) < 1.01 * (high_byte + 1) * len(weights) < 0.85 * weights.nbytes
+
+
+def test_sorted_bytes_begin_with_the_highest_of_every_number() -> None:
+    """As a program would write them that knows the description alone."""
+    values = zlib.compress(bytes([0x12, 0x56, 0x34, 0x78]))
+    block = struct.pack("<HB1s2sBBQQ", 1, 1, b"a", b"u2", 2, 1, len(values), 2) + values
+    assert unpack_arrays(block, {"a": ("u2", (2,))})["a"].tolist() == [0x1234, 0x5678]
+    with pytest.raises(UserError, match="malformed"):
+        unpack_arrays(block.replace(b"u2\x02", b"u2\x03"), {"a": ("u2", (2,))})
+    empty = struct.pack("<HB1s2sBBQQ", 1, 1, b"a", b"f4", 2, 1, 8, 0) + zlib.compress(b"")
+    assert unpack_arrays(empty, {"a": ("f4", (0,))})["a"].shape == (0,)
+
+
+def test_what_is_too_large_to_be_inflated_again_is_stored_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(array_blocks, "MAX_INFLATED", 100)
+    assert stored_size(np.zeros(101, np.uint8), compress=True) == 101
+    assert stored_size(np.zeros(100, np.uint8), compress=True) < 20
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_compressed_arrays_cannot_inflate_beyond_the_schema(form: int) -> None:
     def block(shape: tuple[int, ...], stored: bytes) -> bytes:
-        head = struct.pack("<HB1s2sBBQ", 1, 1, b"o", b"u1", 1, len(shape), len(stored))
+        head = struct.pack("<HB1s2sBBQ", 1, 1, b"o", b"u1", form, len(shape), len(stored))
         return head + struct.pack(f"<{len(shape)}Q", *shape) + stored
 
     bomb = zlib.compress(bytes(200 << 20), 9)
