@@ -22,6 +22,9 @@ class Decoder(ABC):
     features: int
     """Numbers in one row of the features that it reads."""
 
+    compressed: frozenset[str] = frozenset()
+    """Names of arrays of :meth:`pack` that are deflated. The MLP's are not: programs of before read its files."""
+
     @abstractmethod
     def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
         """colours[first + i] for row i of ``features``; its view direction is ``directions[rays[first + i]]``."""
@@ -292,6 +295,7 @@ class Small(Perceptron):
     """
 
     kind = "small"
+    compressed = frozenset({"small"})
     features = BLOCK
     inputs = BLOCK - 1 + 9
     hidden = 64

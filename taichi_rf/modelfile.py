@@ -45,9 +45,9 @@ def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     base = model.decoder.pack()
     if not field.knows_space:
         base["occupancy"] = model.occupancy.packed()
-    compress = {"occupancy", *field.compressed}
+    compress = {"occupancy", *field.compressed, *model.decoder.compressed}
     chunks = []
-    for level in range(1, field.num_levels + 1):
+    for level in range(1, header["field"]["num_levels"] + 1):
         arrays = field.pack(level)
         chunks.append(pack_arrays({**base, **arrays} if level == 1 else arrays, compress))
     return header, chunks

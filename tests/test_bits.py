@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taichi_rf.arrays import pack_arrays
 from taichi_rf.errors import UserError
-from taichi_rf.fields.bits import MAX_BITS, pack_bits, packed_bytes, unpack_bits
+from taichi_rf.fields.bits import (
+    MAX_BITS,
+    aligned,
+    pack_aligned,
+    pack_bits,
+    packed_bytes,
+    unpack_aligned,
+    unpack_bits,
+)
 
 ALL_BITS = range(1, MAX_BITS + 1)
 
@@ -86,3 +95,37 @@ def test_numbers_of_no_bits_or_too_many_are_refused(bits):
 def test_what_is_no_row_of_whole_numbers_is_not_packed(values):
     with pytest.raises(ValueError, match="whole numbers"):
         pack_bits(values, 4)
+
+
+# What is deflated afterwards
+
+
+@given(streams())
+def test_aligned_numbers_are_the_same_numbers_in_wider_places(stream):
+    values, bits = stream
+    width = aligned(bits)
+    assert bits <= width < 2 * bits
+    assert 8 % width == 0 or width == 16
+    packed = pack_aligned(np.array(values, np.int64), bits)
+    assert packed.tobytes() == as_one_integer(values, width)
+    assert unpack_aligned(packed, len(values), bits).tolist() == values
+
+
+@pytest.mark.parametrize("bits", [b for b in ALL_BITS if aligned(b) > b])
+def test_a_number_beyond_its_bits_is_refused_where_its_place_is_wider(bits):
+    values = np.array([0, 1 << bits])
+    with pytest.raises(ValueError, match=f"{bits} bits"):
+        pack_aligned(values, bits)
+    with pytest.raises(UserError, match=f"{bits} bits cannot be {1 << bits}"):
+        unpack_aligned(pack_bits(values, aligned(bits)), 2, bits)
+
+
+@pytest.mark.parametrize("bits", [3, 5, 6, 7])
+def test_aligned_indices_deflate_to_less_than_packed_ones(bits):
+    """Unequal use, as a codebook's rows have: near the entropy, which the tightly packed stream hides from deflate."""
+    rng = np.random.default_rng(bits)
+    shares = rng.uniform(0.2, 1, 1 << bits) ** 2
+    values = rng.choice(1 << bits, 40_000, p=shares / shares.sum())
+    entropy = -(shares / shares.sum() * np.log2(shares / shares.sum())).sum() * len(values) / 8
+    sizes = [len(pack_arrays({"a": pack(values, bits)}, {"a"})) for pack in (pack_aligned, pack_bits)]
+    assert entropy < sizes[0] < 1.03 * entropy < sizes[1]
