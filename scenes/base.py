@@ -5,15 +5,14 @@ Readers (``blender.py``, ``builtin.py``) make these; trainer, evaluation and vie
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.errors import UserError
+from taichi_rf.memory import available_memory
 from taichi_rf.rays import Cameras
 
 Progress = Callable[[int, int], None]
@@ -130,29 +129,3 @@ def check_memory(what: str, needed: int) -> None:
             f"{what} would take {needed / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; "
             "make it smaller with --downscale or --views"
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping (the container's limit included), or None if not known."""
-    limits = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
-        pass
-    try:
-        group = Path("/sys/fs/cgroup")
-        cached = [
-            line.split()[1] for line in (group / "memory.stat").read_text().splitlines() if "inactive_file" in line
-        ]
-        used = int((group / "memory.current").read_text()) - int(cached[0])
-        limits.append(int((group / "memory.max").read_text()) - used)
-    except (OSError, ValueError, IndexError):  # no such container, or no limit ("max")
-        pass
-    if not limits:
-        try:
-            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-        except (AttributeError, OSError, ValueError):
-            return None
-    return max(0, min(limits))

@@ -32,7 +32,10 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
     """Copies of everything that decides the next step: arrays by name, and JSON values."""
     model = trainer.model
     arrays = {name: _without_tail(values) for p in model.parameters() for name, values in p.state().items()}
-    arrays["occupancy"] = model.occupancy.packed()
+    structure, described = model.field.structure()
+    arrays |= {f"field.{name}": values for name, values in structure.items()}
+    if not model.field.knows_space:
+        arrays["occupancy"] = model.occupancy.packed()
     if trainer.filtered:
         kept = np.zeros(_pixel_count(trainer.scene), bool)
         kept[trainer.pixels] = True
@@ -40,7 +43,8 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
     state = {
         "config": trainer.config.to_json(),
         "scene": identity(trainer.scene),
-        "resolution": list(model.field.resolution),
+        "field": described,
+        "growth": trainer.growth.state(),
         "box": model.box.tolist(),
         "near": model.near,
         "far": model.far,
@@ -48,8 +52,6 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
         "milestones_done": trainer.milestones.done,
         "rate_restarted_at": trainer.rate.restarted_at,
         "ranks": trainer.ranks.state(),
-        "shrunk": trainer.shrunk,
-        "next_occupancy": trainer.next_occupancy,
         "consumed": trainer.consumed,
         "iteration": trainer.iteration,
         "elapsed": trainer.elapsed,
@@ -64,25 +66,29 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
 def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
     """The inverse of :func:`capture`, for a trainer of the same scene and configuration."""
     model, field = trainer.model, trainer.model.field
-    resolution = tuple(state["resolution"])
-    if field.resolution != resolution:
-        field.resample(resolution)  # lays the arena out; the values come next
+    field.set_structure(
+        {name.removeprefix("field."): values for name, values in arrays.items() if name.startswith("field.")},
+        state["field"],
+    )
     for p in model.parameters():
-        length, width = p.value.shape[0], getattr(p.value, "n", None)
-        shape = (length,) if width is None else (length, width)
-        p.restore({f"{p.name}.{part}": _with_tail(arrays[f"{p.name}.{part}"], shape) for part in _PARTS})
-        p.gradient.fill(0)
+        parts = {}
+        for key, array in p.arrays().items():
+            length, width = array.shape[0], getattr(array, "n", None)
+            shape = (length, *array.shape[1:]) if width is None else (length, *array.shape[1:], width)
+            parts[f"{p.name}.{key}"] = _with_tail(arrays[f"{p.name}.{key}"], shape)
+        p.restore(parts)
+        p.clear()
     model.box = np.array(state["box"], np.float32)
     model.near, model.far = float(state["near"]), float(state["far"])
     model.reset_occupancy()
-    model.occupancy.set_packed(arrays["occupancy"])
+    if not field.knows_space:
+        model.occupancy.set_packed(arrays["occupancy"])
     trainer.adam.steps = state["adam_steps"]
     trainer.milestones.done = state["milestones_done"]
     trainer.rate.restarted_at = state["rate_restarted_at"]
     trainer.ranks.restore(state["ranks"])
     field.level = trainer.ranks.level
-    trainer.shrunk = state["shrunk"]
-    trainer.next_occupancy = state["next_occupancy"]
+    trainer.growth.restore(state["growth"])
     if "pixels" in arrays and not trainer.filtered:
         kept = np.unpackbits(arrays["pixels"], count=_pixel_count(trainer.scene)).astype(bool)
         trainer.keep_pixels(np.flatnonzero(kept))
@@ -133,8 +139,9 @@ def load(
 
 def size_limit(trainer: Trainer) -> int:
     """Bytes that a checkpoint of this training can need on disk, at most."""
-    numbers = sum(p.value.shape[0] * getattr(p.value, "n", 1) for p in trainer.model.parameters())
-    return 4 * len(_PARTS) * numbers + _pixel_count(trainer.scene) // 8 + (1 << 20)
+    arrays = [array for p in trainer.model.parameters() for array in p.arrays().values()]
+    numbers = sum(int(np.prod(array.shape)) * getattr(array, "n", 1) for array in arrays)
+    return 4 * numbers + _pixel_count(trainer.scene) // 8 + (1 << 20)
 
 
 def identity(scene: Any) -> dict[str, Any]:
@@ -142,17 +149,17 @@ def identity(scene: Any) -> dict[str, Any]:
     cameras = scene.train.cameras
     digest = blake2b(cameras.poses.tobytes() + cameras.intrinsics.tobytes(), digest_size=8).hexdigest()
     size = [int(cameras.width), int(cameras.height)]
-    return {"name": scene.name, "images": len(cameras), "size": size, "cameras": digest}
-
-
-_PARTS = ("value", "first", "second")
+    shape = getattr(scene, "shape", None)
+    mesh = "" if shape is None else shape.digest
+    return {"name": scene.name, "images": len(cameras), "size": size, "cameras": digest, "mesh": mesh}
 
 
 def _same_scene(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
-    labels = {"name": "name", "images": "number of training images", "size": "image size", "cameras": "cameras"}
+    labels = {"name": "name", "images": "number of training images", "size": "image size", "cameras": "cameras", "mesh": "mesh"}
     for key, label in labels.items():
         if saved[key] != given[key]:
-            detail = "they have changed" if key == "cameras" else f"{saved[key]} then, {given[key]} now"
+            changed = {"cameras": "they have changed", "mesh": "it has changed"}
+            detail = changed.get(key) or f"{saved[key]} then, {given[key]} now"
             raise UserError(f"{path} was trained on another scene ({label}: {detail}); resume it with its own")
 
 
@@ -176,6 +183,6 @@ def _without_tail(values: np.ndarray) -> np.ndarray:
 def _with_tail(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if values.shape[1:] != shape[1:] or len(values) > shape[0]:
         raise ValueError(f"an array of shape {values.shape} has no room in {shape}")
-    padded = np.zeros(shape, np.float32)
+    padded = np.zeros(shape, values.dtype)
     padded[: len(values)] = values
     return padded

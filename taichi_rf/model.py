@@ -12,7 +12,8 @@ import numpy as np
 from taichi_rf.backend import ti
 from taichi_rf.decoders import Decoder
 from taichi_rf.device import Scratch, Vec3, copy_rows, fill_rows
-from taichi_rf.fields.base import Field
+from taichi_rf.errors import UserError
+from taichi_rf.fields.base import Field, GridField
 from taichi_rf.march import Marcher, Occupancy, Samples
 from taichi_rf.silhouettes import Hull
 from taichi_rf.volume import WEIGHT_THRESHOLD, Compositor, Shaded
@@ -46,6 +47,9 @@ class Model:
         metadata: scene name and the like, kept with the model.
     """
 
+    renders = "volume"
+    """How its pictures are made, as the file says it."""
+
     def __init__(
         self,
         field: Field,
@@ -69,8 +73,26 @@ class Model:
         self.metadata: dict[str, Any] = metadata or {}
         self.hull: Hull | None = None
         """What is known to be empty from the start, if anything is."""
-        self.occupancy = Occupancy(field.resolution)
+        self._grid: Occupancy | None = None
+        if decoder.features != field.feature_width:
+            raise UserError(
+                f"decoder '{decoder.kind}' reads {decoder.features} features, but this field has {field.feature_width}"
+            )
+        self.reset_occupancy()
         self.marcher, self.compositor, self.scratch = Marcher(), Compositor(weight_threshold), Scratch()
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """What may be occupied at the field's level."""
+        if self.field.knows_space:
+            space: Occupancy = self.field.space()
+            return space
+        assert self._grid is not None
+        return self._grid
+
+    @occupancy.setter
+    def occupancy(self, grid: Occupancy) -> None:
+        self._grid = grid
 
     @property
     def step_size(self) -> float:
@@ -79,12 +101,22 @@ class Model:
         return float(spacing.mean() * self.step_ratio)
 
     def march(
-        self, origins: np.ndarray, directions: np.ndarray, *, seed: int | None = None, count_only: bool = False
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        *,
+        seed: int | None = None,
+        count_only: bool = False,
+        all_levels: bool = False,
     ) -> Samples:
-        """Samples in occupied space along rays (n, 3), (n, 3); with ``count_only`` no more than their number."""
+        """Samples in occupied space along rays (n, 3), (n, 3); with ``count_only`` no more than their number, with
+        ``all_levels`` wherever any level may be occupied."""
+        occupancy = self.occupancy
+        if all_levels and self.field.knows_space:
+            occupancy = self.field.space(1)  # cells of other levels lie within those of the first
         return self.marcher.march(
             origins, directions, box=self.box, near=self.near, far=self.far, step=self.step_size,
-            occupancy=self.occupancy, seed=seed, count_only=count_only,
+            occupancy=occupancy, seed=seed, count_only=count_only,
         )  # fmt: skip
 
     def forward(
@@ -147,6 +179,12 @@ class Model:
             copy_rows(colour, behind)
         return behind
 
+    def prefixes(self) -> Any:
+        """What renders all levels together: a :class:`~taichi_rf.prefixes.PrefixRenderer`, or the like."""
+        from taichi_rf.prefixes import PrefixRenderer
+
+        return PrefixRenderer(self)
+
     def parameters(self) -> list[Any]:
         """All that the optimiser updates."""
         return [*self.field.parameters(), *self.decoder.parameters()]
@@ -157,7 +195,8 @@ class Model:
         self.decoder.published()
 
     def refresh_occupancy(self, threshold: float, *, grow: bool) -> None:
-        """Find empty space anew, on the field's own grid."""
+        """Find empty space anew, on the field's own grid. Not for a field that knows its space."""
+        assert isinstance(self.field, GridField)
         nodes = self.scratch.get("nodes", ti.f32, int(np.prod(self.field.resolution)))
         self.field.density_nodes(nodes)
         if self.occupancy.cells != tuple(n - 1 for n in self.field.resolution):
@@ -168,6 +207,8 @@ class Model:
 
     def reset_occupancy(self) -> None:
         """Forget what was found empty, but for the hull: call when the grid or the box has changed."""
+        if self.field.knows_space:
+            return
         self.occupancy = Occupancy(self.field.resolution)
         if self.hull is not None:
             self.occupancy.limit(self.hull.on_grid(self.occupancy.cells, self.box))

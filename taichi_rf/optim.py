@@ -8,6 +8,17 @@ import numpy as np
 from taichi_rf.backend import ti
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What one step of Adam has in common for all parameters: decay and bias correction of both moments."""
+
+    beta1: float
+    beta2: float
+    epsilon: float
+    correction1: float
+    correction2: float
+
+
 @dataclass
 class Parameters:
     """One device array of numbers that train together, its gradient and Adam's moments, all of one shape.
@@ -25,28 +36,44 @@ class Parameters:
     second: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first, self.second = (_like(self.value) for _ in range(2))
+        self.first, self.second = (zeros_like(self.value) for _ in range(2))
+
+    def update(self, rate: float, moments: Moments) -> None:
+        """One step of Adam; the gradient is zero afterwards."""
+        _adam(
+            self.active, self.value, self.gradient, self.first, self.second, rate,
+            moments.beta1, moments.beta2, moments.correction1, moments.correction2, moments.epsilon,
+        )  # fmt: skip
+
+    def clear(self) -> None:
+        """Drop the gradient."""
+        self.gradient.fill(0)
+
+    def arrays(self) -> dict[str, Any]:
+        """What decides the next step: the value, and the moments there are."""
+        return {"value": self.value, "first": self.first, "second": self.second}
 
     def reset(self) -> None:
         """Forget Adam's moments, as a new optimiser would."""
-        self.first.fill(0)
-        self.second.fill(0)
+        for key, array in self.arrays().items():
+            if key != "value":
+                array.fill(0)
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of value and moments, for the checkpoint."""
-        return {
-            f"{self.name}.value": self.value.to_numpy(),
-            f"{self.name}.first": self.first.to_numpy(),
-            f"{self.name}.second": self.second.to_numpy(),
-        }
+        return {f"{self.name}.{key}": array.to_numpy() for key, array in self.arrays().items()}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """The inverse of :meth:`state`."""
-        for key, array in (("value", self.value), ("first", self.first), ("second", self.second)):
+        for key, array in self.arrays().items():
             array.from_numpy(np.ascontiguousarray(arrays[f"{self.name}.{key}"]))
+        self.restored()
+
+    def restored(self) -> None:
+        """Called after the arrays were put back."""
 
 
-def _like(value: Any) -> Any:
+def zeros_like(value: Any) -> Any:
     """A zeroed field of the same element type and shape."""
     if isinstance(value, ti.MatrixField):
         return ti.Vector.field(value.n, ti.f32, value.shape)
@@ -90,11 +117,9 @@ class Adam:
         self.steps += 1
         correction1 = 1 / (1 - self.beta1**self.steps)
         correction2 = 1 / (1 - self.beta2**self.steps)
+        moments = Moments(self.beta1, self.beta2, self.epsilon, correction1, correction2)
         for p in parameters:
-            _adam(
-                p.active, p.value, p.gradient, p.first, p.second, p.rate * factor,
-                self.beta1, self.beta2, correction1, correction2, self.epsilon,
-            )  # fmt: skip
+            p.update(p.rate * factor, moments)
 
     def restart(self, parameters: list[Parameters]) -> None:
         """As a new optimiser: moments and step count at zero (after each upsampling, as the paper's code does)."""

@@ -56,7 +56,7 @@ class PrefixRenderer:
     def _rays(self, origins: np.ndarray, directions: np.ndarray, levels: int) -> np.ndarray:
         model, field, get = self.model, self.model.field, self.scratch.get
         n, stride = len(origins), self.model.field.num_levels
-        samples = model.march(origins, directions)
+        samples = model.march(origins, directions, all_levels=True)
         density = get("density", ti.f32, samples.count * stride)
         field.density_levels(samples.count, samples.positions, density)
         weights = get("weights", ti.f32, samples.count * levels)

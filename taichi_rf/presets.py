@@ -16,7 +16,7 @@ from taichi_rf.errors import UserError
 class Config:
     """Everything that a training needs to be repeated, besides the scene."""
 
-    method: Literal["slimmerf"] = "slimmerf"
+    method: Literal["slimmerf", "vqad"] = "slimmerf"
     preset: str = "quick"
     seed: int = 0
     iterations: int = 30_000
@@ -35,7 +35,7 @@ class Config:
     rank_deadlines: tuple[float, float] = (0.3, 0.6)
     """The second rank is in at the first fraction at the latest, the last one at the second; evenly between."""
 
-    decoder: Literal["mlp", "sh"] = "mlp"
+    decoder: Literal["mlp", "sh", "small", "none"] = "mlp"
     activation: Literal["softplus", "relu"] = "softplus"
     density_shift: float = -10.0
     distance_scale: float = 25.0
@@ -74,6 +74,36 @@ class Config:
     tv_density: float = 0.0
     tv_appearance: float = 0.0
     orthogonality: float = 0.0
+    # The octree field (vqad)
+    codes: Literal["learned", "none", "kmeans", "lowrank", "hash"] = "learned"
+    """How a vertex's features are represented: an index learnt into a codebook (VQAD), as they are (NGLOD-NeRF), an
+    index from k-means in the end (kmVQ), a few numbers times a matrix (LRA), or a hashed index."""
+    bits: int = 6
+    """Of an index; for "lowrank" the numbers a vertex."""
+    base_depth: int = 5
+    """The first level of detail has 2^base_depth cells a side."""
+    lods: int = 4
+    joint: Literal["finest", "random", "split", "all"] = "split"
+    """How levels train together, see ``schedule.JointLevels``."""
+    depth: bool = True
+    """Plant the octree where depth images say the surface is, where there are any."""
+    max_vertices: int = 1 << 20
+    """Room for an octree that is found while training."""
+    grow_at: tuple[float, ...] = (0.06, 0.12, 0.2, 0.28)
+    """Fractions at which cells that no ray sees are dropped, and the others divided as long as levels are missing."""
+    seen_threshold: float = 0.01
+    """Largest weight in a cell below which no ray sees it."""
+    quantise_at: float = 0.32
+    """Fraction from which features are what ``codes`` says."""
+    vertex_rate: float = 0.1
+    logit_rate: float = 0.1
+    sharpness: float = 1.0
+    """How sure the first logits are of the nearest row."""
+
+    # A solid, learnt from the distances of a mesh (vqad)
+    points: int = 1 << 20
+    """Points whose distances are asked for, to learn from; ``batch_rays`` of them are drawn for a step."""
+
     background: Literal["scene", "random"] = "scene"
     """"random" trains against a new colour a batch, for scenes whose images have alpha."""
 
@@ -142,4 +172,50 @@ QUICK = replace(
 )
 """Minutes on two CPU cores."""
 
+VQAD_PAPER = Config(
+    method="vqad",
+    preset="paper",
+    iterations=60_000,
+    decoder="small",
+    density_shift=-3.0,
+    network_rate=5e-3,
+    silhouettes=True,
+    filter_at=0.3,
+    step_ratio=0.5,
+    resolutions=(256,),
+    upsample_at=(),
+    shrink_at=1.0,
+)
+"""VQAD's levels 5 to 8 of 16 features, the finest rays."""
+
+VQAD_BALANCED = replace(VQAD_PAPER, preset="balanced", iterations=20_000)
+"""Minutes on a GPU."""
+
+VQAD_QUICK = replace(VQAD_PAPER, preset="quick", iterations=4000, step_ratio=1.0, weight_threshold=1e-3)
+"""Minutes on two CPU cores."""
+
+VQAD_PRESETS = {config.preset: config for config in (VQAD_QUICK, VQAD_BALANCED, VQAD_PAPER)}
+
 PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}
+
+METHODS: dict[str, dict[str, Config]] = {"slimmerf": PRESETS, "vqad": VQAD_PRESETS}
+"""The presets of each method."""
+
+SOLID_QUICK = replace(
+    VQAD_QUICK,
+    iterations=1500,
+    batch_rays=1 << 16,
+    decoder="none",
+    vertex_rate=1e-4,
+    quantise_at=0.3,
+    grow_at=(),
+    filter_at=1.0,
+    silhouettes=False,
+)
+"""A solid: a minute or two on two CPU cores. The distance is there from the start, so that the rates are small."""
+
+SOLID_BALANCED = replace(SOLID_QUICK, preset="balanced", iterations=5000, points=1 << 21)
+SOLID_PAPER = replace(SOLID_QUICK, preset="paper", iterations=20_000, points=1 << 22)
+
+SOLIDS = {config.preset: config for config in (SOLID_QUICK, SOLID_BALANCED, SOLID_PAPER)}
+"""The presets of "vqad" where the scene is a mesh."""

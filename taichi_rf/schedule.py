@@ -9,6 +9,9 @@ import numpy as np
 
 from taichi_rf.presets import Config
 
+Pass = tuple[int, int, int, float]
+"""A part of a step: (level, first ray, last ray + 1, weight of their mean loss)."""
+
 
 class PixelOrder:
     """All pixels in a random order without replacement, epoch after epoch, at no memory and from any position.
@@ -91,6 +94,15 @@ class RankSchedule:
         first, last = self.config.rank_deadlines
         return first + (last - first) * (level - 2) / max(1, self.config.num_ranks - 2)
 
+    @property
+    def highest(self) -> int:
+        """The last level there will be."""
+        return self.config.num_ranks
+
+    def passes(self, rays: int, iteration: int) -> list[Pass]:
+        """What one step does: all rays at the level there is."""
+        return [(self.level, 0, rays, 1.0)]
+
     def state(self) -> dict[str, Any]:
         return {"level": self.level, "last_loss": self.last_loss, "last_increment": self.last_increment}
 
@@ -98,6 +110,54 @@ class RankSchedule:
         self.level = int(state["level"])
         self.last_loss = float(state["last_loss"])
         self.last_increment = float(state["last_increment"])
+
+
+@dataclass
+class JointLevels:
+    """Levels of detail that train together, so that every prefix is a good model; ``level`` of them so far.
+
+    "finest": every ray at the finest level alone. "random": one level a step, level l with probability proportional to
+    2^l (VQAD's code). "split": each step's rays are shared out in those proportions, so that every level is in every
+    step and none costs more. "all": every ray at every level, the losses weighted in those proportions.
+    """
+
+    config: Config
+    level: int = 1
+
+    @property
+    def highest(self) -> int:
+        """The last level there will be."""
+        return self.config.lods
+
+    def passes(self, rays: int, iteration: int) -> list[Pass]:
+        """What one step of ``rays`` rays does."""
+        joint, level = self.config.joint, self.level
+        shares = 2.0 ** np.arange(level)
+        shares /= shares.sum()
+        if joint == "random":
+            rng = np.random.default_rng((self.config.seed, iteration, 2))
+            return [(int(rng.choice(level, p=shares)) + 1, 0, rays, 1.0)]
+        if joint == "all":
+            return [(l + 1, 0, rays, float(shares[l])) for l in range(level)]
+        if joint == "split":
+            ends = [0, *(int(round(float(e) * rays)) for e in np.cumsum(shares))]
+            return [(l + 1, ends[l], ends[l + 1], float(shares[l])) for l in range(level) if ends[l] < ends[l + 1]]
+        return [(level, 0, rays, 1.0)]
+
+    def update(self, loss: float, progress: float) -> str | None:
+        """Levels come with the tree, not with the loss."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        return {"level": self.level}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.level = int(state["level"])
+
+
+def level_schedule(config: Config) -> RankSchedule | JointLevels:
+    """Which levels train when, by the configuration's method."""
+    return JointLevels(config) if config.method == "vqad" else RankSchedule(config)
 
 
 @dataclass
@@ -111,16 +171,16 @@ class LearningRate:
         return float(self.config.decay ** (progress - self.restarted_at))
 
 
+ORDER = ("shrink", "filter", "upsample", "grow", "quantise")
+"""Of milestones that are due at once."""
+
+
 class Milestones:
     """Things that happen once, in order of their fraction: (fraction, name, argument)."""
 
-    def __init__(self, config: Config) -> None:
-        entries: list[tuple[float, str, int]] = [
-            (at, "upsample", nodes) for at, nodes in zip(config.upsample_at, config.resolutions[1:], strict=True)
-        ]
-        entries += [(config.shrink_at, "shrink", 0), (config.filter_at, "filter", 0)]
-        order = {"shrink": 0, "filter": 1, "upsample": 2}
-        self.entries = sorted((e for e in entries if e[0] < 1), key=lambda e: (e[0], order[e[1]]))
+    def __init__(self, entries: list[tuple[float, str, int]]) -> None:
+        # stable: what is due at once happens in the order given
+        self.entries = sorted((e for e in entries if e[0] < 1), key=lambda e: (e[0], ORDER.index(e[1])))
         self.done = 0
 
     def due(self, progress: float) -> tuple[str, int] | None:

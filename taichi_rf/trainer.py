@@ -1,7 +1,7 @@
 """The training loop: one step at a time, evaluated, saved and resumed exactly. Returns and records, never prints."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,14 @@ import numpy as np
 
 from taichi_rf import checkpoint
 from taichi_rf.backend import current
-from taichi_rf.decoders import make_decoder
 from taichi_rf.device import Scratch, Vec3, copy_rows
 from taichi_rf.errors import UserError
-from taichi_rf.fields.vm import VMField, unit_texels
+from taichi_rf.growth import GridGrowth, Growth, growth_of
 from taichi_rf.losses import PhotometricLoss
 from taichi_rf.model import Model
 from taichi_rf.optim import Adam
 from taichi_rf.presets import Config
-from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
-from taichi_rf.silhouettes import visual_hull
+from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, level_schedule
 
 HISTORY_EVERY = 10
 """Iterations whose mean loss makes one entry of the history."""
@@ -30,6 +28,10 @@ the update. Smaller parts are dear: in two halves a step took 10 to 20 % longer,
 
 MOST_PARTS = 64
 """Of a step: each has its own numbers for the jitter."""
+
+Learn = Callable[[slice, int, float, int], float]
+"""learn(part, of, weight, index): forward and back for a part of a batch of which ``of`` rays share a level; returns
+their share of its mean loss, whose gradient counts ``weight``. Parts are numbered through the step by ``index``."""
 
 WARM_UP_RAYS = 1024
 WARM_UP_OPACITY = 1e4
@@ -55,68 +57,35 @@ class Trainer:
     ``background``, ``name`` and ``source``: a ``scenes.Scene``, or anything like it.
     """
 
+    unit = "rays"
+    """What ``batch_rays`` counts."""
+
     def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
         self.scene, self.config = scene, config
-        box = np.asarray(scene.box, np.float32)
-        hull = visual_hull(scene.train, box) if config.silhouettes else None
-        if hull is not None:
-            box = hull.bounds()
-        first = grid_for(box, config.resolutions[0])
-        # cropping makes the grid of the same number of voxels less cubic: leave room for it
-        capacity = int(max(unit_texels(grid_for(box, n)) for n in config.resolutions) * 1.3)
-        self._capacity = capacity
-        rows = rows or (1 << 16 if current().owner_computes else 1 << 18)
-        field = VMField(
-            ranks=config.num_ranks,
-            resolution=first,
-            capacity_texels=capacity,
-            activation=config.activation,
-            density_shift=config.density_shift,
-            rows=rows,
-            factor_rate=config.factor_rate,
-            basis_rate=config.network_rate,
-            seed=config.seed,
-        )
-        decoder = make_decoder(config.decoder, rows=rows, rate=config.network_rate, seed=config.seed + 1)
-        self.model = Model(
-            field,
-            decoder,
-            box=box,
-            near=scene.near,
-            far=scene.far,
-            background=scene.background,
-            step_ratio=config.step_ratio,
-            distance_scale=config.distance_scale,
-            weight_threshold=config.weight_threshold,
-            metadata={"scene": scene.name, "source": scene.source, "preset": config.preset, "method": config.method},
-        )
-        self.model.hull = hull
-        self.model.reset_occupancy()
+        self.rows = rows
         self.adam, self.loss = Adam(), PhotometricLoss()
         self.scratch = Scratch()
-        self.milestones, self.rate = Milestones(config), LearningRate(config)
-        self.ranks = RankSchedule(config)
+        growth = self._growth_type()
+        self.milestones, self.rate = Milestones(growth.milestones(config)), LearningRate(config)
+        self.ranks = level_schedule(config)
         self.iteration = 0
         self.elapsed = 0.0
         """Seconds spent in training steps."""
         self.rays_seen = 0
-        self.shrunk = False
-        self.next_occupancy = 0
         self.events: list[dict[str, Any]] = []
         """What the schedule did: {"event", "iteration", "seconds", ...}, in order."""
         self.history: list[dict[str, Any]] = []
         """{"iteration", "psnr"} of the training batches, one entry for every ``HISTORY_EVERY`` iterations."""
         self.recent_loss = 0.0
-        in_box = self._rays_in_box(scene.train.cameras)
-        self.pixels = in_box if hull is None else self._rays_that_meet(scene.train.cameras)
-        """Indices, over all training images, of the pixels that are learnt from; ascending."""
+        self.growth = growth(self)
+        self.model = self.growth.model
         self.consumed = 0
         """Pixels of the endless random order that have been used."""
         self.filtered = False
         self.part_rays: int | None = None
         """Rays of a part of a step; None for all of them."""
         self._parts: Generator[None, None, StepInfo] | None = None
-        self._order = PixelOrder(len(self.pixels), config.seed)
+        self._prepare()
         self.model.field.level = self.ranks.level
 
     # Progress
@@ -188,33 +157,27 @@ class Trainer:
     def _step(self, rays: int | None) -> Generator[None, None, StepInfo]:
         """The parts of a step; the value in the end is what it did."""
         started = self.elapsed
-        config, model, progress = self.config, self.model, self.progress
-        model.field.level = self.ranks.level
+        config, progress = self.config, self.progress
         self._milestones(progress)
-        self._refresh_occupancy(progress)
-        origins, directions, targets, background = self.next_batch(rays)
-        n, loss = len(origins), 0.0
-        seed = config.seed * 1_000_003 + self.iteration
-        size = self.part_rays or n
-        for index, first in enumerate(range(0, n, size)):
-            part = slice(first, min(first + size, n))
-            model.field.level = self.ranks.level  # someone may have looked at another since the last part
-            batch = model.forward(
-                origins[part], directions[part], background=background, seed=seed * MOST_PARTS + index
-            )
-            target = self.scratch.get("targets", Vec3, part.stop - first)
-            copy_rows(targets[part], target)
-            share, d_pixels = self.loss(part.stop - first, batch.pixels, target, of=n)
-            loss += share
-            if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss} at iteration {self.iteration}")
-            model.backward(batch, d_pixels)
-            yield
+        self.growth.before_step(progress)
+        model = self.model
+        model.field.level = self.ranks.level
+        n, learn = self._lesson(rays)
+        whole = self.part_rays or n
+        losses, index = {}, 0
+        for level, begin, end, weight in self.ranks.passes(n, self.iteration):
+            loss = 0.0
+            for first in range(begin, end, whole):
+                part = slice(first, min(first + whole, end))
+                model.field.level = level  # someone may have looked at another since the last part
+                loss += learn(part, end - begin, weight, index)
+                index += 1
+                yield
+            losses[level] = loss
+        loss = losses[max(losses)]
         model.field.level = self.ranks.level
         factor = self.rate.factor(progress)
-        l1 = config.l1_after_shrink if self.shrunk else config.l1
-        tv = factor  # the paper's code lets the TV weights decay with the learning rate
-        model.field.regularise(l1, config.tv_density * tv, config.tv_appearance * tv, config.orthogonality)
+        self.growth.regularise(factor)
         self.adam.step(model.parameters(), factor)
         model.published()
 
@@ -222,7 +185,7 @@ class Trainer:
         self.rays_seen += n
         cause = self.ranks.update(loss, progress)
         if cause:
-            self._event("rank", level=self.ranks.level, cause=cause, loss=loss)
+            self.event("rank", level=self.ranks.level, cause=cause, loss=loss)
         self.recent_loss += loss
         if self.iteration % HISTORY_EVERY == 0:
             mean = self.recent_loss / HISTORY_EVERY
@@ -230,9 +193,53 @@ class Trainer:
             self.recent_loss = 0.0
         return StepInfo(self.iteration, loss, _decibels(loss), self.ranks.level, n, self.elapsed - started)
 
+    # What is learnt from: photographs here, something else in a subclass
+
+    def _growth_type(self) -> type[Growth]:
+        return growth_of(self.config.method)
+
+    def _prepare(self) -> None:
+        """Called once the model is there, at the end of making a trainer."""
+        in_box = self._rays_in_box(self.scene.train.cameras)
+        empty = self.model.hull is not None or self.model.field.knows_space
+        self.pixels = self._rays_that_meet(self.scene.train.cameras) if empty else in_box
+        """Indices, over all training images, of the pixels that are learnt from; ascending."""
+        self._order = PixelOrder(len(self.pixels), self.config.seed)
+
+    def _lesson(self, rays: int | None) -> tuple[int, Learn]:
+        """The next batch: its size, and a function that learns from a part of it at the field's level."""
+        origins, directions, targets, background = self.next_batch(rays)
+        seed = self.config.seed * 1_000_003 + self.iteration
+
+        def learn(part: slice, of: int, weight: float, index: int) -> float:
+            batch = self.model.forward(
+                origins[part], directions[part], background=background, seed=seed * MOST_PARTS + index
+            )
+            target = self.scratch.get("targets", Vec3, part.stop - part.start)
+            copy_rows(targets[part], target)
+            loss, d_pixels = self.loss(part.stop - part.start, batch.pixels, target, of=of, weight=weight)
+            self._check(loss)
+            self.model.backward(batch, d_pixels)
+            return loss
+
+        return len(origins), learn
+
+    def _check(self, loss: float) -> None:
+        if not np.isfinite(loss):
+            raise FloatingPointError(f"the loss became {loss} at iteration {self.iteration}")
+
+    def measuring(self, model: Model) -> Generator[tuple[int, int], None, list[dict[str, Any]]]:
+        """What besides pictures tells how good every level of ``model`` is, in parts.
+
+        Yields:
+            (parts done, parts in all); the generator's value is one entry a level, for ``metrics.json``.
+        """
+        yield from ()
+        return [{} for _ in range(model.field.num_levels)]
+
     def _drop_gradients(self) -> None:
         for parameters in self.model.parameters():
-            parameters.gradient.fill(0)
+            parameters.clear()
 
     def warm_up(self) -> None:
         """Compile every kernel that training runs, so that compiling does not eat into :attr:`elapsed`.
@@ -246,13 +253,10 @@ class Trainer:
         self.milestones.done = len(self.milestones.entries)
         self.model.distance_scale = WARM_UP_OPACITY
         try:
-            self.model.field.resample(self.model.field.resolution)
-            for level in sorted({self.ranks.level, self.config.num_ranks}):
+            for level in sorted({self.ranks.level, self.ranks.highest}):
                 self.ranks.level = level
                 self.model.field.level = level
-                self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-                self.model.reset_occupancy()
-                self.next_occupancy = self.iteration + 2
+                self.growth.warm()
                 self.step(rays=WARM_UP_RAYS)
         finally:
             self.model.distance_scale = scale
@@ -294,89 +298,42 @@ class Trainer:
         size = min(rays or self.config.batch_rays, len(self.pixels))
         chosen = self.pixels[self._order.batch(self.consumed, size)]
         self.consumed += size
-        split = self.scene.train
-        height, width = split.images.shape[1:3]
-        view, pixel = np.divmod(chosen, height * width)
-        y, x = np.divmod(pixel, width)
-        origins, directions = split.cameras.pixel_rays(view, x, y)
+        origins, directions = self.rays_of(chosen)
         background = np.asarray(self.scene.background, np.float32)
         if self.config.background == "random":
             background = np.random.default_rng((self.config.seed, self.iteration)).random(3, dtype=np.float32)
-        rgba = split.images[view, y, x].astype(np.float32)
+        rgba = self.scene.train.images.reshape(-1, 4)[chosen].astype(np.float32)
         targets = rgba[:, :3] + (1 - rgba[:, 3:]) * background
         return origins, directions, np.ascontiguousarray(targets), background
 
+    def rays_of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and directions (n, 3) of pixels, indices over all training images."""
+        split = self.scene.train
+        height, width = split.images.shape[1:3]
+        view, pixel = np.divmod(pixels, height * width)
+        y, x = np.divmod(pixel, width)
+        origins, directions = split.cameras.pixel_rays(view, x, y)
+        return origins, directions
+
     def adopt(self, other: "Trainer") -> None:
         """Take over another trainer's geometry: factors, box, occupancy and chosen rays, not decoder or optimiser."""
-        model, source = self.model, other.model
-        assert isinstance(model.field, VMField)
-        assert isinstance(source.field, VMField)
-        model.field.set_factors(source.field.factors(), source.field.resolution)
-        model.box = source.box.copy()
-        model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-        self.shrunk, self.milestones.done = other.shrunk, other.milestones.done
+        assert isinstance(self.growth, GridGrowth)
+        assert isinstance(other.growth, GridGrowth)
+        self.growth.adopt(other.growth)
+        self.milestones.done = other.milestones.done
         self.keep_pixels(other.pixels)
 
     # What changes when
 
     def _milestones(self, progress: float) -> None:
         while (due := self.milestones.due(progress)) is not None:
-            name, nodes = due
-            if name == "upsample":
-                resolution = grid_for(self.model.box, nodes)
-                while unit_texels(resolution) > self._capacity:  # a box far from a cube needs more texels
-                    nodes -= 1
-                    resolution = grid_for(self.model.box, nodes)
-                self.model.field.resample(resolution)
-                self._grid_changed()
-                self._event("upsample", resolution=list(resolution))
-                if self.config.restart_on_upsample:
-                    self.rate.restarted_at = progress
-            elif name == "shrink":
-                self._shrink()
-            elif name == "filter":
-                self._filter_rays()
+            self.growth.milestone(*due)
 
-    def _grid_changed(self) -> None:
-        self.adam.restart(self.model.parameters())
-        if self.next_occupancy:
-            self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-        else:
-            self.model.reset_occupancy()
-
-    def _refresh_occupancy(self, progress: float) -> None:
-        if progress >= self.config.occupancy_from and self.iteration >= self.next_occupancy:
-            self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-            self.next_occupancy = self.iteration + self.config.occupancy_every
-
-    def _shrink(self) -> None:
-        """Cut the box down to what is occupied, snapped to grid nodes."""
-        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-        cells = self.model.occupancy.to_numpy()
-        if not cells.any():
-            self._event("shrink", box=self.model.box.tolist(), note="nothing is occupied: the box stays")
-            return
-        low, high = [], []
-        for axis in (2, 1, 0):
-            inside = np.flatnonzero(cells.any(axis=tuple(a for a in range(3) if a != axis)))
-            low.append(int(inside[0]))
-            high.append(int(inside[-1]) + 1)
-        field, box = self.model.field, self.model.box
-        spacing = (box[1] - box[0]) / (np.array(field.resolution) - 1)
-        field.crop((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-        self.model.box = np.stack([box[0] + np.array(low) * spacing, box[0] + np.array(high) * spacing]).astype(
-            np.float32
-        )
-        self.shrunk = True
-        self.adam.restart(self.model.parameters())
-        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
-        self._event("shrink", box=self.model.box.tolist())
-
-    def _filter_rays(self) -> None:
+    def filter_rays(self) -> None:
         """Drop training rays that see nothing occupied: they would only confirm the background."""
-        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        self.growth.refresh()
         remaining = np.intersect1d(self.pixels, self._rays_that_meet(self.scene.train.cameras), assume_unique=True)
-        self._event("filter", rays=len(remaining), of=len(self.pixels))
+        self.event("filter", rays=len(remaining), of=len(self.pixels))
         if len(remaining) >= self.config.batch_rays:
             self.keep_pixels(remaining)
 
@@ -414,16 +371,9 @@ class Trainer:
             kept.append(np.flatnonzero(counts) + i * len(origins))
         return np.concatenate(kept)
 
-    def _event(self, name: str, **values: Any) -> None:
+    def event(self, name: str, **values: Any) -> None:
+        """Write down what happened."""
         self.events.append({"event": name, "iteration": self.iteration, "seconds": round(self.elapsed, 3), **values})
-
-
-def grid_for(box: np.ndarray, side: int) -> tuple[int, int, int]:
-    """Nodes along each axis of a grid over ``box`` with as many voxels as a cube of ``side`` (as in TensoRF's code)."""
-    extent = np.asarray(box[1] - box[0], np.float64)
-    voxel = (extent.prod() / side**3) ** (1 / 3)
-    nx, ny, nz = (max(2, int(n + 1e-6)) for n in extent / voxel)
-    return nx, ny, nz
 
 
 def _decibels(loss: float) -> float:

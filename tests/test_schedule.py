@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from taichi_rf.growth import GridGrowth
 from taichi_rf.presets import PAPER, PRESETS, Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
 
@@ -199,7 +200,7 @@ def test_milestones_come_once_in_order_and_in_their_time():
     config = Config(
         resolutions=(16, 32, 64), upsample_at=(0.2, 0.4), shrink_at=0.2, filter_at=0.3
     )  # fmt: skip
-    milestones = Milestones(config)
+    milestones = Milestones(GridGrowth.milestones(config))
     assert passed(milestones, 0.19) == []
     assert passed(milestones, 0.2) == [("shrink", 0), ("upsample", 32)]  # the box first, then the grid over it
     assert passed(milestones, 0.2) == []
@@ -208,12 +209,12 @@ def test_milestones_come_once_in_order_and_in_their_time():
 
 
 def test_a_milestone_at_1_never_comes():
-    milestones = Milestones(Config(resolutions=(16,), upsample_at=(), shrink_at=1, filter_at=1))
+    milestones = Milestones(GridGrowth.milestones(Config(resolutions=(16,), upsample_at=(), shrink_at=1, filter_at=1)))
     assert passed(milestones, 1.0) == []
 
 
 def test_the_papers_milestones_are_where_the_paper_has_them():
-    milestones = Milestones(PAPER)
+    milestones = Milestones(GridGrowth.milestones(PAPER))
     at = [(round(fraction * 30000), name, nodes) for fraction, name, nodes in milestones.entries]
     assert at == [
         (2000, "shrink", 0), (2000, "upsample", 152), (3000, "upsample", 180), (4000, "filter", 0),
@@ -223,7 +224,7 @@ def test_the_papers_milestones_are_where_the_paper_has_them():
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_every_preset_ends_at_its_finest_grid_with_all_ranks(preset):
-    ends = [argument for name, argument in passed(Milestones(preset), 1.0) if name == "upsample"]
+    ends = [argument for name, argument in passed(Milestones(GridGrowth.milestones(preset)), 1.0) if name == "upsample"]
     assert ends[-1] == max(preset.resolutions) == preset.resolutions[-1]
     ranks = RankSchedule(preset)
     for step in range(1, preset.iterations + 1):

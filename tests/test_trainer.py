@@ -93,7 +93,7 @@ def test_everything_that_a_schedule_can_do_happens_in_the_training_that_is_compa
     low, high = np.array(by_name["shrink"]["box"])
     assert ((high - low) < 3).any()
     assert 0 < by_name["filter"]["rays"] < by_name["filter"]["of"]
-    assert by_name["upsample"]["resolution"] == state["resolution"]
+    assert by_name["upsample"]["resolution"] == state["field"]["resolution"]
     ranks = [event["level"] for event in state["events"] if event["event"] == "rank"]
     assert ranks == [2, 3, 4]
     assert np.mean(finished[decoder].psnr[-5:]) > np.mean(finished[decoder].psnr[:5]) + 6
@@ -188,7 +188,7 @@ def test_a_loss_that_is_no_number_stops_before_anything_has_changed(finished, sa
     trainer.step()
     before = trainer.model.field.value.to_numpy()
     loss = trainer.loss
-    monkeypatch.setattr(trainer, "loss", lambda *rays, of: (float("nan"), loss(*rays, of=of)[1]))
+    monkeypatch.setattr(trainer, "loss", lambda *rays, **of: (float("nan"), loss(*rays, **of)[1]))
     with pytest.raises(FloatingPointError, match="the loss became nan at iteration 26"):
         trainer.step()
     np.testing.assert_array_equal(trainer.model.field.value.to_numpy(), before)
@@ -201,7 +201,7 @@ def test_a_step_that_failed_leaves_no_gradient_behind(saved, monkeypatch):
     trainer.part_rays = 100
     assert trainer.part() is None
     assert any(np.any(p.gradient.to_numpy()) for p in trainer.model.parameters())
-    monkeypatch.setattr(trainer, "loss", lambda *rays, of: (float("nan"), None))
+    monkeypatch.setattr(trainer, "loss", lambda *rays, **of: (float("nan"), None))
     with pytest.raises(FloatingPointError):
         trainer.part()
     assert not any(np.any(p.gradient.to_numpy()) for p in trainer.model.parameters())

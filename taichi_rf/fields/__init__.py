@@ -11,7 +11,7 @@ from taichi_rf.errors import UserError
 if TYPE_CHECKING:
     from taichi_rf.fields.base import Field
 
-FIELDS = {"vm": ("taichi_rf.fields.vm", "VMField")}
+FIELDS = {"vm": ("taichi_rf.fields.vm", "VMField"), "octree": ("taichi_rf.fields.octree", "OctreeField")}
 """Kind -> module and class."""
 
 

@@ -100,23 +100,18 @@ class Field(ABC):
     def resolution(self) -> tuple[int, int, int]:
         """Grid nodes along x, y and z."""
 
-    @abstractmethod
-    def resample(self, resolution: tuple[int, int, int]) -> None:
-        """The same function on another grid, as nearly as it can represent it."""
-
-    @abstractmethod
-    def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
-        """Keep grid nodes low..high (inclusive) along each axis. The function inside does not change."""
-
-    @abstractmethod
-    def density_nodes(self, out: Any) -> None:
-        """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners'
-        maximum."""
-
     def space(self, level: int | None = None) -> Any:
         """What the field itself knows to be empty at a level (its own by default): an Occupancy, or None where the
         model keeps that."""
         return None
+
+    def structure(self) -> tuple[Arrays, Header]:
+        """What besides the parameters' values the field is made of at this point of its training: arrays, and JSON.
+        Its inverse is :meth:`set_structure`."""
+        return {}, {}
+
+    def set_structure(self, arrays: Arrays, state: Header) -> None:
+        """Take the structure that :meth:`structure` returned; the values of the parameters come after."""
 
     # Storage. A file's header says what sizes the arrays have; the chunk of each level holds these arrays.
 
@@ -161,3 +156,20 @@ class Field(ABC):
     def pack(self, level: int) -> Arrays:
         """What one level (1..num_levels) adds to the file, of the shapes that :meth:`level_schema` gives by
         :meth:`header`."""
+
+
+class GridField(Field):
+    """A field over a grid of nodes, whose resolution and extent may change."""
+
+    @abstractmethod
+    def resample(self, resolution: tuple[int, int, int]) -> None:
+        """The same function on another grid, as nearly as it can represent it."""
+
+    @abstractmethod
+    def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
+        """Keep grid nodes low..high (inclusive) along each axis. The function inside does not change."""
+
+    @abstractmethod
+    def density_nodes(self, out: Any) -> None:
+        """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners'
+        maximum."""

@@ -17,7 +17,7 @@ import numpy as np
 from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Arrays, Field, Header, Schema
+from taichi_rf.fields.base import Arrays, GridField, Header, Schema
 from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
@@ -53,7 +53,7 @@ def locate(u, nodes):
 
 
 @ti.data_oriented
-class VMField(Field):
+class VMField(GridField):
     """A VM field on a grid of ``resolution`` nodes. ``capacity_texels`` reserves room for a finer grid later.
 
     Args:
@@ -544,6 +544,14 @@ class VMField(Field):
         ]
         nx, ny, nz = (b - a + 1 for a, b in zip(low, high, strict=True))
         self.set_factors(cropped, (nx, ny, nz))
+
+    def structure(self) -> tuple[Arrays, Header]:
+        return {}, {"resolution": list(self._resolution)}
+
+    def set_structure(self, arrays: Arrays, state: Header) -> None:
+        nx, ny, nz = state["resolution"]
+        if self._resolution != (nx, ny, nz):
+            self.resample((nx, ny, nz))  # lays the arena out; the values come next
 
     # Storage: half precision, as the paper stores it
 

@@ -1,0 +1,340 @@
+"""Vertices that share a few rows of features: one codebook a level, and for every vertex the index of its row.
+
+The indices of "learned" codes are learnt end to end (VQAD: Takikawa et al. 2022, section 4): every vertex has a logit
+for each row; the forward pass takes the row with the largest (hard), the backward pass the gradient that the softmax of
+the logits would have (soft, the straight-through estimator of Bengio et al. 2013). With row c_j, softmax s_j and
+dL/d feature g:
+
+    dL/d logit_i = s_i (c_i . g - sum_j s_j c_j . g)        dL/d c_j = the sum of g over the vertices that took row j
+
+"kmeans" indices were found once from uncompressed features (kmVQ), "hash" indices from the vertex's place alone
+(instant-ngp's, Mueller et al. 2022); for both only the rows can train.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+from taichi_rf.device import BLOCK, Block
+from taichi_rf.errors import UserError
+from taichi_rf.fields.base import Arrays, Schema
+from taichi_rf.fields.bits import pack_bits, unpack_bits
+from taichi_rf.fields.coders import EPSILON, PARTITIONS, Coder, Gradients, asked, fresh, half, moment
+from taichi_rf.optim import Moments, Parameters
+
+MAX_LEARNED_BITS = 8
+MAX_HASH_BITS = 14
+NEVER = -1e30
+"""Logit of a row that does not exist: codebooks of fewer than 16 rows fill a block all the same."""
+
+PRIMES = (1, 2654435761, 805459861)
+"""Of the spatial hash (Teschner et al. 2003, as instant-ngp has it)."""
+
+
+@ti.func
+def exponential(x):
+    """e^x of each of 16 numbers of at most 0, to 1e-7: a polynomial and shifted bits, because a call of the library's
+    for each is eight times slower."""
+    result = Block(0.0)
+    for j in ti.static(range(BLOCK)):
+        y = ti.max(x[j] * 1.4426950408889634, -126.0)
+        whole = ti.floor(y)
+        f = y - whole
+        p = 0.00015403530393381608 * f + 0.0013333558146428443
+        p = p * f + 0.009618129107628477
+        p = p * f + 0.05550410866482158
+        p = p * f + 0.24022650695910072
+        p = p * f + 0.6931471805599453
+        p = p * f + 1.0
+        result[j] = p * ti.bit_cast((ti.cast(whole, ti.i32) + 127) << 23, ti.f32)
+    return result
+
+
+class CodeParameters(Parameters):
+    """The logits, or for fixed indices nothing: takes the vertices' gradients, and gives the codebook its own."""
+
+    def __init__(self, coder: Any, gradients: Gradients) -> None:
+        self.coder, self.gradients = coder, gradients
+        super().__init__("codes", coder.logits, gradients.features, coder.logit_rate, coder.vertices)
+
+    def __post_init__(self) -> None:
+        self.second = self.coder.logit_second
+
+    def arrays(self) -> dict[str, Any]:
+        if self.coder.learns:
+            return {"value": self.value, "second": self.second}
+        return {"index": self.coder.index}
+
+    def clear(self) -> None:
+        self.gradients.clear()
+
+    def restored(self) -> None:
+        self.coder.restored()
+
+    def update(self, rate: float, moments: Moments) -> None:
+        self.coder.update(self.gradients, rate, moments)
+
+
+@ti.data_oriented
+class Codes(Coder):
+    """Rows of codebooks, 2^bits a level.
+
+    Args:
+        kind: "learned", "kmeans" or "hash".
+        indices: (vertices,) rows to begin with; random where None.
+        book: (levels, 2^bits, 16) to begin with; small random numbers where None.
+        distances: (vertices, 2^bits) for logits that begin at -distances; only for "learned". Small random where None.
+        trains: whether logits are kept at all.
+    """
+
+    def __init__(
+        self,
+        counts: tuple[int, ...],
+        capacity: int,
+        *,
+        kind: str = "learned",
+        bits: int = 6,
+        rate: float = 0.02,
+        logit_rate: float = 0.1,
+        indices: np.ndarray | None = None,
+        book: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+        trains: bool = True,
+        seed: int | None = 0,
+    ) -> None:
+        check_bits(kind, bits)
+        super().__init__(counts, capacity)
+        self.kind, self.bits = kind, bits
+        self.rows, self.rate, self.logit_rate = 1 << bits, rate, logit_rate
+        self.learns = kind == "learned" and trains
+        self.blocks = -(-self.rows // BLOCK)
+        self.padded = self.blocks * BLOCK
+        levels = len(counts)
+        rng = np.random.default_rng(seed)
+        self.index = ti.field(ti.i32, capacity)
+        self.book = ti.Vector.field(BLOCK, ti.f32, levels * self.rows)
+        if book is None:
+            book = np.zeros((levels, self.rows, BLOCK)) if seed is None else fresh(levels * self.rows, BLOCK, rng)
+        self.book.from_numpy(np.ascontiguousarray(book, np.float32).reshape(-1, BLOCK))
+        self.trains = trains
+        if trains:
+            self.book_gradient = ti.Vector.field(BLOCK, ti.f32, levels * self.rows)
+            self.partial = ti.Vector.field(BLOCK, ti.f32, (PARTITIONS if self.owner else 1, levels * self.rows))
+        # the codebook with rows across, so that one product serves 16 rows
+        self.across = ti.Vector.field(BLOCK, ti.f32, (levels, self.blocks, BLOCK))
+        if self.learns:
+            self.logits = ti.Vector.field(BLOCK, ti.f32, (capacity, self.blocks))
+            self.logit_second = ti.Vector.field(BLOCK, ti.f32, (capacity, self.blocks))
+            values = np.full((capacity, self.padded), NEVER, np.float32)
+            given = fresh(self.vertices, self.rows, rng) if logits is None else logits
+            values[: self.vertices, : self.rows] = given
+            self.logits.from_numpy(values.reshape(capacity, self.blocks, BLOCK))
+            self.index.from_numpy(np.argmax(values, axis=1).astype(np.int32))
+        else:
+            self.logits = self.logit_second = None
+            if indices is None:
+                indices = rng.integers(0, self.rows, self.vertices)
+            padded = np.zeros(capacity, np.int32)
+            padded[: self.vertices] = indices
+            self.index.from_numpy(padded)
+        self._parameters: list[Parameters] = []
+        self.published()
+
+    @ti.func
+    def row(self, level, vertex):
+        return self.book[level * self.rows + self.index[vertex]]
+
+    @ti.func
+    def density(self, level, vertex):
+        return self.book[level * self.rows + self.index[vertex]][0]
+
+    def parameters(self, gradients: Gradients) -> list[Parameters]:
+        if not self.trains:
+            return []
+        if not self._parameters:
+            rate = 0.0 if self.kind == "kmeans" else self.rate  # k-means comes after training
+            book = Parameters("codebook", self.book, self.book_gradient, rate, self.book.shape[0])
+            self._parameters = [CodeParameters(self, gradients), book]
+        return self._parameters
+
+    def published(self) -> None:
+        if self.learns:
+            self._publish()
+
+    @ti.kernel
+    def _publish(self):
+        for level, block, k in ti.ndrange(ti.static(len(self.counts)), self.blocks, BLOCK):
+            row = Block(0.0)
+            for j in ti.static(range(BLOCK)):
+                if block * BLOCK + j < self.rows:
+                    row[j] = self.book[level * self.rows + block * BLOCK + j][k]
+            self.across[level, block, k] = row
+
+    def update(self, gradients: Gradients, rate: float, moments: Moments) -> None:
+        """Take the vertices' gradients: the logits' step, and the codebook's gradient."""
+        for level in range(len(self.counts)):
+            first, last = self.firsts[level], self.firsts[level + 1]
+            if first == last:
+                continue
+            step = (level, first, last, gradients.features, gradients.density)
+            if not self.learns:
+                self._gather(*step)
+            else:
+                self._learn(*step, rate, moments.beta2)
+            if self.owner:
+                self._reduce(level)
+
+    @ti.func
+    def collect(self, partition, level, vertex, d):
+        """Row j's gradient is the sum over the vertices that took it."""
+        row = level * self.rows + self.index[vertex]
+        if ti.static(self.owner):
+            self.partial[partition, row] = self.partial[partition, row] + d
+        else:
+            for k in ti.static(range(BLOCK)):
+                self.book_gradient[row][k] += d[k]
+
+    @ti.kernel
+    def _gather(self, level: int, first: int, last: int, features: ti.template(), density: ti.template()):
+        ti.loop_config(block_dim=1)
+        for p in range(PARTITIONS):
+            if ti.static(self.owner):
+                for row in range(self.rows):
+                    self.partial[p, level * self.rows + row] = Block(0.0)
+            for v in range(first + (last - first) * p // PARTITIONS, first + (last - first) * (p + 1) // PARTITIONS):
+                d = asked(features[v], density[v])
+                if ti.abs(d).max() > 0.0:
+                    self.collect(p, level, v, d)
+                    features[v] = Block(0.0)
+                    density[v] = 0.0
+
+    @ti.func
+    def learn(self, level, v, d, rate, beta2):
+        """One vertex's step: the straight-through gradient of its logits, scaled as RMSprop does."""
+        at = self.index[v]
+        top = self.logits[v, at // BLOCK][at % BLOCK]
+        total = 0.0  # of e^(logit - top), and times c_i . d
+        weighted = 0.0
+        for block in range(self.blocks):
+            dots = Block(0.0)
+            for k in ti.static(range(BLOCK)):
+                dots += d[k] * self.across[level, block, k]
+            e = exponential(self.logits[v, block] - top)
+            total += e.sum()
+            weighted += (e * dots).sum()
+        mean = weighted / total
+        best = 2.0 * NEVER
+        where = 0
+        for block in range(self.blocks):
+            dots = Block(0.0)
+            for k in ti.static(range(BLOCK)):
+                dots += d[k] * self.across[level, block, k]
+            g = exponential(self.logits[v, block] - top) * (dots - mean) / total
+            s = moment(self.logit_second[v, block], g * g, self.logit_second[v, block], beta2)
+            self.logit_second[v, block] = s
+            x = self.logits[v, block] - rate * g / (ti.sqrt(s) + EPSILON)
+            self.logits[v, block] = x
+            for j in ti.static(range(BLOCK)):
+                if x[j] > best:
+                    best = x[j]
+                    where = block * BLOCK + j
+        self.index[v] = where
+
+    @ti.kernel
+    def _learn(
+        self,
+        level: int,
+        first: int,
+        last: int,
+        features: ti.template(),
+        density: ti.template(),
+        rate: float,
+        beta2: float,
+    ):
+        ti.loop_config(block_dim=1)
+        for p in range(PARTITIONS):
+            if ti.static(self.owner):
+                for row in range(self.rows):
+                    self.partial[p, level * self.rows + row] = Block(0.0)
+            for v in range(first + (last - first) * p // PARTITIONS, first + (last - first) * (p + 1) // PARTITIONS):
+                d = asked(features[v], density[v])
+                if ti.abs(d).max() > 0.0:
+                    self.collect(p, level, v, d)
+                    self.learn(level, v, d, rate, beta2)
+                    features[v] = Block(0.0)
+                    density[v] = 0.0
+
+    @ti.kernel
+    def _reduce(self, level: int):
+        for row in range(level * self.rows, (level + 1) * self.rows):
+            total = Block(0.0)
+            for p in range(PARTITIONS):
+                total += self.partial[p, row]
+            self.book_gradient[row] = self.book_gradient[row] + total
+
+    def indices(self) -> np.ndarray:
+        """(vertices,) int32: the row of each."""
+        found: np.ndarray = self.index.to_numpy()[: self.vertices]
+        return found
+
+    def features(self) -> np.ndarray:
+        book = self.book.to_numpy().reshape(len(self.counts), self.rows, BLOCK)
+        rows = np.empty((self.vertices, BLOCK), np.float32)
+        indices = self.indices()
+        for level in range(len(self.counts)):
+            part = slice(self.firsts[level], self.firsts[level + 1])
+            rows[part] = book[level, indices[part]]
+        return rows
+
+    def restored(self) -> None:
+        """Call after logits were put back: the indices follow from them."""
+        if self.learns:
+            values = self.logits.to_numpy().reshape(self.capacity, self.padded)
+            self.index.from_numpy(np.argmax(values, axis=1).astype(np.int32))
+
+    def remap(self, counts: tuple[int, ...], sources: np.ndarray, rng: np.random.Generator) -> None:
+        raise NotImplementedError("codes are made for the final octree")
+
+    def header(self) -> dict[str, Any]:
+        return {"codes": self.kind, "bits": self.bits}
+
+    @staticmethod
+    def schema(header: dict[str, Any], vertices: int) -> Schema:
+        schema: Schema = {"codebook": ("f2", (1 << header["bits"], BLOCK))}
+        if header["codes"] != "hash":
+            schema["indices"] = ("u1", (-(-vertices * header["bits"] // 8),))
+        return schema
+
+    def pack(self, level: int) -> Arrays:
+        book = self.book.to_numpy().reshape(len(self.counts), self.rows, BLOCK)[level - 1]
+        arrays: Arrays = {"codebook": half(book)}
+        if self.kind != "hash":
+            arrays["indices"] = pack_bits(self.indices()[self.firsts[level - 1] : self.firsts[level]], self.bits)
+        return arrays
+
+    def unpack(self, level: int, arrays: Arrays) -> None:
+        book = self.book.to_numpy()
+        book[(level - 1) * self.rows : level * self.rows] = arrays["codebook"]
+        self.book.from_numpy(book)
+        if self.kind != "hash":
+            indices = self.index.to_numpy()
+            first, last = self.firsts[level - 1], self.firsts[level]
+            indices[first:last] = unpack_bits(arrays["indices"], last - first, self.bits)
+            self.index.from_numpy(indices)
+        self.published()
+
+
+def check_bits(kind: str, bits: int) -> None:
+    """UserError for a width of index that ``kind`` does not have."""
+    most = MAX_HASH_BITS if kind == "hash" else MAX_LEARNED_BITS
+    if not 1 <= bits <= most:
+        raise UserError(f"--bits {bits}: codes of kind '{kind}' have 1 to {most}")
+
+
+def hashed(places: np.ndarray, bits: int) -> np.ndarray:
+    """Rows of vertices at lattice points ``places`` (n, 3): the xor of coordinates times primes, modulo 2^bits."""
+    mixed = np.zeros(len(places), np.uint64)
+    for axis, prime in enumerate(PRIMES):
+        mixed ^= places[:, axis].astype(np.uint64) * np.uint64(prime)
+    return (mixed & np.uint64((1 << bits) - 1)).astype(np.int32)

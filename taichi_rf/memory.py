@@ -1,0 +1,32 @@
+"""How much memory this machine can still give."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be taken without swapping (the container's limit included), or None if not known."""
+    limits = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                limits.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    try:
+        group = Path("/sys/fs/cgroup")
+        cached = [
+            line.split()[1] for line in (group / "memory.stat").read_text().splitlines() if "inactive_file" in line
+        ]
+        used = int((group / "memory.current").read_text()) - int(cached[0])
+        limits.append(int((group / "memory.max").read_text()) - used)
+    except (OSError, ValueError, IndexError):  # no such container, or no limit ("max")
+        pass
+    if not limits:
+        try:
+            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        except (AttributeError, OSError, ValueError):
+            return None
+    return max(0, min(limits))

@@ -1,0 +1,163 @@
+"""The growth of an octree field: begun from depth images or from a coarse hull, pruned to what rays see, and quantised.
+
+Where depth images say where the surface is, the tree is whole from the start. Otherwise it begins with two coarse
+levels inside the visual hull, and at each milestone cells that no training ray gives weight are dropped and the others
+divided, until the finest depth is there. All that time features are uncompressed, which is quick; from ``quantise_at``
+on they are what the configuration says.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from taichi_rf.backend import ti
+from taichi_rf.depths import bounds, surface_points
+from taichi_rf.errors import UserError
+from taichi_rf.fields import coding
+from taichi_rf.fields.coders import Uncompressed
+from taichi_rf.fields.octree import OctreeField, check_levels
+from taichi_rf.fields.tree import Octree, neighbourhood
+from taichi_rf.growth import Growth, Milestone
+from taichi_rf.model import Model
+from taichi_rf.presets import Config
+from taichi_rf.silhouettes import visual_hull
+
+SEEN_RAYS = 16
+"""Training rays that are looked along to find which cells matter, for each cell of one side of the box."""
+SEEN_BATCH = 1 << 15
+
+
+class TreeGrowth(Growth):
+    """An octree field: planted, pruned, divided, quantised."""
+
+    @staticmethod
+    def milestones(config: Config) -> list[Milestone]:
+        entries: list[Milestone] = [(at, "grow", 0) for at in config.grow_at]
+        return [*entries, (config.quantise_at, "quantise", 0), (config.filter_at, "filter", 0)]
+
+    def _make(self) -> Model:
+        config = self.config
+        check_levels(config.base_depth, config.lods)
+        coding.check(config.codes, config.bits)
+        finest = config.base_depth + config.lods - 1
+        box = np.asarray(self.scene.box, np.float32)
+        found = bounds(self.scene.train, box) if config.depth else None
+        if found is not None:
+            box = cube(found)
+            points = surface_points(self.scene.train, box)
+            assert points is not None
+            tree = Octree.from_points(points, finest, config.base_depth, grow=1)
+        else:
+            hull = visual_hull(self.scene.train, box) if config.silhouettes else None
+            box = cube(box if hull is None else hull.bounds())
+            depth = min(config.base_depth + 1, finest)
+            side = 1 << depth
+            cells = np.ones((side,) * 3, bool) if hull is None else hull.on_grid((side, side, side), box)
+            tree = Octree.from_mask(cells, depth, config.base_depth)
+        counts = tuple(len(layer.vertices) for layer in tree.layers)
+        whole = len(tree.layers) == config.lods
+        capacity = sum(counts) if whole else max(config.max_vertices, sum(counts))
+        check_memory(capacity, config)
+        coder = Uncompressed(counts, capacity, rate=config.vertex_rate, seed=config.seed)
+        self.field = OctreeField(
+            tree, coder, levels=config.lods, density_shift=config.density_shift, rows=self.rows,
+            rates=(config.vertex_rate, config.logit_rate),
+        )  # fmt: skip
+        self.trainer.ranks.level = self.field.grown
+        return self._model(self.field, box)
+
+    def milestone(self, name: str, argument: int) -> None:
+        if name == "grow":
+            self._grow()
+        elif name == "quantise":
+            self._quantise()
+        elif name == "filter":
+            self.trainer.filter_rays()
+
+    def _grow(self) -> None:
+        """Drop what no ray sees, and divide what is left if the tree is not as deep as it shall be."""
+        field, trainer = self.field, self.trainer
+        seen = self.seen()
+        divide = field.grown < self.config.lods
+        threshold = self.config.seen_threshold
+        finest = field.tree.layers[-1]
+        while True:
+            kept = neighbourhood(finest.cells[seen > threshold], finest.depth)
+            keep = np.isin(finest.cells, kept)
+            if not keep.any():
+                trainer.event("grow", note="no ray sees anything: the octree stays")
+                return
+            tree = field.tree.pruned(keep)
+            if divide:
+                tree = tree.subdivided()
+            if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
+                break
+            threshold *= 2
+        field.replant(tree, np.random.default_rng((self.config.seed, trainer.iteration)))
+        trainer.ranks.level = field.grown
+        field.level = field.grown
+        trainer.event(
+            "grow", cells=[len(layer.cells) for layer in tree.layers], threshold=threshold,
+            vertices=[len(layer.vertices) for layer in tree.layers],
+        )  # fmt: skip
+
+    def seen(self) -> np.ndarray:
+        """(cells of the finest layer,): the largest weight that a sample of a training ray has there."""
+        model, field, trainer = self.model, self.field, self.trainer
+        count = len(field.tree.layers[-1].cells)
+        seen = model.scratch.get("seen", ti.f32, count)
+        seen.fill(0)
+        rng = np.random.default_rng((self.config.seed, trainer.iteration, 1))
+        before, field.level = field.level, field.num_levels
+        total = min(len(trainer.pixels), SEEN_RAYS * 4**field.tree.depth)
+        chosen = rng.choice(trainer.pixels, total, replace=False)
+        for first in range(0, total, SEEN_BATCH):
+            origins, directions = trainer.rays_of(chosen[first : first + SEEN_BATCH])
+            samples = model.march(origins, directions, seed=first)
+            density = model.scratch.get("density", ti.f32, samples.count)
+            field.density(samples.count, samples.positions, density)
+            model.compositor.weigh(samples, density, model.distance_scale)
+            field.note(samples.count, samples.positions, model.compositor.weights, seen)
+        field.level = before
+        found: np.ndarray = seen.to_numpy()[:count]
+        return found
+
+    def _quantise(self) -> None:
+        """From uncompressed features to what the configuration asks for."""
+        config, field = self.config, self.field
+        if config.codes == "none":
+            return
+        old = field.coder
+        assert isinstance(old, Uncompressed)
+        moments = old.parameters(field.gradients)[0].second.to_numpy()[: old.vertices]
+        weights = np.sqrt(moments.sum(1))
+        field.coder = coding.coded(
+            config.codes, config.bits, old.features(), weights, field.tree, rate=config.vertex_rate,
+            logit_rate=config.logit_rate, sharpness=config.sharpness, seed=config.seed,
+        )  # fmt: skip
+        self.trainer.event("quantise", codes=config.codes, bits=config.bits)
+
+
+def cube(box: np.ndarray) -> np.ndarray:
+    """The smallest cube around the middle of ``box`` (2, 3) that holds it: cells of an octree are cubes."""
+    middle, half = (box[0] + box[1]) / 2, (box[1] - box[0]).max() / 2
+    return np.stack([middle - half, middle + half]).astype(np.float32)
+
+
+def needed_bytes(vertices: int, config: Config) -> int:
+    """What training a field of so many vertices takes: features with Adam's moments and gradients, the tree, and logits
+    with their second moments."""
+    logits = 2 * 4 * max(16, 1 << config.bits) if config.codes == "learned" else 0
+    return vertices * (4 * 64 + 4 + 2 * 32 + logits)
+
+
+def check_memory(vertices: int, config: Config) -> None:
+    """UserError when a field of so many vertices does not fit this machine's memory."""
+    from taichi_rf.memory import available_memory
+
+    free, needed = available_memory(), needed_bytes(vertices, config)
+    if free is not None and needed > free:
+        raise UserError(
+            f"an octree of {vertices:,} vertices with codes of {config.bits} bits takes {needed / 2**30:.1f} GiB to "
+            f"train, but {free / 2**30:.1f} GiB are free: choose fewer --bits or a smaller --finest"
+        )
