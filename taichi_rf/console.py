@@ -76,10 +76,16 @@ def waiting(title: str) -> Iterator[None]:
 
 def rate_distortion(metrics: Mapping[str, Any]) -> None:
     """Print a table of what each level costs and gives."""
-    table = _table(str(metrics.get("level_name", "level")), "size", "PSNR (dB)", "SSIM")
+    solid = any("iou" in level for level in metrics["levels"])
+    extra = ("IoU", "chamfer") if solid else ()
+    table = _table(str(metrics.get("level_name", "level")), "size", *extra, "PSNR (dB)", "SSIM")
     for level in metrics["levels"]:
         table.add_row(
-            str(level["level"]), megabytes(level["bytes"]), _number(level["psnr"], 2), _number(level["ssim"], 4)
+            str(level["level"]),
+            megabytes(level["bytes"]),
+            *((_number(level["iou"], 4), _number(level["chamfer"], 6)) if solid else ()),
+            _number(level["psnr"], 2),
+            _number(level["ssim"], 4),
         )
     console.print(table)
 

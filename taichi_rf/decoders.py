@@ -1,4 +1,4 @@
-"""Features and view direction to colour: spherical harmonics, TensoRF's MLP, or a small one."""
+"""Features and view direction to colour: spherical harmonics, TensoRF's MLP, a small one, or none at all."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -326,7 +326,25 @@ class Small(Perceptron):
             self.d_features[i, 0] = shifted
 
 
-DECODERS: dict[str, type[Decoder]] = {"sh": SphericalHarmonics, "mlp": MLP, "small": Small}
+class NoDecoder(Decoder):
+    """Of a bare surface, which has no colours: it is shaded by its normals."""
+
+    kind = "none"
+    features = BLOCK
+
+    def __init__(self, rows: int, rate: float = 0.0, seed: int | None = None) -> None:
+        pass
+
+    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
+        raise TypeError("a bare surface has no colours")
+
+    def adjoint(
+        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
+    ) -> Any:
+        raise TypeError("a bare surface has no colours")
+
+
+DECODERS: dict[str, type[Decoder]] = {"sh": SphericalHarmonics, "mlp": MLP, "small": Small, "none": NoDecoder}
 
 
 def make_decoder(kind: str, **arguments: Any) -> Decoder:

@@ -9,7 +9,6 @@ import numpy as np
 from taichi_rf.errors import UserError
 from taichi_rf.image_metrics import psnr, ssim
 from taichi_rf.model import Model
-from taichi_rf.prefixes import PrefixRenderer
 from taichi_rf.rays import Camera
 
 PART_RAYS = 2048
@@ -84,7 +83,7 @@ def evaluating(
     chosen = np.arange(total)
     if views is not None and views < total:
         chosen = np.unique(np.linspace(0, total - 1, max(1, views)).round().astype(int))
-    renderer = PrefixRenderer(model)
+    renderer = model.prefixes()
     levels = model.field.num_levels
     scores = np.zeros((len(chosen), levels, 2))
     pictures, photograph = np.empty(0), np.empty(0)
@@ -108,7 +107,7 @@ def evaluating(
     return Evaluation(found, len(chosen), pictures, photograph)
 
 
-def _rendering(renderer: PrefixRenderer, camera: Camera, pictures: np.ndarray) -> Generator[None, None, None]:
+def _rendering(renderer: Any, camera: Camera, pictures: np.ndarray) -> Generator[None, None, None]:
     """Fill ``pictures`` (levels, height, width, 3) with those of all levels, ``PART_RAYS`` at a time."""
     origins, directions = camera.rays()
     pixels = pictures.reshape(len(pictures), -1, 3)

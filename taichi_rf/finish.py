@@ -11,7 +11,6 @@ from taichi_rf.backend import current
 from taichi_rf.evaluate import evaluating
 from taichi_rf.files import append_line, write_json
 from taichi_rf.model import Model
-from taichi_rf.prefixes import PrefixRenderer
 from taichi_rf.report import SHOWN_LEVELS, caption, report
 from taichi_rf.run import EVENTS, METRICS, MODEL, REPORT, Recipe, Training
 
@@ -25,7 +24,7 @@ def finish(
     """Evaluate what the folder's ``model.trf`` holds, and write metrics and report. Returns the metrics.
 
     The file is what is evaluated, in its half precision, so that everyone who reads it finds the same numbers. Without
-    test views every ``psnr`` and ``ssim`` is None.
+    test views every ``psnr`` and ``ssim`` is None. Levels of a solid have ``iou`` and ``chamfer`` too.
 
     Args:
         progress: called with (views done, views in all).
@@ -66,7 +65,9 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         level_psnr = [round(s.psnr, 3) for s in found.scores]
     else:
         split = trainer.scene.train
-        pictures, photograph = PrefixRenderer(stored).render(split.cameras[0]), split.composite(0, model.background)
+        pictures, photograph = stored.prefixes().render(split.cameras[0]), split.composite(0, model.background)
+    for score, extra in zip(scores, (yield from trainer.measuring(stored)), strict=True):
+        score |= extra
     model.metadata.pop("level_psnr", None)
     if level_psnr is not None:
         model.metadata["level_psnr"] = level_psnr

@@ -14,7 +14,6 @@ import numpy as np
 
 from taichi_rf.errors import UserError
 from taichi_rf.model import Model
-from taichi_rf.prefixes import PrefixRenderer
 
 CHUNK = 1024
 """Rays measured at once, at most."""
@@ -50,7 +49,7 @@ class HeldOut:
         self._split = split
         self._views = np.unique(np.linspace(0, total - 1, max(1, views)).round().astype(int))
         self._sample = _sample(split, self._views, max(1, pixels // len(self._views)), seed)
-        self._renderer: PrefixRenderer | None = None
+        self._renderer: Any = None
         self._round: _Round | None = None
         self._chunk = CHUNK / 4  # rays that PATIENCE allows, as far as is known
         self.psnr: list[float] | None = None
@@ -79,7 +78,7 @@ class HeldOut:
         """
         start = clock()
         if self._renderer is None or self._renderer.model is not model:
-            self._renderer, self._round = PrefixRenderer(model), None
+            self._renderer, self._round = model.prefixes(), None
         while True:
             measured = self._round or _Round(levels, np.zeros((levels, len(self._views))))
             began = clock()
@@ -93,7 +92,7 @@ class HeldOut:
             if now - start >= budget:
                 return False
 
-    def _measure(self, renderer: PrefixRenderer, measured: _Round) -> int:
+    def _measure(self, renderer: Any, measured: _Round) -> int:
         """Add the squared errors of the next chunk; returns its rays."""
         sample = self._sample
         part = slice(measured.done, min(measured.done + int(self._chunk), len(sample.view)))

@@ -18,7 +18,10 @@ from taichi_rf.fields.base import Field, Header, Schema
 from taichi_rf.headers import are_numbers, is_number, wrong
 from taichi_rf.march import Occupancy
 from taichi_rf.model import Model
+from taichi_rf.solid import SurfaceModel
 from taichi_rf.storage import TrfFile, read_trf, write_trf
+
+MODELS: dict[str, type[Model]] = {model.renders: model for model in (Model, SurfaceModel)}
 
 
 def save_model(model: Model, path: Path) -> list[int]:
@@ -42,6 +45,8 @@ def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
         "weight_threshold": model.weight_threshold,
         "metadata": model.metadata,
     }
+    if model.renders != Model.renders:
+        header["render"] = model.renders
     base = model.decoder.pack()
     if not field.knows_space:
         base["occupancy"] = model.occupancy.packed()
@@ -77,7 +82,7 @@ def load_model(path: Path, level: int | None = None) -> Model:
     decoder.unpack(base)
     metadata = dict(header["metadata"])
     metadata |= {"warnings": list(file.warnings), "prefix_bytes": list(file.prefix_bytes)}
-    model = Model(
+    model = MODELS[header.get("render", Model.renders)](
         field,
         decoder,
         box=np.array(header["box"], np.float32),
@@ -142,4 +147,18 @@ def _checked(file: TrfFile) -> tuple[type[Field], Header]:
     if not isinstance(header.get("metadata"), dict):
         raise wrong("metadata", "an object")
     kind.checked_header(field, len(file.chunks))
+    _check_render(header)
     return kind, header
+
+
+def _check_render(header: Header) -> None:
+    """A surface is that of a distance, in a cube, and has no colours; a volume has a density and colours."""
+    render = header.get("render", Model.renders)
+    if not isinstance(render, str) or render not in MODELS:
+        raise wrong("render", f"one of {', '.join(MODELS)}")
+    surface = render == SurfaceModel.renders
+    if surface != (header["decoder"] == "none") or surface != (header["field"].get("activation") == "none"):
+        raise wrong("render", "'surface' for a field of distances without a decoder, and for no other")
+    sides = [b - a for a, b in zip(*header["box"], strict=True)]
+    if surface and max(sides) > 1.001 * min(sides):
+        raise wrong("box", "a cube around a surface")

@@ -17,6 +17,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.march import Samples
 from taichi_rf.model import Model
 from taichi_rf.rays import Camera
+from taichi_rf.solid import SurfaceModel
 
 Mode = Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -59,7 +60,8 @@ def render(
         mode: one of :data:`MODES`. "depth": from bright and near to dark and far, black where nothing is. "normals":
             of the density's surfaces, x, y and z of the world as red, green and blue, 0.5 is none of it. "opacity":
             in grey. "occupancy": the grid of what may be solid, as cubes. "samples": how many samples each ray takes,
-            by :data:`SAMPLES_AT_TOP`. The last two are those of the whole model, whatever the level.
+            or steps to a solid's surface, by :data:`SAMPLES_AT_TOP`. The last two are those of the whole model,
+            whatever the level, where the field does not know its own space.
         background: the model's own by default. Depth, opacity and samples have none.
 
     Raises:
@@ -68,7 +70,8 @@ def render(
     if mode not in MODES:
         raise UserError(f"unknown mode '{mode}': choose one of {', '.join(MODES)}")
     origins, directions = camera.rays()
-    pixels = _Pixels(model, camera, np.asarray(model.background if background is None else background, np.float32))
+    kind = _SolidPixels if isinstance(model, SurfaceModel) else _Pixels
+    pixels = kind(model, camera, np.asarray(model.background if background is None else background, np.float32))
     before = model.field.level
     model.field.level = model.field.num_levels if level is None else level
     try:
@@ -150,6 +153,31 @@ class _Pixels:
     def _closeness(self, distances: np.ndarray) -> np.ndarray:
         """1 for the near end of the scale of depth, which knows the eye and the box only, 0 for the far end."""
         return np.clip((self.farthest - distances) / (self.farthest - self.nearest), 0, 1)
+
+
+class _SolidPixels(_Pixels):
+    """The modes of a solid, whose surface is where it is."""
+
+    model: SurfaceModel
+
+    def colour(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        return self.model.colours(origins, directions, background=self.background)
+
+    def depth(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        found = self.model.trace(origins, directions, normals=False)
+        return colormaps.apply("turbo", self._closeness(found.t)) * found.hit[:, None]
+
+    def normals(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        found = self.model.trace(origins, directions)
+        return np.where(found.hit[:, None], 0.5 + 0.5 * found.normals, self.background)
+
+    def opacity(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        found = self.model.trace(origins, directions, normals=False)
+        return np.repeat(found.hit[:, None].astype(np.float32), 3, axis=1)
+
+    def samples(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        found = self.model.trace(origins, directions, normals=False)
+        return colormaps.apply("viridis", np.log2(1 + found.steps) / np.log2(1 + SAMPLES_AT_TOP))
 
 
 @ti.kernel

@@ -24,6 +24,9 @@ _PLOT_TOP = 196
 _PLOT_HEIGHT = 330
 _CAPTION = 34
 
+_COLUMNS_OF_VIEWS = ("PSNR", "psnr", ".2f"), ("SSIM", "ssim", ".3f")
+_SOLID_COLUMNS = ("IoU", "iou", ".4f"), ("chamfer", "chamfer", ".1e")
+
 Entry = Mapping[str, Any]
 Picture = tuple[str, NDArray[Any]]
 
@@ -92,6 +95,10 @@ def _heading(page: Page, metrics: Entry) -> None:
     if levels:
         last = levels[-1]
         parts = [f"{_level_name(metrics)} {last['level']}"]
+        if _finite(last.get("iou")):
+            parts.append(f"IoU {last['iou']:.4f}")
+        if _finite(last.get("chamfer")):
+            parts.append(f"chamfer {last['chamfer']:.2e}")
         if _finite(last.get("ssim")):
             parts.append(f"SSIM {last['ssim']:.3f}")
         if _finite(last.get("bytes")):
@@ -162,14 +169,15 @@ def _table(page: Page, box: plot.Box, metrics: Entry) -> None:
         return
     left, right = box[0] + 8, box[2] - 8
     ends = [left + 40, left + 0.40 * (right - left) + 20, left + 0.70 * (right - left) + 10, right]
-    rows = [[_level_name(metrics), "PSNR", "SSIM", "size"]]
+    solid = any(_finite(level.get("iou")) for level in shown)
+    columns = _SOLID_COLUMNS if solid else _COLUMNS_OF_VIEWS
+    rows = [[_level_name(metrics), *(title for title, *_ in columns), "size"]]
     for level in shown:
-        psnr, ssim, size = (level.get(key) for key in ("psnr", "ssim", "bytes"))
+        size = level.get("bytes")
         rows.append(
             [
                 str(level["level"]),
-                f"{psnr:.2f}" if _finite(psnr) else "-",
-                f"{ssim:.3f}" if _finite(ssim) else "-",
+                *(format(level[key], style) if _finite(level.get(key)) else "-" for _, key, style in columns),
                 megabytes(float(size or 0)) if _finite(size) else "-",
             ]
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class Shape:
     def corners(self) -> Float64Array:
         """(m, 3, 3): the corners of every triangle."""
         return self.vertices[self.faces]
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells this solid from others."""
+        return blake2b(self.vertices.tobytes() + self.faces.tobytes(), digest_size=8).hexdigest()
 
     @property
     def volume(self) -> float:

@@ -5,6 +5,7 @@ All lengths are those of the unit box. The mesh is asked exactly; nothing here d
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from taichi_rf.backend import ti
 from taichi_rf.device import Scratch, Vec3, copy_rows
 from taichi_rf.fields.base import Field
 from taichi_rf.march import Occupancy
+from taichi_rf.model import Model
 from taichi_rf.shape import Shape
 from taichi_rf.surface import Tracer
 
@@ -97,6 +99,24 @@ class ShapeMetrics:
             hits.append(surface.hit)
             ts.append(surface.t)
         return np.concatenate(hits), np.concatenate(ts)
+
+
+def measuring(model: Model, shape: Shape) -> Generator[tuple[int, int], None, list[ShapeScore]]:
+    """Score every level of a solid, in parts between which a window can show a picture.
+
+    Yields:
+        (levels done, levels in all); the generator's value in the end is the score of level 1, 2, ...
+    """
+    field, metrics = model.field, ShapeMetrics(shape)
+    scores: list[ShapeScore] = []
+    for level in range(1, field.num_levels + 1):
+        yield level - 1, field.num_levels
+        before, field.level = field.level, level
+        try:
+            scores.append(metrics.measure(field, model.occupancy))
+        finally:
+            field.level = before
+    return scores
 
 
 def contains(field: Field, occupancy: Occupancy, points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

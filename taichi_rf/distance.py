@@ -1,0 +1,200 @@
+"""Learning a solid: an octree field fitted to the signed distance of a mesh, at every level of detail at once.
+
+The octree has the cells that the surface passes through. Distances need no truncation there beyond what the cells are:
+nothing in a cell is farther from the surface than its diagonal, so that the truncation of a level is its cells'
+diagonal, and the field knows nothing outside (the TSDF of VQAD, Takikawa et al. 2022, whose samples lie in the same
+cells). Errors are measured in diagonals of the first level's cells.
+
+Features begin as the distance itself: at each level, the difference between the mesh's distance at a vertex and what
+the levels before interpolate there. Training then lessens the mean squared error between the vertices, for every level.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.backend import ti
+from taichi_rf.device import F32, Scratch, Vec3, Vec3s, copy_rows, empty, upload
+from taichi_rf.errors import UserError
+from taichi_rf.fields import coding
+from taichi_rf.fields.coders import Uncompressed
+from taichi_rf.fields.octree import OctreeField, check_levels
+from taichi_rf.fields.tree import Octree, coordinates, morton
+from taichi_rf.growth import Growth, Milestone
+from taichi_rf.march import uniform01
+from taichi_rf.model import Model
+from taichi_rf.planting import TreeGrowth, check_memory
+from taichi_rf.presets import Config
+from taichi_rf.shape import Shape
+from taichi_rf.shape_metrics import measuring
+from taichi_rf.solid import SurfaceModel
+from taichi_rf.trainer import MOST_PARTS, Learn, Trainer
+
+SAMPLES_A_CELL = 40
+"""Points on the mesh for each finest cell's face that its area has room for: few cells are missed."""
+MOST_SAMPLES = 1 << 24
+PART = 1 << 20
+"""Points on the mesh at once."""
+NEAR = 0.25
+"""Of a cell's side: the standard deviation of the points that are learnt from near the surface."""
+SHARES = (0.4, 0.4, 0.2)
+"""Of the points that are learnt from: anywhere in a level's cells, near the surface, on it."""
+
+
+class ShapeGrowth(TreeGrowth):
+    """An octree around the surface of a mesh, whole from the start."""
+
+    @staticmethod
+    def milestones(config: Config) -> list[Milestone]:
+        return [(config.quantise_at, "quantise", 0)]
+
+    def _make(self) -> Model:
+        config, shape = self.config, self.scene.shape
+        check_levels(config.base_depth, config.lods)
+        coding.check(config.codes, config.bits)
+        tree = surface_tree(shape, config.base_depth, config.base_depth + config.lods - 1, config.seed)
+        counts = tuple(len(layer.vertices) for layer in tree.layers)
+        check_memory(sum(counts), config)
+        coder = Uncompressed(counts, sum(counts), rate=config.vertex_rate, seed=None)
+        features = np.zeros((sum(counts), 16), np.float32)
+        features[:, 0] = np.concatenate(hierarchical(tree, shape))
+        coder.value.from_numpy(features)
+        self.field = OctreeField(
+            tree, coder, levels=config.lods, activation="none", density_shift=0.0, rows=1,
+            rates=(config.vertex_rate, config.logit_rate),
+        )  # fmt: skip
+        self.trainer.ranks.level = self.field.grown
+        return self._model(self.field, np.asarray(self.scene.box, np.float32), SurfaceModel)
+
+
+class DistanceTrainer(Trainer):
+    """Fits the signed distance of ``scene.shape``. Its decibels are those of a distance whose peak is :attr:`scale`."""
+
+    unit = "points"
+
+    def _growth_type(self) -> type[Growth]:
+        if self.config.method != "vqad":
+            raise UserError(f"{self.scene.name} is a mesh, which {self.config.method} cannot fit: give --method vqad")
+        return ShapeGrowth
+
+    def _prepare(self) -> None:
+        config, field = self.config, self.model.field
+        assert isinstance(field, OctreeField)
+        self.scale = float(np.sqrt(3) / 2**config.base_depth)
+        """Diagonal of the first level's cells, in lengths of the unit box."""
+        shares = 2.0 ** np.arange(config.lods)
+        self._pools = [
+            Pool(*learning_points(field.tree, level, self.scene.shape, int(config.points * share), config.seed))
+            for level, share in enumerate(shares / shares.sum(), 1)
+        ]
+
+    def _lesson(self, rays: int | None) -> tuple[int, Learn]:
+        seed = self.config.seed * 1_000_003 + self.iteration
+
+        def learn(part: slice, of: int, weight: float, index: int) -> float:
+            field, get, count = self.model.field, self.scratch.get, part.stop - part.start
+            drawn = (seed * MOST_PARTS + index) & 0x7FFFFFFF
+            positions, targets = self._pools[field.level - 1].draw(count, drawn, self.scratch)
+            distances, errors = get("distances", ti.f32, count), get("errors", ti.f32, count)
+            slopes = get("slopes", ti.f32, count)
+            field.density(count, positions, distances)
+            _errors(count, self.scale, weight / of, distances, targets, errors, slopes)
+            # summed on the host in order, so that the sum does not depend on the number of threads
+            loss = float(errors.to_numpy()[:count].sum(dtype=np.float64) / of)
+            self._check(loss)
+            field.density_adjoint(count, positions, distances, slopes)
+            return loss
+
+        return rays or self.config.batch_rays, learn
+
+    def measuring(self, model: Model) -> Generator[tuple[int, int], None, list[dict[str, Any]]]:
+        found = yield from measuring(model, self.scene.shape)
+        return [{"iou": score.iou, "chamfer": score.chamfer} for score in found]
+
+
+@ti.kernel
+def _errors(n: int, scale: float, share: float, distances: F32, targets: F32, errors: F32, slopes: F32):
+    # L = sum ((d - d*) / scale)^2 / N, dL/dd = 2 (d - d*) / (scale^2 N)
+    for i in range(n):
+        e = (distances[i] - targets[i]) / scale
+        errors[i] = e * e
+        slopes[i] = 2.0 * e * share / scale
+
+
+class Pool:
+    """Points (n, 3) of the unit box and their distances (n,), on the device, to draw from with replacement."""
+
+    def __init__(self, points: np.ndarray, distances: np.ndarray) -> None:
+        self.count = len(points)
+        self.points, self.distances = empty(Vec3, self.count), upload(distances)
+        copy_rows(points, self.points)
+
+    def draw(self, n: int, seed: int, scratch: Scratch) -> tuple[Any, Any]:
+        """``n`` of them, valid until the next call: positions and distances."""
+        positions, targets = scratch.get("positions", Vec3, n), scratch.get("targets", ti.f32, n)
+        _draw(n, self.count, seed, self.points, self.distances, positions, targets)
+        return positions, targets
+
+
+@ti.kernel
+def _draw(n: int, count: int, seed: int, points: Vec3s, distances: F32, positions: Vec3s, targets: F32):
+    for i in range(n):
+        k = ti.min(ti.cast(uniform01(seed, i) * count, ti.i32), count - 1)
+        positions[i] = points[k]
+        targets[i] = distances[k]
+
+
+def surface_tree(shape: Shape, base_depth: int, depth: int, seed: int) -> Octree:
+    """The octree of the cells that the surface passes through, found by many points on it."""
+    rng = np.random.default_rng((seed, 1))
+    left = int(min(MOST_SAMPLES, max(PART, SAMPLES_A_CELL * shape.area * 4**depth)))
+    side, found = 1 << depth, np.zeros(0, np.uint32)
+    while left > 0:
+        points, _ = shape.surface(min(PART, left), rng)
+        left -= len(points)
+        found = np.union1d(found, morton(np.clip((points * side).astype(np.int32), 0, side - 1)))
+    return Octree.from_cells(found, depth, base_depth)
+
+
+def hierarchical(tree: Octree, shape: Shape) -> list[np.ndarray]:
+    """What every vertex adds (m,) to the levels before, for each level, so that each interpolates the distance."""
+    features: list[np.ndarray] = []
+    before = np.zeros(0, np.float32)
+    for level in range(1, len(tree.layers) + 1):
+        distances = shape.distance(tree.vertex_positions(level))
+        features.append(distances if level == 1 else distances - prolonged(tree, level, before))
+        before = distances
+    return features
+
+
+def prolonged(tree: Octree, level: int, values: np.ndarray) -> np.ndarray:
+    """``values`` at the vertices of ``level`` - 1, interpolated at those of ``level``."""
+    coarse, fine = tree.layers[level - 2], tree.layers[level - 1]
+    parents, octants = np.nonzero(coarse.children >= 0)
+    cells = coarse.children[parents, octants]
+    bits = np.arange(8)[:, None] >> np.arange(3) & 1
+    places = (bits[:, None] + bits[None]) / 2  # of corner c of octant o in its parent
+    near = np.where(bits, places[:, :, None], 1 - places[:, :, None])  # (octant, corner, parent's corner, axis)
+    weights = near.prod(axis=-1)
+    found = np.empty(len(fine.vertices), np.float32)
+    corners = np.einsum("ncp,np->nc", weights[octants], values[coarse.corners[parents]])
+    found[fine.corners[cells]] = corners
+    return found
+
+
+def learning_points(tree: Octree, level: int, shape: Shape, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """About ``count`` points (n, 3) in the cells of ``level`` and their distances (n,); see ``SHARES``."""
+    rng = np.random.default_rng((seed, 2, level))
+    layer = tree.layers[level - 1]
+    side = 1 << layer.depth
+    anywhere, near, on = (int(share * count) for share in SHARES)
+    cells = layer.cells[rng.integers(0, len(layer.cells), anywhere)]
+    points = [(coordinates(cells) + rng.random((anywhere, 3))) / side]
+    surface, normals = shape.surface(near + on, rng)
+    away = np.zeros((near + on, 1))
+    away[:near, 0] = rng.normal(0, NEAR / side, near)
+    points.append(surface + away * normals)
+    found = np.clip(np.concatenate(points), 0, 1 - 1e-7).astype(np.float32)
+    found = found[np.isin(morton((found * side).astype(np.int32)), layer.cells)]
+    return found, shape.distance(found)
