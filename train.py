@@ -35,10 +35,11 @@ WITH_RESUME = ("scene", "resume", "arch", "max_seconds", "iterations", "eval_vie
 class Options:
     """Train a slimmable radiance field: a scene in, a model and a report out."""
 
-    # A folder in the NeRF-synthetic (Blender) format, or a built-in scene: lantern, orrery, rotunda. Default: orrery.
+    # A folder in the NeRF-synthetic (Blender) format, a built-in scene (lantern, orrery, rotunda), or a mesh (.obj) for
+    # --method vqad. Default: orrery.
     scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
     # How the field is represented and slimmed.
-    method: Literal["slimmerf"] = "slimmerf"
+    method: Literal["slimmerf", "vqad"] = "slimmerf"
     # quick: minutes on two CPU cores. balanced: minutes on a GPU. paper: every constant of the paper. Default: quick.
     preset: Literal["quick", "balanced", "paper"] | None = None
     # The run's folder. Default: a new one, runs/SCENE-1 or the next number that is free.
@@ -151,17 +152,19 @@ def _resume(options: Options, stopper: entry.Stopper) -> None:
 
 def _recipe(options: Options) -> Recipe:
     """What the options come to; everything not given is the preset's."""
-    from taichi_rf.presets import PRESETS
+    import scenes
+    from taichi_rf.presets import find_preset
     from taichi_rf.run import Recipe
 
-    config = PRESETS[options.preset or "quick"]
+    source = options.scene or DEFAULT_SCENE
+    config = find_preset(options.method, options.preset or "quick", mesh=scenes.is_mesh(source))
     given = {key: getattr(options, key) for key in ("ranks", "decoder", "max_seconds", "iterations", "seed")}
     config = replace(config, **{key: value for key, value in given.items() if value is not None})
     if options.background is not None:
         config = replace(config, background="random" if options.background == "random" else "scene")
     return Recipe(
         config,
-        source=options.scene or DEFAULT_SCENE,
+        source=source,
         downscale=1 if options.downscale is None else options.downscale,
         views=options.views,
         background="black" if options.background == "black" else "white",
@@ -175,7 +178,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
     import scenes
     from taichi_rf import backend
     from taichi_rf.console import bar, say
-    from taichi_rf.trainer import Trainer
+    from taichi_rf.trainer import trainer_for
     from viewer.opening import describe
 
     arch = backend.init(recipe.arch).arch
@@ -188,15 +191,12 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
             max_test_views=recipe.eval_views,
             progress=show.counted,
         )
+    kind = trainer_for(scene)
     if resumed is None:
-        trainer = Trainer(scene, recipe.config)
+        trainer = kind(scene, recipe.config)
     else:
-        trainer = Trainer.resume(folder.path, scene, resumed)
-    width, height = scene.train.cameras.width, scene.train.cameras.height
-    say(
-        f"{scene.name}: {len(scene.train)} training and {len(scene.test)} test views of {width} x {height} pixels, "
-        f"on {arch}"
-    )
+        trainer = kind.resume(folder.path, scene, resumed)
+    say(f"{scene.describe()}, on {arch}")
     if trainer.iteration:
         say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
     if warning := folder.room_warning(trainer):
@@ -241,7 +241,7 @@ def _report(run: Run) -> None:
         say(f"no view was evaluated ({reason}), so there is no PSNR")
     say(
         f"trained for {metrics['train_seconds']:.0f} s, {metrics['iterations']:,} iterations at "
-        f"{metrics['rays_per_second']:,.0f} rays/s"
+        f"{metrics['rays_per_second']:,.0f} {training.trainer.unit}/s"
     )
     for name in (MODEL, METRICS, REPORT):
         say(f"  {short(training.folder / name)}")
@@ -291,7 +291,8 @@ def _show(training: Training) -> None:
             left = trainer.elapsed * (1 - training.progress) / max(training.progress, 1e-9)
             show(
                 training.progress,
-                f"{info.iteration:,} · {psnr:.2f} dB · {name} {info.level}/{most} · {rate(info.rays):,.0f} rays/s · "
+                f"{info.iteration:,} · {psnr:.2f} dB · {name} {info.level}/{most} · "
+                f"{rate(info.rays):,.0f} {trainer.unit}/s · "
                 f"{duration(left)} left",
             )
 

@@ -86,6 +86,14 @@ class Scene:
         if len(self.background) != 3:
             raise ValueError(f"a background is three numbers; got {self.background!r}")
 
+    def describe(self) -> str:
+        """What it holds, in a line."""
+        cameras = self.train.cameras
+        return (
+            f"{self.name}: {len(self.train)} training and {len(self.test)} test views of {cameras.width} x "
+            f"{cameras.height} pixels"
+        )
+
 
 def empty_split(width: int, height: int) -> Split:
     """A split of no views, for a scene that holds nothing back."""

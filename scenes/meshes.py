@@ -53,6 +53,11 @@ class MeshScene(Scene):
     notes: tuple[str, ...] = ()
     """What the person should know of the mesh, in sentences."""
 
+    def describe(self) -> str:
+        shape = self.shape
+        words = f"{self.name}: a mesh of {len(shape.vertices):,} vertices and {len(shape.faces):,} triangles"
+        return ". ".join([words, *self.notes])
+
 
 def load(
     source: str,

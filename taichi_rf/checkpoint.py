@@ -155,7 +155,8 @@ def identity(scene: Any) -> dict[str, Any]:
 
 
 def _same_scene(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
-    labels = {"name": "name", "images": "number of training images", "size": "image size", "cameras": "cameras", "mesh": "mesh"}
+    labels = {"name": "name", "images": "number of training images", "size": "image size", "cameras": "cameras"}
+    labels["mesh"] = "mesh"
     for key, label in labels.items():
         if saved[key] != given[key]:
             changed = {"cameras": "they have changed", "mesh": "it has changed"}

@@ -219,3 +219,19 @@ SOLID_PAPER = replace(SOLID_QUICK, preset="paper", iterations=20_000, points=1 <
 
 SOLIDS = {config.preset: config for config in (SOLID_QUICK, SOLID_BALANCED, SOLID_PAPER)}
 """The presets of "vqad" where the scene is a mesh."""
+
+
+def find_preset(method: str, name: str, *, mesh: bool = False) -> Config:
+    """The configuration called ``name`` of a method, for a mesh or for photographs.
+
+    Raises:
+        UserError: there is no such method or preset, or the method cannot fit a mesh.
+    """
+    if method not in METHODS:
+        raise UserError(f"unknown method '{method}': choose one of {', '.join(METHODS)}")
+    if mesh and method != "vqad":
+        raise UserError(f"--method {method} cannot fit a mesh: give --method vqad")
+    found = SOLIDS if mesh else METHODS[method]
+    if name not in found:
+        raise UserError(f"there is no preset '{name}': choose one of {', '.join(found)}")
+    return found[name]

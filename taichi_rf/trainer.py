@@ -157,7 +157,7 @@ class Trainer:
     def _step(self, rays: int | None) -> Generator[None, None, StepInfo]:
         """The parts of a step; the value in the end is what it did."""
         started = self.elapsed
-        config, progress = self.config, self.progress
+        progress = self.progress
         self._milestones(progress)
         self.growth.before_step(progress)
         model = self.model
@@ -374,6 +374,15 @@ class Trainer:
     def event(self, name: str, **values: Any) -> None:
         """Write down what happened."""
         self.events.append({"event": name, "iteration": self.iteration, "seconds": round(self.elapsed, 3), **values})
+
+
+def trainer_for(scene: Any) -> type[Trainer]:
+    """The kind of trainer that learns from ``scene``: from its photographs, or from the distances of its mesh."""
+    if getattr(scene, "shape", None) is None:
+        return Trainer
+    from taichi_rf.distance import DistanceTrainer
+
+    return DistanceTrainer
 
 
 def _decibels(loss: float) -> float:

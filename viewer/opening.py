@@ -16,7 +16,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.files import read_json
 from taichi_rf.model import Model
 from taichi_rf.run import METRICS, Recipe, RunFolder, Training
-from taichi_rf.trainer import Trainer
+from taichi_rf.trainer import Trainer, trainer_for
 from viewer.loading import Plan
 from viewer.orbit import Orbit
 
@@ -86,7 +86,8 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, gua
     )
     recipe = replace(recipe, source=scene.source)  # good from any folder
     new = plan.folder is None
-    trainer = Trainer(scene, recipe.config) if new else Trainer.resume(folder.path, scene, recipe.config)
+    kind = trainer_for(scene)
+    trainer = kind(scene, recipe.config) if new else kind.resume(folder.path, scene, recipe.config)
     describe(trainer, recipe)
     if new:
         folder.begin(recipe, trainer)
