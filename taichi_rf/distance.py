@@ -45,6 +45,8 @@ SHARES = (0.4, 0.4, 0.2)
 class ShapeGrowth(TreeGrowth):
     """An octree around the surface of a mesh, whole from the start."""
 
+    feedback = True
+
     @staticmethod
     def milestones(config: Config) -> list[Milestone]:
         return [(config.quantise_at, "quantise", 0)]
@@ -163,24 +165,9 @@ def hierarchical(tree: Octree, shape: Shape) -> list[np.ndarray]:
     before = np.zeros(0, np.float32)
     for level in range(1, len(tree.layers) + 1):
         distances = shape.distance(tree.vertex_positions(level))
-        features.append(distances if level == 1 else distances - prolonged(tree, level, before))
+        features.append(distances if level == 1 else distances - tree.prolonged(level, before))
         before = distances
     return features
-
-
-def prolonged(tree: Octree, level: int, values: np.ndarray) -> np.ndarray:
-    """``values`` at the vertices of ``level`` - 1, interpolated at those of ``level``."""
-    coarse, fine = tree.layers[level - 2], tree.layers[level - 1]
-    parents, octants = np.nonzero(coarse.children >= 0)
-    cells = coarse.children[parents, octants]
-    bits = np.arange(8)[:, None] >> np.arange(3) & 1
-    places = (bits[:, None] + bits[None]) / 2  # of corner c of octant o in its parent
-    near = np.where(bits, places[:, :, None], 1 - places[:, :, None])  # (octant, corner, parent's corner, axis)
-    weights = near.prod(axis=-1)
-    found = np.empty(len(fine.vertices), np.float32)
-    corners = np.einsum("ncp,np->nc", weights[octants], values[coarse.corners[parents]])
-    found[fine.corners[cells]] = corners
-    return found
 
 
 def learning_points(tree: Octree, level: int, shape: Shape, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,9 @@ SEEN_BATCH = 1 << 15
 class TreeGrowth(Growth):
     """An octree field: planted, pruned, divided, quantised."""
 
+    feedback = False
+    """Whether levels make up for what those before them lose, see :func:`coding.coded`."""
+
     @staticmethod
     def milestones(config: Config) -> list[Milestone]:
         entries: list[Milestone] = [(at, "grow", 0) for at in config.grow_at]
@@ -133,7 +136,7 @@ class TreeGrowth(Growth):
         weights = np.sqrt(moments.sum(1))
         field.coder = coding.coded(
             config.codes, config.bits, old.features(), weights, field.tree, rate=config.vertex_rate,
-            logit_rate=config.logit_rate, sharpness=config.sharpness, seed=config.seed,
+            logit_rate=config.logit_rate, sharpness=config.sharpness, seed=config.seed, feedback=self.feedback,
         )  # fmt: skip
         self.trainer.event("quantise", codes=config.codes, bits=config.bits)
 

@@ -29,7 +29,7 @@ def check(kind: str, bits: int) -> None:
 
 def coded(
     kind: CodeKind, bits: int, features: np.ndarray, weights: np.ndarray, tree: Octree, *, rate: float,
-    logit_rate: float, sharpness: float, seed: int,
+    logit_rate: float, sharpness: float, seed: int, feedback: bool = False,
 ) -> Coder:  # fmt: skip
     """A coder that comes as near as it can to ``features`` (vertices, 16), each vertex by its weight (vertices,).
 
@@ -37,6 +37,8 @@ def coded(
         bits: of an index; for "lowrank" the numbers a vertex.
         sharpness: "learned" logits begin at minus the squared distance to each row, times this over the mean squared
             distance to the nearest.
+        feedback: of "learned" and "kmeans", have each level make up for what those before it lose (as the stages of
+            residual vector quantisation do, Juang and Gray 1982). A level by itself is what it is without.
     """
     counts = tuple(len(layer.vertices) for layer in tree.layers)
     total = sum(counts)
@@ -53,11 +55,16 @@ def coded(
         return Codes(counts, total, kind=kind, bits=bits, rate=rate, indices=indices, seed=seed)
     books, indices = [], np.empty(total, np.int32)
     logits = np.empty((total, 1 << bits), np.float32) if kind == "learned" else None
-    for part in parts:
-        means, indices[part] = kmeans(features[part], weights[part], 1 << bits, rng)
+    lost = np.zeros(0)
+    for level, part in enumerate(parts, 1):
+        wanted = features[part]
+        if feedback and level > 1:
+            wanted = wanted + tree.prolonged(level, lost)
+        means, indices[part] = kmeans(wanted, weights[part], 1 << bits, rng)
         books.append(means)
+        lost = wanted - means[indices[part]]
         if logits is not None:
-            apart = distances(features[part], means)
+            apart = distances(wanted, means)
             scale = max(float(np.average(apart.min(1), weights=weights[part] + 1e-12)), 1e-12)
             logits[part] = -sharpness * apart / scale
     return Codes(

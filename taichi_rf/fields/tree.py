@@ -239,6 +239,21 @@ class Octree:
         places = np.minimum(np.searchsorted(before, layer.vertices), len(before) - 1).astype(np.int64)
         return np.where(before[places] == layer.vertices, places, -1)
 
+    def prolonged(self, level: int, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """``values`` (m, ...) at the vertices of ``level`` - 1, interpolated trilinearly at those of ``level``."""
+        coarse, fine = self.layer(level - 1), self.layer(level)
+        parents, octants = np.nonzero(coarse.children >= 0)
+        bits = np.arange(8)[:, None] >> np.arange(3) & 1
+        places = (bits[:, None] + bits) / 2  # (octant, corner): where in the parent
+        shares = np.where(bits, places[:, :, None], 1 - places[:, :, None])  # (octant, corner, parent's corner, axis)
+        weights = shares.prod(axis=-1).astype(values.dtype)
+        result = np.empty((len(fine.vertices), *values.shape[1:]), values.dtype)
+        for octant in range(8):
+            chosen = parents[octants == octant]
+            at_corners = np.einsum("cp,np...->nc...", weights[octant], values[coarse.corners[chosen]])
+            result[fine.corners[coarse.children[chosen, octant]]] = at_corners
+        return result
+
     def pack(self, level: int) -> Bytes:
         """A level as stored, (bytes,) uint8: level 1 as one bit for each place of the base layer, in Morton order and
         from the lowest bit of a byte; each level above as one byte of child bits for each cell of the level before."""
