@@ -3,16 +3,18 @@
 python train.py                                                  a built-in scene, a few minutes on two CPU cores
 python train.py data/lego --downscale 2 --max-seconds 300 --out runs/lego
 python train.py data/lego --preset paper --arch cuda
+python train.py data/lego --method vqad --bits 4                 levels of detail in place of ranks, in kilobytes
 python train.py --resume runs/lego                               go on after an interruption
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -29,6 +31,12 @@ DEFAULT_SCENE = "orrery"
 RUNS = Path("runs")
 WITH_RESUME = ("scene", "resume", "arch", "max_seconds", "iterations", "eval_views", "view")
 """Options that go with --resume; all others are the run's own."""
+OF_METHOD = {"slimmerf": ("ranks",), "vqad": ("codes", "bits", "levels", "joint", "no_depth")}
+"""Options that go with one method only."""
+DECODERS = {"slimmerf": ("sh", "mlp"), "vqad": ("small",)}
+"""What ``--decoder`` may be."""
+KMEANS_AT = 0.98
+"""Fraction of the training at which ``--codes kmeans`` finds its codes; the decoder alone gets used to them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Options:
     # A folder in the NeRF-synthetic (Blender) format, a built-in scene (lantern, orrery, rotunda), or a mesh (.obj) for
     # --method vqad. Default: orrery.
     scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
-    # How the field is represented and slimmed.
+    # How the field is represented and slimmed. slimmerf: factors of a tensor, by rank. vqad: features on the corners of
+    # an octree's cells, by level of detail.
     method: Literal["slimmerf", "vqad"] = "slimmerf"
     # quick: minutes on two CPU cores. balanced: minutes on a GPU. paper: every constant of the paper. Default: quick.
     preset: Literal["quick", "balanced", "paper"] | None = None
@@ -50,10 +59,26 @@ class Options:
     views: int | None = None
     # What is behind transparent pixels; random trains against a new colour every batch. Default: the preset's.
     background: Literal["white", "black", "random"] | None = None
-    # train: ranks come in one by one (TRaIn), so that every prefix is good. plain: all at once. Default: the preset's.
+    # slimmerf. train: ranks come in one by one (TRaIn), so that every prefix is good. plain: all at once. Default: the
+    # preset's.
     ranks: Literal["train", "plain"] | None = None
-    # What makes colours: spherical harmonics, or the paper's MLP. Default: the preset's.
-    decoder: Literal["sh", "mlp"] | None = None
+    # vqad: how a corner's features are stored. learned: as an index, learnt with a codebook. none: as they are.
+    # kmeans: as an index found at the end. lowrank: as a few numbers times a matrix. hash: not at all, its place says
+    # which row of a codebook it has. Default: the preset's.
+    codes: Literal["learned", "none", "kmeans", "lowrank", "hash"] | None = None
+    # vqad: bits of an index, 1 to 8 (hash: to 14); for lowrank the numbers of a corner, 1 to 15. Default: the preset's.
+    bits: int | None = None
+    # vqad: depths of the octree at the first level of detail and the last, such as 5-8, which has 32 to 256 cells a
+    # side. Default: the preset's.
+    levels: str | None = None
+    # vqad: how levels train together. split: the rays of a batch are shared out among them. random: one level a batch.
+    # all: all rays at all levels. finest: all rays at the last level, come what may of the others. Default: the
+    # preset's.
+    joint: Literal["split", "random", "all", "finest"] | None = None
+    # vqad: find the surface from the images although the scene has depth.
+    no_depth: bool = False
+    # What makes colours. slimmerf: spherical harmonics (sh), or the paper's mlp. vqad: small. Default: the preset's.
+    decoder: Literal["sh", "mlp", "small"] | None = None
     # Training time; the schedule is stretched or shortened to fit. Loading, compiling and evaluating do not count.
     max_seconds: float | None = None
     # Training steps. Default: the preset's.
@@ -112,8 +137,17 @@ def _check(options: Options) -> None:
     if options.resume is not None:
         for field in fields(Options):
             if field.name not in WITH_RESUME and getattr(options, field.name) != field.default:
-                name = field.name.replace("_", "-")
-                raise UserError(f"--{name} does not go with --resume: the run in {options.resume} has its own")
+                raise UserError(
+                    f"{_flag(field.name)} does not go with --resume: the run in {options.resume} has its own"
+                )
+    for method, names in OF_METHOD.items():
+        for name in names:
+            if method != options.method and getattr(options, name) not in (None, False):
+                raise UserError(f"{_flag(name)} goes with --method {method}, not with {options.method}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _start(options: Options, stopper: entry.Stopper) -> None:
@@ -157,9 +191,9 @@ def _recipe(options: Options) -> Recipe:
     from taichi_rf.run import Recipe
 
     source = options.scene or DEFAULT_SCENE
-    config = find_preset(options.method, options.preset or "quick", mesh=scenes.is_mesh(source))
-    given = {key: getattr(options, key) for key in ("ranks", "decoder", "max_seconds", "iterations", "seed")}
-    config = replace(config, **{key: value for key, value in given.items() if value is not None})
+    mesh = scenes.is_mesh(source)
+    config = find_preset(options.method, options.preset or "quick", mesh=mesh)
+    config = replace(config, **_given(options, mesh))
     if options.background is not None:
         config = replace(config, background="random" if options.background == "random" else "scene")
     return Recipe(
@@ -171,6 +205,56 @@ def _recipe(options: Options) -> Recipe:
         eval_views=options.eval_views,
         arch=options.arch or "auto",
     )
+
+
+def _given(options: Options, mesh: bool) -> dict[str, Any]:
+    """Entries of the configuration that the options name. UserError for what cannot be, or not together."""
+    same = ("ranks", "decoder", "codes", "bits", "joint", "max_seconds", "iterations", "seed")
+    given = {key: value for key in same if (value := getattr(options, key)) is not None}
+    if options.method == "vqad":
+        if options.levels is not None:
+            given |= _depths(options.levels)
+        if options.no_depth:
+            given["depth"] = False
+        if options.codes == "kmeans":
+            given["quantise_at"] = KMEANS_AT
+        _check_codes(options)
+    if mesh and options.no_depth:
+        raise UserError("--no-depth does not go with a mesh, which has its distances")
+    if options.decoder is not None:
+        if mesh:
+            raise UserError("--decoder does not go with a mesh, which has no colours")
+        fitting = DECODERS[options.method]
+        if options.decoder not in fitting:
+            choices = " or ".join(fitting)
+            raise UserError(f"--decoder {options.decoder} does not go with --method {options.method}: choose {choices}")
+    return given
+
+
+def _depths(levels: str) -> dict[str, Any]:
+    """What "5-8" means: the first depth and the number of levels."""
+    from taichi_rf.fields.octree import check_levels
+
+    found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", levels.strip())
+    if found is None:
+        raise UserError(f"--levels {levels}: depths of the first and the last level are expected, such as 5-8")
+    first, last = int(found[1]), int(found[2] or found[1])
+    if last < first:
+        raise UserError(f"--levels {levels}: the first level is the coarsest, such as {last}-{first}")
+    try:
+        check_levels(first, last - first + 1)
+    except UserError as error:
+        raise UserError(f"--levels {levels}: {error}") from None
+    return {"base_depth": first, "lods": last - first + 1}
+
+
+def _check_codes(options: Options) -> None:
+    from taichi_rf.fields import coding
+
+    if options.codes == "none" and options.bits is not None:
+        raise UserError("--bits does not go with --codes none, which stores features as they are")
+    if options.bits is not None:
+        coding.check(options.codes or "learned", options.bits)
 
 
 def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Trainer:

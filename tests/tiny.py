@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from scenes.base import Scene, Split
-from taichi_rf.presets import QUICK, Config
+from taichi_rf.presets import QUICK, VQAD_QUICK, Config
 from taichi_rf.rays import Camera, Cameras, look_at
 
 SIZE = 24  # pixels a side
@@ -25,6 +25,12 @@ TINY = replace(
     rank_deadlines=(0.1, 0.8), factor_rate=0.1, l1=1e-3, l1_after_shrink=1e-3,
 )  # fmt: skip
 """Ranks by rule and by deadline, occupancy, shrink, filter and upsampling, within sixty iterations."""
+
+TINY_OCTREE = replace(
+    VQAD_QUICK, iterations=60, batch_rays=256, base_depth=2, lods=3, bits=3, max_vertices=1 << 14, resolutions=(32,),
+    grow_at=(0.3, 0.5), quantise_at=0.7, filter_at=0.6, seen_threshold=1e-3,
+)  # fmt: skip
+"""Levels of detail that are found, dropped cells and codes, within sixty iterations."""
 
 
 def tiny_config(**changes: object) -> Config:

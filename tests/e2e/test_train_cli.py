@@ -137,6 +137,39 @@ def test_time_is_counted_options_are_kept_and_overwrite_replaces(place, tmp_path
     assert (config["scene"]["views"], config["scene"]["downscale"], config["arch"]) == (6, 2, "cpu")
 
 
+def test_an_octree_is_trained_as_its_options_say(place, tmp_path):
+    done = train(
+        place / "balls", "--method", "vqad", "--codes", "lowrank", "--bits", 2, "--levels", "2-3", "--joint", "random",
+        "--no-depth", "--decoder", "small", "--iterations", 60, "--out", "run", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics, config = read_json(tmp_path / "run" / METRICS), read_json(tmp_path / "run" / CONFIG)["config"]
+    assert (metrics["method"], metrics["level_name"], len(metrics["levels"])) == ("vqad", "LOD", 2)
+    sizes = [level["bytes"] for level in metrics["levels"]]
+    assert sizes[0] < sizes[1] == (tmp_path / "run" / MODEL).stat().st_size
+    kept = {"codes": "lowrank", "bits": 2, "base_depth": 2, "lods": 2, "joint": "random", "depth": False}
+    assert {key: config[key] for key in kept} == kept
+    field = read_trf(tmp_path / "run" / MODEL).header["field"]
+    assert (field["codes"], field["rank"], field["base_depth"], field["num_levels"]) == ("lowrank", 2, 2, 2)
+    assert "LOD" in done.stdout
+    events = [event["event"] for event in read_lines(tmp_path / "run" / EVENTS)]
+    assert {"grow", "quantise", "filter", "evaluation"} <= set(events)
+
+
+def test_an_octree_that_was_stopped_goes_on_to_the_same_model(place, tmp_path):
+    method = (place / "balls", "--method", "vqad", "--iterations", 120)
+    done = train(*method, "--out", "whole", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    process = start(*method, "--out", "run", folder=tmp_path)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=TIMEOUT)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint")[1]["iteration"] < 120
+    done = train("--resume", "run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(chunks(tmp_path / "run")) == 3
+    assert chunks(tmp_path / "run") == chunks(tmp_path / "whole")
+
+
 def test_without_test_views_there_is_no_psnr_and_without_out_a_new_folder_is_named_after_the_scene(tmp_path):
     write_tiny_scene(tmp_path / "balls", test=0)
     (tmp_path / "runs" / "balls-1").mkdir(parents=True)
@@ -352,7 +385,8 @@ def test_help_names_every_option(tmp_path):
     done = train("--help", folder=tmp_path, tiny=False)
     assert done.returncode == 0
     for option in (
-        "--preset", "--out", "--downscale", "--views", "--background", "--ranks", "--decoder", "--max-seconds",
+        "--method", "--preset", "--out", "--downscale", "--views", "--background", "--ranks", "--codes", "--bits",
+        "--levels", "--joint", "--no-depth", "--decoder", "--max-seconds",
         "--iterations", "--seed", "--arch", "--eval-views", "--resume", "--overwrite", "--view", "SCENE", "paper",
     ):  # fmt: skip
         assert option in done.stdout
@@ -419,6 +453,22 @@ def test_a_folder_that_cannot_be_written_is_named(place, tmp_path):
         (["--views", 99], "--views 99"),
         (["--arch", "abacus"], "abacus"),
         (["--method", "nerf"], "nerf"),
+        (["--method", "vqad", "--ranks", "train"], "--ranks goes with --method slimmerf, not with vqad"),
+        (["--method", "vqad", "--decoder", "sh"], "--decoder sh does not go with --method vqad: choose small"),
+        (["--decoder", "small"], "--decoder small does not go with --method slimmerf: choose sh or mlp"),
+        (["--codes", "none"], "--codes goes with --method vqad, not with slimmerf"),
+        (["--bits", 6], "--bits goes with --method vqad"),
+        (["--no-depth"], "--no-depth goes with --method vqad"),
+        (["--method", "vqad", "--codes", "magic"], "magic"),
+        (["--method", "vqad", "--codes", "none", "--bits", 4], "--bits does not go with --codes none"),
+        (["--method", "vqad", "--bits", 0], "--bits 0"),
+        (["--method", "vqad", "--bits", 9], "--bits 9"),
+        (["--method", "vqad", "--codes", "hash", "--bits", 15], "--bits 15"),
+        (["--method", "vqad", "--codes", "lowrank", "--bits", 16], "--bits 16"),
+        (["--method", "vqad", "--levels", "8-5"], "--levels 8-5"),
+        (["--method", "vqad", "--levels", "5-10"], "--levels 5-10"),
+        (["--method", "vqad", "--levels", "1-4"], "--levels 1-4"),
+        (["--method", "vqad", "--levels", "five"], "--levels five"),
         (["--view"], "display"),
         (["--resume", "nothing"], "there is no folder nothing"),
         (["--resume", "."], "is not the folder of a run"),

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import run_viewer
 from taichi_rf import presets, run
-from tests.tiny import TINY
+from tests.tiny import TINY, TINY_OCTREE
 
 if __name__ == "__main__":
     iterations = int(os.environ.get("TINY_ITERATIONS", 100_000))
     presets.PRESETS["quick"] = replace(TINY, preset="quick", iterations=iterations)
+    presets.VQAD_PRESETS["quick"] = replace(TINY_OCTREE, iterations=iterations)
     run.SAVE_SECONDS = float(os.environ.get("TINY_SAVE_SECONDS", run.SAVE_SECONDS))
     run_viewer.main()
