@@ -239,6 +239,75 @@ class VMTwin:
         return total
 
 
+# The octree field
+
+
+class OctreeTwin:
+    """An octree field from the codes of its cells and the features of its vertices, level by level.
+
+    Attributes:
+        vertices: of each level, lattice point (x, y, z) to its row of ``rows``.
+        rows: (vertices of all levels, 16): what the twin computes from; move its entries for differences.
+    """
+
+    def __init__(self, tree: Any, rows: np.ndarray, *, shift: float = -5.0, signed: bool = False) -> None:
+        self.shift, self.signed = shift, signed
+        self.rows = rows.astype(np.float64)
+        self.depths = [layer.depth for layer in tree.layers]
+        self.cells = [{unwoven(int(code)) for code in layer.cells} for layer in tree.layers]
+        self.vertices, first = [], 0
+        for layer in tree.layers:
+            self.vertices.append({unwoven(int(code)): first + i for i, code in enumerate(layer.vertices)})
+            first += len(layer.vertices)
+        assert self.rows.shape == (first, BLOCK)
+        self._weights: dict[tuple[bytes, int], np.ndarray] = {}
+
+    def inside(self, positions: np.ndarray, level: int) -> np.ndarray:
+        """(n,) whether the level has a cell there."""
+        side = 2 ** self.depths[level - 1]
+        places = np.minimum(np.asarray(positions, np.float64) * side, side - 1).astype(int)
+        return np.array([tuple(place) in self.cells[level - 1] for place in places.tolist()])
+
+    def weights(self, positions: np.ndarray, level: int) -> np.ndarray:
+        """(n, vertices of all levels): trilinear weights on the corners of the cells of the first ``level`` levels."""
+        key = (np.asarray(positions).tobytes(), level)
+        if key not in self._weights:
+            self._weights[key] = self._weigh(positions, level)
+        return self._weights[key]
+
+    def _weigh(self, positions: np.ndarray, level: int) -> np.ndarray:
+        matrix = np.zeros((len(positions), len(self.rows)))
+        for depth, cells, vertices in zip(self.depths[:level], self.cells, self.vertices):
+            for i, position in enumerate(np.asarray(positions, np.float64) * 2**depth):
+                cell = tuple(np.minimum(position, 2**depth - 1).astype(int).tolist())
+                if cell in cells:
+                    for corner in np.ndindex(2, 2, 2):
+                        point = tuple(c + o for c, o in zip(cell, corner))
+                        matrix[i, vertices[point]] += np.prod([1 - abs(x - c) for x, c in zip(position, point)])
+        return matrix
+
+    def features(self, positions: np.ndarray, level: int) -> np.ndarray:
+        """(n, 16)"""
+        return self.weights(positions, level) @ self.rows
+
+    def density(self, positions: np.ndarray, level: int) -> np.ndarray:
+        feature = self.features(positions, level)[:, 0]
+        there = feature if self.signed else softplus(feature + self.shift)
+        return np.where(self.inside(positions, level), there, 1.0 if self.signed else 0.0)
+
+    def active(self, level: int) -> np.ndarray:
+        """Mask of ``rows``: the vertices of the first ``level`` levels."""
+        mask = np.zeros(self.rows.shape, bool)
+        mask[: sum(len(vertices) for vertices in self.vertices[:level])] = True
+        return mask
+
+
+def unwoven(code: int) -> tuple[int, int, int]:
+    """x, y, z of a Morton code, bit by bit."""
+    x, y, z = (sum((code >> 3 * bit + axis & 1) << bit for bit in range(11)) for axis in range(3))
+    return x, y, z
+
+
 # Decoders
 
 
