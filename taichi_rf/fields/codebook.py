@@ -19,7 +19,7 @@ from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, Block
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
-from taichi_rf.fields.bits import pack_bits, unpack_bits
+from taichi_rf.fields.bits import aligned, pack_aligned, packed_bytes, unpack_aligned
 from taichi_rf.fields.coders import EPSILON, PARTITIONS, Coder, Gradients, asked, fresh, half, moment
 from taichi_rf.optim import Moments, Parameters
 
@@ -303,14 +303,14 @@ class Codes(Coder):
     def schema(header: dict[str, Any], vertices: int) -> Schema:
         schema: Schema = {"codebook": ("f2", (1 << header["bits"], BLOCK))}
         if header["codes"] != "hash":
-            schema["indices"] = ("u1", (-(-vertices * header["bits"] // 8),))
+            schema["indices"] = ("u1", (packed_bytes(vertices, aligned(header["bits"])),))
         return schema
 
     def pack(self, level: int) -> Arrays:
         book = self.book.to_numpy().reshape(len(self.counts), self.rows, BLOCK)[level - 1]
         arrays: Arrays = {"codebook": half(book)}
         if self.kind != "hash":
-            arrays["indices"] = pack_bits(self.indices()[self.firsts[level - 1] : self.firsts[level]], self.bits)
+            arrays["indices"] = pack_aligned(self.indices()[self.firsts[level - 1] : self.firsts[level]], self.bits)
         return arrays
 
     def unpack(self, level: int, arrays: Arrays) -> None:
@@ -320,7 +320,7 @@ class Codes(Coder):
         if self.kind != "hash":
             indices = self.index.to_numpy()
             first, last = self.firsts[level - 1], self.firsts[level]
-            indices[first:last] = unpack_bits(arrays["indices"], last - first, self.bits)
+            indices[first:last] = unpack_aligned(arrays["indices"], last - first, self.bits)
             self.index.from_numpy(indices)
         self.published()
 

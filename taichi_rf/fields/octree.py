@@ -66,7 +66,7 @@ class OctreeField(Field):
     level_name = "LOD"
     feature_width = BLOCK
     knows_space = True
-    compressed = frozenset({"tree", "indices"})
+    compressed = frozenset({"tree", "indices", "codebook", "features", "factors", "matrix"})
 
     def __init__(
         self,
@@ -441,7 +441,7 @@ class OctreeField(Field):
         }
 
     @classmethod
-    def checked_header(cls, header: Header, levels: int) -> Header:
+    def checked_header(cls, header: Header, levels: int) -> None:
         if not is_whole(header.get("num_levels"), max(1, levels), MAX_LEVELS):
             raise wrong("field.num_levels", f"1 to {MAX_LEVELS} and cover the levels in the file")
         if not is_whole(header.get("base_depth"), MIN_BASE_DEPTH, MAX_BASE_DEPTH):
@@ -463,7 +463,7 @@ class OctreeField(Field):
         if not is_number(header.get("density_shift"), -100, 100):
             raise wrong("field.density_shift", "a number from -100 to 100")
         check_coder(header)
-        return header
+
 
     @classmethod
     def level_schema(cls, header: Header, level: int) -> Schema:
