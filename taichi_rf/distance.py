@@ -41,6 +41,10 @@ NEAR = 0.25
 SHARES = (0.4, 0.4, 0.2)
 """Of the points that are learnt from: anywhere in a level's cells, near the surface, on it."""
 
+EVEN = 4.0
+"""What the squared errors of a level count more than those of the level before. Interpolation's errors fall with the
+square of a cell's side; without this the first level alone would decide, and spoil what those after it make up for."""
+
 
 class ShapeGrowth(TreeGrowth):
     """An octree around the surface of a mesh, whole from the start."""
@@ -101,7 +105,8 @@ class DistanceTrainer(Trainer):
             distances, errors = get("distances", ti.f32, count), get("errors", ti.f32, count)
             slopes = get("slopes", ti.f32, count)
             field.density(count, positions, distances)
-            _errors(count, self.scale, weight / of, distances, targets, errors, slopes)
+            even = EVEN ** (field.level - 1)
+            _errors(count, self.scale, even * weight / of, distances, targets, errors, slopes)
             # summed on the host in order, so that the sum does not depend on the number of threads
             loss = float(errors.to_numpy()[:count].sum(dtype=np.float64) / of)
             self._check(loss)
