@@ -118,6 +118,28 @@ def unpack_arrays(
     return arrays
 
 
+def stored_sizes(data: bytes, *, where: str = "this file") -> dict[str, int]:
+    """Bytes that the values of each array of a block take, without looking at any; their descriptions are left out.
+
+    Raises:
+        UserError: the block is malformed.
+    """
+    sizes: dict[str, int] = {}
+    at = 2
+    try:
+        for _ in range(struct.unpack_from("<H", data)[0]):
+            length = data[at]
+            name = data[at + 1 : at + 1 + length].decode(errors="replace")
+            _, _, dimensions, stored = _ARRAY.unpack_from(data, at + 1 + length)
+            at += 1 + length + _ARRAY.size + 8 * dimensions + stored
+            sizes[name] = stored
+    except (struct.error, IndexError):
+        at = -1
+    if at != len(data):
+        raise UserError(f"{where} is damaged: its arrays are cut off")
+    return sizes
+
+
 def _deflate(values: bytes, itemsize: int) -> bytes:
     """The smaller of two ways to deflate little-endian numbers, highest bytes first: one that finds repetitions, and
     one that hardly looks for them and gets nearer to the entropy of numbers that have none."""

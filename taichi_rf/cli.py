@@ -15,12 +15,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from taichi_rf import entry
 from taichi_rf.errors import UserError
+
+if TYPE_CHECKING:
+    from taichi_rf.fields.base import Accounts
+    from taichi_rf.storage import TrfFile
 
 PROGRAM = "python -m taichi_rf"
 LEVELS = tyro.conf.arg(aliases=["--rank", "--lod"])
@@ -151,7 +155,7 @@ def info(command: Info) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from taichi_rf.console import console, size_and_quality
+    from taichi_rf.console import console, plain_table, say, size_and_quality
     from taichi_rf.storage import read_trf
 
     path = _model_file(command.model)
@@ -168,7 +172,7 @@ def info(command: Info) -> None:
         ("scene", metadata.get("scene")),
         ("method", f"{metadata.get('method', '?')}, preset {metadata.get('preset', '?')}"),
         (f"{name}s", present if present == file.total_levels else f"{present} of {file.total_levels}"),
-        ("grid", field.get("resolution")),
+        *((("grid", field["resolution"]),) if "resolution" in field else ()),
         ("decoder", header.get("decoder")),
         ("box", header.get("box")),
         ("background", header.get("background")),
@@ -176,6 +180,11 @@ def info(command: Info) -> None:
         table.add_row(Text(label, "bold"), Text(str(value)))  # as Text: what a file says is not markup
     console.print(table)
     size_and_quality(name, file.prefix_bytes, _numbers(metadata.get("level_psnr")))
+    accounts = _accounts(field, file)
+    if accounts is not None:
+        plain_table(accounts.rows)
+        for note in accounts.notes:
+            say(note)
 
 
 def slim(command: Slim) -> None:
@@ -294,6 +303,19 @@ def _warn(warnings: list[str]) -> None:
 
     for warning in warnings:
         say(f"warning: {warning}")
+
+
+def _accounts(field: dict[str, Any], file: TrfFile) -> Accounts | None:
+    """What the levels are made of, if the field has something to say on it."""
+    from taichi_rf.arrays import stored_sizes
+    from taichi_rf.fields import field_type
+
+    try:
+        kind = field_type(field.get("kind"))
+        kind.checked_header(field, len(file.chunks))
+        return kind.accounts(field, [stored_sizes(chunk) for chunk in file.chunks], list(map(len, file.chunks)))
+    except UserError:  # the file cannot be loaded, but what it says can be shown
+        return None
 
 
 def _level_name(field: dict[str, Any]) -> str:

@@ -98,6 +98,16 @@ def size_and_quality(level_name: str, prefix_bytes: Sequence[int], psnr: Sequenc
     console.print(table)
 
 
+def plain_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows, the first of which are headings; figures to the right."""
+    table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for index, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table)
+
+
 def duration(seconds: float) -> str:
     """Such as "4:05" or "1:02:30"."""
     whole = max(0, round(seconds))

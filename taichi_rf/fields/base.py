@@ -5,6 +5,7 @@ knows which. Samples are packed: positions (n, 3) in the unit box of the field.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,14 @@ from taichi_rf.optim import Parameters
 Arrays = dict[str, np.ndarray]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
 Header = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """A table for people: rows, the first of them its headings, and what there is to say on it, in lines."""
+
+    rows: list[tuple[str, ...]]
+    notes: tuple[str, ...] = ()
 
 
 class Field(ABC):
@@ -151,6 +160,17 @@ class Field(ABC):
         Raises:
             UserError: the arrays contradict each other or the header.
         """
+
+    @classmethod
+    def accounts(cls, header: Header, stored: list[dict[str, int]], chunks: list[int]) -> Accounts | None:
+        """A table of what the levels of a file are made of, for people; None where there is nothing to say.
+
+        Args:
+            header: checked by :meth:`checked_header`.
+            stored: of level 1, 2, ..., the bytes that each array takes in the file.
+            chunks: the bytes of the chunks that these arrays are in.
+        """
+        return None
 
     @abstractmethod
     def pack(self, level: int) -> Arrays:

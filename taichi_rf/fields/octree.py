@@ -15,7 +15,8 @@ import numpy as np
 from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, I32, Block, Scratch, Vec3s
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Arrays, Field, Header, Schema
+from taichi_rf.fields.accounts import octree_accounts
+from taichi_rf.fields.base import Accounts, Arrays, Field, Header, Schema
 from taichi_rf.fields.coders import Coder, Gradients
 from taichi_rf.fields.coding import check_coder, coder_schema, empty_coder, stored_coder
 from taichi_rf.fields.tree import MAX_DEPTH, Octree, morton
@@ -464,11 +465,14 @@ class OctreeField(Field):
             raise wrong("field.density_shift", "a number from -100 to 100")
         check_coder(header)
 
-
     @classmethod
     def level_schema(cls, header: Header, level: int) -> Schema:
         tree = 8 ** header["base_depth"] // 8 if level == 1 else header["cells"][level - 2]
         return {"tree": ("u1", (tree,)), **coder_schema(header, header["vertices"][level - 1])}
+
+    @classmethod
+    def accounts(cls, header: Header, stored: list[dict[str, int]], chunks: list[int]) -> Accounts:
+        return octree_accounts(header, stored, chunks)
 
     @classmethod
     def from_file(cls, header: Header, arrays: list[Arrays], *, rows: int = 1 << 16) -> "OctreeField":

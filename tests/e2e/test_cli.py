@@ -20,6 +20,7 @@ from taichi_rf.camera_path import CameraPath, Frame
 from taichi_rf.files import read_json
 from taichi_rf.rays import look_at
 from taichi_rf.storage import read_trf
+from tests.tiny import write_tiny_scene
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENE = ("builtin:lantern", "--downscale", 16, "--eval-views", 2)
@@ -74,6 +75,53 @@ def test_a_slimmed_model_scores_as_that_rank_of_the_whole(model, tmp_path):
     assert read_json(small)["levels"] == [pytest.approx(level, abs=1e-6) for level in levels[:2]]
     assert (tmp_path / "small.trf").stat().st_size == levels[1]["bytes"]
     assert 0.45 < levels[1]["bytes"] / levels[3]["bytes"] < 0.6
+
+
+@pytest.fixture(scope="module")
+def octree_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an octree of three levels of detail on files of its own; not to be written to."""
+    folder = tmp_path_factory.mktemp("octree")
+    write_tiny_scene(folder / "balls")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "e2e" / "tiny_train.py"), "balls", "--method", "vqad", "--out", "run"],
+        cwd=folder, env={**os.environ, **HERE}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def test_info_says_what_an_octrees_levels_are_made_of(octree_run, tmp_path):
+    output = works("info", octree_run, folder=tmp_path)
+    file = read_trf(octree_run / "model.trf")
+    rows = {words[0]: words[1:] for line in output.splitlines() if (words := line.split())}
+    assert rows["LODs"] == ["3"]
+    for name in ("cells", "vertices"):
+        counts = file.header["field"][name]
+        assert rows[name] == [f"{count:,}" for count in (*counts, sum(counts))]
+    sizes = [len(chunk) for chunk in file.chunks]
+    assert rows["chunk"] == [f"{size:,}" for size in (*sizes, sum(sizes))]
+    assert {"indices", "codebook", "tree", "smaller", "formula"} <= rows.keys()
+    assert "grid" not in rows
+
+
+def test_an_octree_is_slimmed_scored_and_rendered_by_level_of_detail(octree_run, tmp_path):
+    works("evaluate", octree_run, "--json", "whole.json", folder=tmp_path)
+    whole = read_json(tmp_path / "whole.json")
+    assert (whole["level_name"], [level["level"] for level in whole["levels"]]) == ("LOD", [1, 2, 3])
+    works("slim", octree_run, "--lod", 2, "-o", "small.trf", folder=tmp_path)
+    works("evaluate", "small.trf", "--json", "small.json", folder=tmp_path)
+    small = read_json(tmp_path / "small.json")["levels"]
+    assert small == [pytest.approx(level, abs=1e-6) for level in whole["levels"][:2]]
+    assert (tmp_path / "small.trf").stat().st_size == small[-1]["bytes"]
+    assert "2 of 3" in works("info", "small.trf", folder=tmp_path)
+    size = ("--width", 48, "--height", 32)
+    for name, model in (("of-whole.png", octree_run), ("of-part.png", "small.trf")):
+        works("render", model, "-o", name, "--lod", 2, *size, folder=tmp_path)
+    pictures = [np.asarray(Image.open(tmp_path / name), np.int32) for name in ("of-whole.png", "of-part.png")]
+    assert np.ptp(pictures[0]) > 50
+    np.testing.assert_allclose(pictures[0], pictures[1], atol=1)
+    works("render", octree_run, "-o", "turn.gif", "--turntable", "--sweep", "--seconds", 0.5, *size, folder=tmp_path)
+    refuses("render", octree_run, "-o", "x.png", "--lod", 4, folder=tmp_path, because="4")
 
 
 def test_a_run_is_evaluated_on_its_own_scene_and_at_one_level_if_asked(tiny_run, tmp_path):
