@@ -213,6 +213,12 @@ class Model:
         if self.hull is not None:
             self.occupancy.limit(self.hull.on_grid(self.occupancy.cells, self.box))
 
+    def bytes_at(self, level: int) -> int:
+        """What the file's arrays for the first ``level`` levels take before any is deflated, occupancy excluded."""
+        decoder = self.decoder.schema().values()
+        own = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in decoder)
+        return own + self.field.bytes_at(level)
+
     def save(self, path: Path | str) -> list[int]:
         """Write the progressive file; returns the bytes that each prefix of levels needs."""
         from taichi_rf.modelfile import save_model

@@ -157,8 +157,10 @@ class Trainer:
     def _step(self, rays: int | None) -> Generator[None, None, StepInfo]:
         """The parts of a step; the value in the end is what it did."""
         started = self.elapsed
-        progress = self.progress
+        progress, before = self.progress, self.ranks.level
         self._milestones(progress)
+        if self.ranks.level > before:
+            self.event("rank", level=self.ranks.level, cause="grow")
         self.growth.before_step(progress)
         model = self.model
         model.field.level = self.ranks.level

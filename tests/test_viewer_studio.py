@@ -25,11 +25,12 @@ from taichi_rf.errors import UserError
 from taichi_rf.files import read_json, read_lines, write_json
 from taichi_rf.finish import finish
 from taichi_rf.losses import PhotometricLoss
-from taichi_rf.presets import PRESETS
+from taichi_rf.presets import PRESETS, SOLIDS, VQAD_PRESETS
 from taichi_rf.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, Recipe, RunFolder, Training
 from taichi_rf.storage import load_checkpoint, read_trf
 from taichi_rf.trainer import Trainer
-from tests.tiny import TINY, write_tiny_scene
+from tests.solids import ball, write_obj
+from tests.tiny import TINY, TINY_OCTREE, write_tiny_scene
 from viewer.settings import Settings
 from viewer.studio import Studio
 
@@ -217,6 +218,48 @@ def test_choices_enter_the_recipe_and_wrong_ones_are_said(studio, here):
     studio.preset, studio.method = "quick", "magic"
     assert not studio.start()
     assert "'magic'" in alarm(studio)
+
+
+def test_a_recipe_is_of_the_chosen_method_and_a_mesh_has_but_one(studio, here):
+    assert studio.choose("balls")
+    assert studio.methods == ("slimmerf", "vqad")
+    studio.method, studio.preset = "vqad", "balanced"
+    assert studio.recipe().config == VQAD_PRESETS["balanced"]
+    write_obj(here / "ball.obj", *ball())
+    studio.method = "slimmerf"
+    assert studio.choose("ball.obj")
+    assert (studio.methods, studio.method) == (("vqad",), "vqad")
+    assert studio.recipe().config == SOLIDS["balanced"]
+    studio.method = "slimmerf"
+    assert not studio.start()
+    assert "cannot fit a mesh" in alarm(studio)
+
+
+def test_an_octree_is_trained_while_it_grows_and_evaluated(studio, here, monkeypatch):
+    monkeypatch.setitem(VQAD_PRESETS, "quick", TINY_OCTREE)
+    studio.choose("balls")
+    studio.method = "vqad"
+    assert studio.start()
+    until(studio, lambda: studio.session is not None)
+    session = studio.session
+    assert (session.field.level_name, session.num_levels, session.level) == ("LOD", 3, 2)
+    seen = set()
+
+    def watched() -> bool:
+        seen.add((session.level, len(session.curve())))
+        session.frame(64, 48, 0.02)
+        return studio.run.metrics is not None
+
+    until(studio, watched)
+    assert seen == {(2, 2), (3, 3)}
+    levels = studio.run.metrics["levels"]
+    assert [level["level"] for level in levels] == [1, 2, 3]
+    assert session.psnr(3) == pytest.approx(levels[2]["psnr"], abs=1e-3)
+    assert session.megabytes(3) == pytest.approx(levels[2]["bytes"] / 1e6, rel=0.25)  # the file is deflated
+    assert [level for _, level in session.history().levels] == [2, 3]
+    assert session.history().test
+    session.set_level(1)
+    assert session.megabytes(1) < session.megabytes(3)
 
 
 def test_a_scene_that_cannot_be_read_is_said_and_leaves_no_folder(studio, here):

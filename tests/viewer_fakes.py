@@ -32,15 +32,15 @@ class FakeField:
     num_levels: int = 4
     level_name: str = "rank"
 
-    def bytes_at(self, level: int) -> int:
-        return 250_000 * level
-
 
 @dataclass
 class FakeModel:
     field: FakeField = dataclasses.field(default_factory=FakeField)
     box: np.ndarray = dataclasses.field(default_factory=lambda: BOX)
     metadata: dict = dataclasses.field(default_factory=lambda: {"level_psnr": [20.0, 25.0, 28.0, 30.0]})
+
+    def bytes_at(self, level: int) -> int:
+        return 250_000 * level
 
 
 class FakeTrainer:

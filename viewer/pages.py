@@ -27,7 +27,7 @@ from viewer.rows import (
     wrapped,
 )
 from viewer.session import Session
-from viewer.studio import METHODS, Studio
+from viewer.studio import Studio
 
 if TYPE_CHECKING:
     from viewer.panels import Panels
@@ -246,11 +246,7 @@ def _open(panels: Panels, studio: Studio, room: int) -> Rows:
         minutes = 0 if studio.max_seconds is None else round(studio.max_seconds / 60)
         rows += [
             Button(f"Preset: {studio.preset}", partial(_next, studio, "preset", tuple(PRESETS))),
-            *(
-                [Button(f"Method: {studio.method}", partial(_next, studio, "method", METHODS))]
-                if len(METHODS) > 1
-                else []
-            ),
+            Button(f"Method: {studio.method}", partial(_next, studio, "method", studio.methods)),
             Button(f"Images: 1/{studio.downscale} of their size", partial(_next, studio, "downscale", _DOWNSCALES)),
             Text("time    " + (f"{minutes} minutes" if minutes else "as long as the preset has it")),
             Slider("minutes", minutes, 0, _MOST_MINUTES, partial(_set_minutes, studio)),

@@ -49,7 +49,6 @@ class Field(Protocol):
     def num_levels(self) -> int: ...
     @property
     def level_name(self) -> str: ...
-    def bytes_at(self, level: int) -> int: ...
 
 
 class Model(Protocol):
@@ -61,6 +60,7 @@ class Model(Protocol):
     def box(self) -> npt.NDArray[np.float32]: ...
     @property
     def metadata(self) -> dict[str, Any]: ...
+    def bytes_at(self, level: int) -> int: ...
 
 
 Render = Callable[..., npt.NDArray[np.float32]]
@@ -496,7 +496,7 @@ class Session:
     def megabytes(self, level: int) -> float:
         """What the file needs for ``level``: as read where the model came from one, else as estimated."""
         size = self._known("prefix_bytes", level)
-        return (self.field.bytes_at(level) if size is None else size) / 1e6
+        return (self.model.bytes_at(level) if size is None else size) / 1e6
 
     def psnr(self, level: int) -> float | None:
         """In dB on held-out views: measured live while training, else what the file says."""

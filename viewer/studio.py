@@ -14,7 +14,7 @@ from typing import Any
 
 import scenes
 from taichi_rf.errors import UserError
-from taichi_rf.presets import PRESETS
+from taichi_rf.presets import METHODS, PRESETS, find_preset
 from taichi_rf.run import Recipe, RunFolder, Training
 from viewer import catalogue
 from viewer.loading import Cancelled, Loading, Plan, plan_model, plan_run, plan_training
@@ -23,7 +23,8 @@ from viewer.session import Session
 from viewer.settings import Settings
 from viewer.stage import Stage
 
-METHODS = ("slimmerf",)
+FOR_MESHES = ("vqad",)
+"""Methods that can fit a mesh."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Studio(Stage):
         self.settings = settings
         # What a new training would be; max_seconds None leaves its length to the preset.
         self.source: str | None = None
-        self.preset, self.method, self.downscale = "quick", METHODS[0], 2
+        self.preset, self.method, self.downscale = "quick", next(iter(METHODS)), 2
         self.max_seconds: float | None = None
         if settings is not None:
             self.downscale, self.share = settings.downscale, settings.share
@@ -71,13 +72,23 @@ class Studio(Stage):
             raise UserError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
         if self.method not in METHODS:
             raise UserError(f"there is no method '{self.method}': choose one of {', '.join(METHODS)}")
-        config = PRESETS[self.preset]
+        if self.method not in self.methods:
+            raise UserError(f"{self.method} cannot fit a mesh: choose {' or '.join(self.methods)}")
+        config = find_preset(self.method, self.preset, mesh=scenes.is_mesh(self.source))
         if self.max_seconds is not None:
             config = replace(config, max_seconds=self.max_seconds)
         return Recipe(config, self.source, downscale=self.downscale, arch=self.arch)
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those that the chosen scene can be trained by."""
+        mesh = self.source is not None and scenes.is_mesh(self.source)
+        return FOR_MESHES if mesh else tuple(METHODS)
+
     def _choose(self, source: str) -> None:
         self.source = scenes.find(source)
+        if self.method not in self.methods and self.method in METHODS:
+            self.method = self.methods[0]
         self._remember(self.source)
 
     # Asking for something else
