@@ -39,7 +39,7 @@ def exponential(x):
     result = Block(0.0)
     for j in ti.static(range(BLOCK)):
         y = ti.max(x[j] * 1.4426950408889634, -126.0)
-        whole = ti.floor(y)
+        whole = ti.floor(y + 0.5)
         f = y - whole
         p = 0.00015403530393381608 * f + 0.0013333558146428443
         p = p * f + 0.009618129107628477
