@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
+from scenes import meshes
+from scenes.meshes import MeshScene
+from taichi_rf.presets import SOLID_QUICK
 
 
 def ball(rings: int = 24, radius: float = 1.0, centre: tuple[float, float, float] = (0, 0, 0)) -> tuple:
@@ -38,3 +43,12 @@ def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> Path:
     lines += ["f " + " ".join(str(index + 1) for index in face) for face in np.asarray(faces).tolist()]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+TINY_SOLID = replace(SOLID_QUICK, iterations=40, batch_rays=2048, points=20_000, base_depth=4, lods=2, vertex_rate=1e-4)
+"""Two levels, of 16 and 32 cells a side, in a second."""
+
+
+def ball_scene(folder: Path, rings: int = 128, **options: int) -> MeshScene:
+    """A ball whose radius is 0.45 of the unit box, as a scene."""
+    return meshes.load(str(write_obj(folder / "ball.obj", *ball(rings))), **({"downscale": 16} | options))
