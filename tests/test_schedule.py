@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from taichi_rf.growth import GridGrowth
-from taichi_rf.presets import PAPER, PRESETS, Config
-from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, RankSchedule
+from taichi_rf.planting import TreeGrowth
+from taichi_rf.presets import PAPER, PRESETS, VQAD_PRESETS, VQAD_QUICK, Config
+from taichi_rf.schedule import JointLevels, LearningRate, Milestones, PixelOrder, RankSchedule, level_schedule
 
 NEVER = (2.0, 3.0)  # deadlines that no training reaches
 
@@ -127,6 +128,86 @@ def test_a_restored_schedule_goes_on_as_if_nothing_had_happened():
         rest.append(second.level)
     assert rest == levels[60:]
     assert levels[59] < levels[-1]
+
+
+# Levels of detail that train together
+
+
+def joint(way: str, level: int = 4, **changes) -> JointLevels:
+    return JointLevels(replace(VQAD_QUICK, joint=way, **changes), level=level)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("rays", [1, 2, 3, 7, 16, 255, 4096])
+@pytest.mark.parametrize("way", ["finest", "random", "split", "all"])
+def test_shares_of_a_step_add_up_to_one_and_levels_come_in_order(way, rays, level):
+    for iteration in range(5):
+        passes = joint(way, level).passes(rays, iteration)
+        levels = [l for l, *_ in passes]
+        assert levels == sorted(set(levels))
+        assert all(1 <= l <= level for l in levels)
+        assert all(0 <= begin < end <= rays for _, begin, end, _ in passes)
+        total = sum(weight for *_, weight in passes)
+        # levels too small to get one of a few rays are not in that step
+        assert total == pytest.approx(1) if way != "split" or rays >= 2 ** (level + 1) else 0 < total <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("rays", [1, 2, 5, 15, 100, 4095, 4096])
+def test_split_uses_every_ray_once_and_shares_them_out_as_two_to_the_level(rays):
+    passes = joint("split").passes(rays, 7)
+    assert [i for _, begin, end, _ in passes for i in range(begin, end)] == list(range(rays))
+    for level, begin, end, weight in passes:
+        assert weight == pytest.approx(2 ** (level - 1) / 15)
+        assert abs((end - begin) - rays * weight) <= 1
+
+
+def test_all_has_every_ray_at_every_level():
+    assert joint("all", 3).passes(100, 0) == [(1, 0, 100, 1 / 7), (2, 0, 100, 2 / 7), (3, 0, 100, 4 / 7)]
+
+
+def test_the_finest_is_the_finest_so_far():
+    schedule = joint("finest", 2)
+    assert schedule.highest == 4
+    assert schedule.passes(10, 0) == [(2, 0, 10, 1.0)]
+    schedule.level = 4
+    assert schedule.passes(10, 0) == [(4, 0, 10, 1.0)]
+
+
+def test_random_takes_one_level_a_step_by_the_same_shares_and_reproducibly():
+    schedule = joint("random")
+    drawn = [schedule.passes(10, i)[0][0] for i in range(3000)]
+    shares = np.bincount(drawn, minlength=5)[1:] / 3000
+    np.testing.assert_allclose(shares, np.array([1, 2, 4, 8]) / 15, atol=0.04)  # four standard deviations
+    again = joint("random")
+    assert [again.passes(10, i)[0][0] for i in (5, 0, 2999)] == [drawn[5], drawn[0], drawn[2999]]
+    other = joint("random", seed=1)
+    assert [other.passes(10, i)[0][0] for i in range(50)] != drawn[:50]
+
+
+def test_levels_come_with_the_tree_and_not_with_the_loss():
+    schedule = level_schedule(replace(VQAD_QUICK, ranks="train", upsilon=0.1))
+    assert isinstance(schedule, JointLevels)
+    for loss in (1.0, 9.0, 1.0, 9.0):
+        assert schedule.update(loss, 0.5) is None
+    assert schedule.level == 1
+    schedule.level = 3
+    restored = JointLevels(schedule.config)
+    restored.restore(schedule.state())
+    assert restored.passes(100, 3) == schedule.passes(100, 3)
+
+
+@pytest.mark.parametrize("preset", VQAD_PRESETS.values(), ids=VQAD_PRESETS)
+def test_every_preset_of_an_octree_grows_to_its_finest_level_before_it_is_quantised(preset):
+    due = passed(Milestones(TreeGrowth.milestones(preset)), 1.0)
+    assert [name for name, _ in due].index("quantise") > max(i for i, (name, _) in enumerate(due) if name == "grow")
+    grown = sum(name == "grow" for name, _ in due)
+    assert min(2, preset.lods) + grown >= preset.lods
+
+
+def test_an_octree_whose_milestones_are_due_at_once_is_grown_before_it_is_quantised():
+    config = replace(VQAD_QUICK, grow_at=(0.5, 0.5), quantise_at=0.5, filter_at=0.5)
+    due = [name for name, _ in passed(Milestones(TreeGrowth.milestones(config)), 0.5)]
+    assert due == ["filter", "grow", "grow", "quantise"]
 
 
 # The order of pixels
