@@ -82,6 +82,7 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         "iterations": trainer.iteration,
         "train_seconds": trainer.elapsed,
         "rays_per_second": trainer.rays_seen / max(trainer.elapsed, 1e-9),
+        "unit": trainer.unit,
         "level_name": model.field.level_name,
         "resolution": list(model.field.resolution),
         "views": views,
@@ -93,16 +94,17 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         "psnr": [s["psnr"] for s in scores],
     })  # fmt: skip
     history = [*trainer.history, *(event for event in trainer.events if event["event"] == "rank")]
-    report(folder / REPORT, metrics, history, _pictures(metrics, pictures, photograph))
+    shown = _pictures(metrics, pictures)
+    report(folder / REPORT, metrics, history, [*shown, (trainer.scene.shows, photograph)])
     return metrics
 
 
-def _pictures(metrics: dict[str, Any], pictures: np.ndarray, photograph: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """What the report shows: one view at the usual levels and the highest, and its photograph."""
+def _pictures(metrics: dict[str, Any], pictures: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """What the report shows: one view at the usual levels and the highest."""
     levels = metrics["levels"]
     shown = sorted({level for level in SHOWN_LEVELS if level <= len(levels)} | {len(levels)})
     entries = []
     for level in shown:
         score = levels[level - 1]
         entries.append((caption(metrics["level_name"], level, score["psnr"], score["bytes"]), pictures[level - 1]))
-    return [*entries, ("photograph", photograph)]
+    return entries

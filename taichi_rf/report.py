@@ -124,7 +124,7 @@ def _summary(metrics: Entry) -> str:
     if _finite(metrics.get("train_seconds")):
         parts.append(_duration(metrics["train_seconds"]))
     if _finite(metrics.get("rays_per_second")):
-        parts.append(f"{metrics['rays_per_second']:,.0f} rays/s")
+        parts.append(f"{metrics['rays_per_second']:,.0f} {metrics.get('unit') or 'rays'}/s")
     return " · ".join(parts)
 
 
