@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,8 @@ class Scene:
     far: float
     background: tuple[float, float, float]
     source: str
+    shows: ClassVar[str] = "photograph"
+    """What its pictures are."""
 
     def __post_init__(self) -> None:
         if self.box.shape != (2, 3) or not (self.box[0] < self.box[1]).all():

@@ -11,6 +11,7 @@ import math
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,7 @@ class MeshScene(Scene):
     """Lengths of the unit box in one unit of the file."""
     notes: tuple[str, ...] = ()
     """What the person should know of the mesh, in sentences."""
+    shows: ClassVar[str] = "mesh"
 
     def describe(self) -> str:
         shape = self.shape

@@ -143,7 +143,7 @@ def training(
         page.dot(chart.at(*binned[0]), 4.0 * unit)
     for point in test if len(test) <= _MOST_DOTS[compact] else test[-1:]:
         page.dot(chart.at(*point), 4.0 * unit, theme.second)
-    curves = [("training rays", theme.first, batch), ("test views", theme.second, test)]
+    curves = [("training batches", theme.first, batch), ("test views", theme.second, test)]
     _legend(page, box, [(text, colour) for text, colour, there in curves if there], size)
 
 
