@@ -261,12 +261,13 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
     """Start the device, load the scene, and make a trainer or, with its configuration, bring one back."""
     import scenes
     from taichi_rf import backend
-    from taichi_rf.console import bar, say
+    from taichi_rf.console import bar, say, waiting
     from taichi_rf.trainer import trainer_for
     from viewer.opening import describe
 
     arch = backend.init(recipe.arch).arch
-    with bar("loading images") as show:
+    mesh = scenes.is_mesh(recipe.source)
+    with bar("drawing the mesh" if mesh else "loading images") as show:
         scene = scenes.load(
             recipe.source,
             downscale=recipe.downscale,
@@ -275,12 +276,13 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
             max_test_views=recipe.eval_views,
             progress=show.counted,
         )
-    kind = trainer_for(scene)
-    if resumed is None:
-        trainer = kind(scene, recipe.config)
-    else:
-        trainer = kind.resume(folder.path, scene, resumed)
     say(f"{scene.describe()}, on {arch}")
+    kind = trainer_for(scene)
+    with waiting("measuring distances") if mesh else contextlib.nullcontext():
+        if resumed is None:
+            trainer = kind(scene, recipe.config)
+        else:
+            trainer = kind.resume(folder.path, scene, resumed)
     if trainer.iteration:
         say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
     if warning := folder.room_warning(trainer):

@@ -218,10 +218,9 @@ def _checked(path: Path, shape: Shape, dropped: int) -> tuple[str, ...]:
 
 
 def _poses(order: npt.ArrayLike, count: int, shift: float) -> npt.NDArray[np.float32]:
-    """Cameras all around and from above and below: a golden-angle spiral over the sphere, its poles left out."""
-    step = np.asarray(order, np.float64)
-    height = 0.85 * (1 - 2 * (step + 0.5) / count)
-    azimuth = (step + shift) * math.pi * (3 - math.sqrt(5)) + shift
+    """Cameras once round, up and down three times; the first from a little above the front, left or right of it."""
+    azimuth = 2 * math.pi * (np.asarray(order, np.float64) + shift) / count + 0.3
+    height = 0.15 + 0.55 * np.sin(3 * azimuth - 1.2)
     flat = np.sqrt(1 - height**2)
     eyes = DISTANCE * np.stack([flat * np.sin(azimuth), height, flat * np.cos(azimuth)], axis=1)
     poses = [look_at(eye, (0, 0, 0), (0, 1, 0)) for eye in eyes]
