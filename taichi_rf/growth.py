@@ -7,6 +7,7 @@ which milestones there are, and sees to them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +47,8 @@ class Growth(ABC):
         """The model to begin with."""
 
     @abstractmethod
-    def milestone(self, name: str, argument: int) -> None:
-        """See to one of :meth:`milestones` whose time has come."""
+    def milestone(self, name: str, argument: int) -> Iterator[None]:
+        """See to one of :meth:`milestones` whose time has come, in parts between which a window may show a picture."""
 
     def refresh(self) -> None:
         """Find empty space anew."""
@@ -124,7 +125,8 @@ class GridGrowth(Growth):
         model.reset_occupancy()
         return model
 
-    def milestone(self, name: str, argument: int) -> None:
+    def milestone(self, name: str, argument: int) -> Iterator[None]:
+        yield from ()
         if name == "upsample":
             self._upsample(argument)
         elif name == "shrink":

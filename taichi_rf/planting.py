@@ -8,6 +8,9 @@ on they are what the configuration says.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import numpy as np
 
 from taichi_rf.backend import ti
@@ -24,7 +27,10 @@ from taichi_rf.silhouettes import visual_hull
 
 SEEN_RAYS = 16
 """Training rays that are looked along to find which cells matter, for each cell of one side of the box."""
-SEEN_BATCH = 1 << 15
+SEEN_BATCH = 1 << 12
+"""Of them at once, about as long as a part of a step takes; more on a GPU."""
+PATIENCE = 0.01
+"""Seconds that are waited for a new octree before a window may show a picture."""
 
 
 class TreeGrowth(Growth):
@@ -69,33 +75,27 @@ class TreeGrowth(Growth):
         self.trainer.ranks.level = self.field.grown
         return self._model(self.field, box)
 
-    def milestone(self, name: str, argument: int) -> None:
+    def milestone(self, name: str, argument: int) -> Iterator[None]:
         if name == "grow":
-            self._grow()
+            yield from self._grow()
         elif name == "quantise":
             self._quantise()
         elif name == "filter":
             self.trainer.filter_rays()
 
-    def _grow(self) -> None:
-        """Drop what no ray sees, and divide what is left if the tree is not as deep as it shall be."""
+    def _grow(self) -> Iterator[None]:
+        """Drop what no ray sees, and divide what is left if the tree is not as deep as it shall be; in parts."""
         field, trainer = self.field, self.trainer
-        seen = self.seen()
-        divide = field.grown < self.config.lods
-        threshold = self.config.seen_threshold
-        finest = field.tree.layers[-1]
-        while True:
-            kept = neighbourhood(finest.cells[seen > threshold], finest.depth)
-            keep = np.isin(finest.cells, kept)
-            if not keep.any():
-                trainer.event("grow", note="no ray sees anything: the octree stays")
-                return
-            tree = field.tree.pruned(keep)
-            if divide:
-                tree = tree.subdivided()
-            if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
-                break
-            threshold *= 2
+        seen = yield from self.looking()
+        with ThreadPoolExecutor(1) as pool:  # seconds for numpy, in which a window shows its pictures
+            work = pool.submit(self._grown, seen)
+            while not work.done():
+                wait([work], PATIENCE)
+                yield
+        tree, threshold = work.result()
+        if tree is None:
+            trainer.event("grow", note="no ray sees anything: the octree stays")
+            return
         field.replant(tree, np.random.default_rng((self.config.seed, trainer.iteration)))
         trainer.ranks.level = field.grown
         field.level = field.grown
@@ -104,24 +104,54 @@ class TreeGrowth(Growth):
             vertices=[len(layer.vertices) for layer in tree.layers],
         )  # fmt: skip
 
+    def _grown(self, seen: np.ndarray) -> tuple[Octree | None, float]:
+        """The tree that follows from what is seen, None where that is nothing; and the threshold with which it fits."""
+        field, threshold = self.field, self.config.seen_threshold
+        divide, finest = field.grown < self.config.lods, field.tree.layers[-1]
+        while True:
+            kept = neighbourhood(finest.cells[seen > threshold], finest.depth)
+            keep = np.isin(finest.cells, kept)
+            if not keep.any():
+                return None, threshold
+            # a layer has more vertices than cells: what cannot fit need not be built
+            if not divide or 8 * int(keep.sum()) < field.capacity:
+                tree = field.tree.pruned(keep)
+                if divide:
+                    tree = tree.subdivided()
+                if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
+                    return tree, threshold
+            threshold *= 2
+
     def seen(self) -> np.ndarray:
         """(cells of the finest layer,): the largest weight that a sample of a training ray has there."""
+        parts = self.looking()
+        while True:
+            try:
+                next(parts)
+            except StopIteration as end:
+                found: np.ndarray = end.value
+                return found
+
+    def looking(self) -> Generator[None, None, np.ndarray]:
+        """:meth:`seen` in parts."""
         model, field, trainer = self.model, self.field, self.trainer
         count = len(field.tree.layers[-1].cells)
         seen = model.scratch.get("seen", ti.f32, count)
         seen.fill(0)
         rng = np.random.default_rng((self.config.seed, trainer.iteration, 1))
-        before, field.level = field.level, field.num_levels
+        batch = SEEN_BATCH if field.owner else 8 * SEEN_BATCH
         total = min(len(trainer.pixels), SEEN_RAYS * 4**field.tree.depth)
         chosen = rng.choice(trainer.pixels, total, replace=False)
-        for first in range(0, total, SEEN_BATCH):
-            origins, directions = trainer.rays_of(chosen[first : first + SEEN_BATCH])
+        for first in range(0, total, batch):
+            before, field.level = field.level, field.num_levels
+            origins, directions = trainer.rays_of(chosen[first : first + batch])
             samples = model.march(origins, directions, seed=first)
             density = model.scratch.get("density", ti.f32, samples.count)
             field.density(samples.count, samples.positions, density)
             model.compositor.weigh(samples, density, model.distance_scale)
             field.note(samples.count, samples.positions, model.compositor.weights, seen)
-        field.level = before
+            field.level = before
+            yield
         found: np.ndarray = seen.to_numpy()[:count]
         return found
 

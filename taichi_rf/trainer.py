@@ -158,7 +158,7 @@ class Trainer:
         """The parts of a step; the value in the end is what it did."""
         started = self.elapsed
         progress, before = self.progress, self.ranks.level
-        self._milestones(progress)
+        yield from self._milestones(progress)
         if self.ranks.level > before:
             self.event("rank", level=self.ranks.level, cause="grow")
         self.growth.before_step(progress)
@@ -327,9 +327,9 @@ class Trainer:
 
     # What changes when
 
-    def _milestones(self, progress: float) -> None:
+    def _milestones(self, progress: float) -> Iterator[None]:
         while (due := self.milestones.due(progress)) is not None:
-            self.growth.milestone(*due)
+            yield from self.growth.milestone(*due)
 
     def filter_rays(self) -> None:
         """Drop training rays that see nothing occupied: they would only confirm the background."""
