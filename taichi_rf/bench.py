@@ -21,8 +21,8 @@ from taichi_rf import backend
 from taichi_rf.backend import ti
 from taichi_rf.decoders import MLP
 from taichi_rf.device import BLOCK
-from taichi_rf.fields.vm import VMField
-from taichi_rf.presets import QUICK
+from taichi_rf.fields.base import GridField, Stage
+from taichi_rf.presets import QUICK, VQAD_QUICK, Config
 from taichi_rf.render import render
 from taichi_rf.trainer import Trainer
 
@@ -30,14 +30,19 @@ SETTLE_STEPS = 600
 """Steps after which the occupancy of a scene at 128^3 hardly changes any more."""
 
 ROWS = 1 << 15
+SIDE = 800  # pixels of the picture that is rendered
 TIMED_STEPS = 21
 REPEATS = 7
 
 
 def bench(
-    scene: Any, *, settle_steps: int = SETTLE_STEPS, log: Callable[[str], None] = lambda text: None
+    scene: Any,
+    *,
+    method: str = "slimmerf",
+    settle_steps: int = SETTLE_STEPS,
+    log: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure everything on ``scene`` (a ``scenes.Scene``); returns what the JSON file holds.
+    """Measure everything on ``scene`` (a ``scenes.Scene``) by one of :data:`METHODS`; returns what the JSON file holds.
 
     Times are in seconds, rates per second. ``stages`` has an entry a stage with "seconds", "items", "unit", and what
     bounds it: "gflops" or "gigabytes_per_second".
@@ -53,9 +58,40 @@ def bench(
     result["products"] = _products()
     log("memory copy")
     result["copy_gigabytes_per_second"] = _copy_rate()
+    config = METHODS[method](settle_steps)
+    log(f"training {settle_steps} steps until the occupancy settles")
+    trainer = Trainer(scene, config)
+    for _ in range(settle_steps):
+        trainer.step()
+    result["method"] = method
+    result["resolution"] = list(trainer.model.field.resolution)
+    result["occupied"] = float(trainer.model.occupancy.to_numpy().mean())
+    log("stages of a step")
+    result["stages"] = _stages(trainer)
+    result["training"] = {config.decoder: _training(trainer, log)}
+    result["rendering"] = _rendering(trainer, log)
+    if method == "slimmerf":
+        log("the paper's decoder")
+        other = Trainer(scene, replace(config, decoder="mlp"))
+        other.adopt(trainer)
+        result["stages"] |= _decoder_stages(other)
+        result["training"]["mlp"] = _training(other, log)
+    log("cold start")
+    result["cold_start"] = _cold_start(current.arch, method)
+    stages = result["stages"]
+    result["ratios"] = {
+        "mlp_over_blas": result["products"]["mlp_forward_gflops"] / result["products"]["blas_gflops"],
+        "scatter_over_lookup": stages["scatter features"]["seconds"] / stages["lookup features"]["seconds"],
+        "scatter_over_lookup_density": stages["scatter density"]["seconds"] / stages["density"]["seconds"],
+    }
+    return result
+
+
+def _slimmerf(settle_steps: int) -> Config:
+    """All ranks, over the box that is left after a quarter of ``settle_steps``."""
     iterations = settle_steps + 10_000
     shrink = 0.25 * settle_steps / iterations
-    config = replace(
+    return replace(
         QUICK,
         ranks="plain",
         resolutions=(128, 128),  # the second time over the box that is left
@@ -65,38 +101,31 @@ def bench(
         shrink_at=shrink,
         filter_at=shrink,
     )
-    log(f"training {settle_steps} steps until the occupancy settles")
-    trainer = Trainer(scene, config)
-    for _ in range(settle_steps):
-        trainer.step()
-    result["resolution"] = list(trainer.model.field.resolution)
-    result["occupied"] = float(trainer.model.occupancy.to_numpy().mean())
-    log("stages of a step")
-    result["stages"] = _stages(trainer)
-    result["training"] = {"sh": _training(trainer, log)}
-    result["rendering"] = _rendering(trainer, log)
-    log("the paper's decoder")
-    other = Trainer(scene, replace(config, decoder="mlp"))
-    other.adopt(trainer)
-    result["stages"] |= _decoder_stages(other, "mlp")
-    result["training"]["mlp"] = _training(other, log)
-    log("cold start")
-    result["cold_start"] = _cold_start(current.arch)
-    scatter = result["stages"]
-    result["ratios"] = {
-        "mlp_over_blas": result["products"]["mlp_forward_gflops"] / result["products"]["blas_gflops"],
-        "scatter_over_lookup": scatter["scatter features"]["seconds"] / scatter["lookup features"]["seconds"],
-        "scatter_over_lookup_density": scatter["scatter density"]["seconds"] / scatter["density"]["seconds"],
-    }
-    return result
 
 
-def best_of(run: Callable[[], Any], repeats: int = REPEATS) -> float:
+def _vqad(settle_steps: int) -> Config:
+    """All levels of detail, and codes learnt for the last quarter of ``settle_steps``."""
+    iterations = settle_steps + 10_000
+    share = settle_steps / iterations
+    return replace(
+        VQAD_QUICK,
+        iterations=iterations,
+        grow_at=tuple(part * share for part in (0.15, 0.3, 0.45, 0.6)),
+        filter_at=0.65 * share,
+        quantise_at=0.7 * share,
+    )
+
+
+METHODS: dict[str, Callable[[int], Config]] = {"slimmerf": _slimmerf, "vqad": _vqad}
+"""What is trained before anything is measured, by the number of steps that takes."""
+
+
+def best_of(run: Callable[[], Any], repeats: int | None = None) -> float:
     """Seconds of the fastest of several runs, after one that compiles."""
     run()
     ti.sync()
     best = float("inf")
-    for _ in range(repeats):
+    for _ in range(repeats or REPEATS):
         started = time.perf_counter()
         run()
         ti.sync()
@@ -161,73 +190,57 @@ def _stage(seconds: float, items: int, unit: str, *, flops: float = 0, size: flo
 def _stages(trainer: Trainer) -> dict[str, Any]:
     """Each stage alone, repeated on one batch of the settled model."""
     model, field = trainer.model, trainer.model.field
-    assert isinstance(field, VMField)
     origins, directions, _, background = trainer.next_batch()
     batch = model.forward(origins, directions, background=background, seed=0)
     samples, shaded = batch.samples, batch.shaded
     n, m = samples.count, min(shaded.count, field.rows)
-    rays = samples.rays
     gradient = model.scratch.get("bench gradient", ti.f32, n)
+    weigh = best_of(lambda: model.compositor.weigh(samples, batch.density, model.distance_scale))
+    stages = {"march": _stage(best_of(lambda: model.march(origins, directions, seed=0)), samples.rays, "rays")}
+    stages |= _measured(field.forward_stages(n, samples.positions, batch.density, m, shaded.positions))
+    stages["volume"] = _stage(weigh, n, "samples")
+    stages |= _decoder_stages(trainer)
 
-    def scatter_density() -> None:
-        gradient.fill(1.0)  # no sample may be skipped here
-        field.density_adjoint(n, samples.positions, batch.density, gradient)
+    def volume_adjoint() -> Any:
+        return model.compositor.adjoint(samples, shaded, batch.density, batch.colours, batch.background, batch.pixels)[
+            0
+        ]
 
-    fill = best_of(lambda: gradient.fill(1.0))
-    texel = BLOCK * 4
-    density_bytes = 18 * texel * n  # four texels of a plane and two of a line, three modes
-    lookup_bytes = (18 + 3) * texel * 3 * m  # 48 components are three blocks; and products are written
-    stages = {
-        "march": _stage(best_of(lambda: model.march(origins, directions, seed=0)), rays, "rays"),
-        "density": _stage(
-            best_of(lambda: field.density(n, samples.positions, batch.density)), n, "samples", size=density_bytes
-        ),
-        "volume": _stage(
-            best_of(lambda: model.compositor.weigh(samples, batch.density, model.distance_scale)), n, "samples"
-        ),
-        "lookup features": _stage(
-            best_of(lambda: field.lookup(m, 0, shaded.positions)), m, "samples", size=lookup_bytes
-        ),
-        "basis": _stage(best_of(lambda: field.features(m)), m, "samples", flops=2.0 * 144 * 27 * m),
-    }
-    stages |= _decoder_stages(trainer, "sh")
-    d_colours, _ = model.compositor.adjoint(
-        samples, shaded, batch.density, batch.colours, batch.background, batch.pixels
-    )
+    stages["volume adjoint"] = _stage(best_of(volume_adjoint), n, "samples")
     d_features = model.decoder.adjoint(
-        m, 0, field.features(m), shaded.rays, samples.directions, batch.colours, d_colours
+        m, 0, field.features(m), shaded.rays, samples.directions, batch.colours, volume_adjoint()
     )
-    whole = best_of(lambda: field.features_adjoint(m, 0, shaded.positions, d_features))
-    scatter = best_of(lambda: field.scatter_products(m, 0, shaded.positions))
-    texels = sum(p.active for p in field.parameters()[:1])
-    stages |= {
-        "volume adjoint": _stage(
-            best_of(
-                lambda: model.compositor.adjoint(
-                    samples, shaded, batch.density, batch.colours, batch.background, batch.pixels
-                )
-            ),
-            n,
-            "samples",
-        ),
-        "basis adjoint": _stage(whole - scatter, m, "samples", flops=4.0 * 144 * 27 * m),
-        "scatter features": _stage(scatter, m, "samples", size=(18 + 18 + 18) * texel * 3 * m),
-        "scatter density": _stage(best_of(scatter_density) - fill, n, "samples", size=(18 + 18 + 18) * texel * n),
-        "occupancy": _stage(
-            best_of(lambda: model.refresh_occupancy(trainer.config.occupancy_threshold, grow=True)),
-            int(np.prod(field.resolution)),
-            "nodes",
-        ),
-        "Adam": _stage(
-            best_of(lambda: trainer.adam.step(model.parameters(), 0.0)), texels * BLOCK, "numbers",
-            size=8.0 * texels * texel,
-        ),
-    }  # fmt: skip
+    stages |= _measured(
+        field.backward_stages(n, samples.positions, batch.density, gradient, m, shaded.positions, d_features)
+    )
+    if isinstance(field, GridField):
+        refresh = best_of(lambda: model.refresh_occupancy(trainer.config.occupancy_threshold, grow=True))
+        stages["occupancy"] = _stage(refresh, int(np.prod(field.resolution)), "nodes")
+        texels = sum(p.active for p in field.parameters()[:1])
+        update = best_of(lambda: trainer.adam.step(model.parameters(), 0.0))
+        stages["Adam"] = _stage(update, texels * BLOCK, "numbers", size=8.0 * texels * BLOCK * 4)
+    for parameters in model.parameters():
+        parameters.clear()
     return stages
 
 
-def _decoder_stages(trainer: Trainer, name: str) -> dict[str, Any]:
-    model, field = trainer.model, trainer.model.field
+def _measured(stages: list[Stage]) -> dict[str, Any]:
+    """What the field says its stages are, with the times they take."""
+    found = {}
+    for stage in stages:
+        seconds = best_of(stage.run)
+        if stage.apart is not None:
+            seconds = max(seconds - best_of(stage.apart), 1e-9)
+        found[stage.name] = _stage(seconds, stage.items, stage.unit, flops=stage.operations, size=stage.size)
+    return found
+
+
+PRODUCTS = {"sh": 27, "mlp": 150 * 128 + 128 * 128 + 128 * 3, "small": 24 * 64 + 64 * 64 + 64 * 3}
+"""Multiplications of a decoder for one sample."""
+
+
+def _decoder_stages(trainer: Trainer) -> dict[str, Any]:
+    model, field, name = trainer.model, trainer.model.field, trainer.config.decoder
     origins, directions, _, background = trainer.next_batch()
     batch = model.forward(origins, directions, background=background, seed=0)
     samples, shaded = batch.samples, batch.shaded
@@ -237,14 +250,11 @@ def _decoder_stages(trainer: Trainer, name: str) -> dict[str, Any]:
         samples, shaded, batch.density, batch.colours, batch.background, batch.pixels
     )
     arguments = (m, 0, features, shaded.rays, samples.directions, batch.colours)
-    products = 150 * 128 + 128 * 128 + 128 * 3 if name == "mlp" else 27
+    forward = best_of(lambda: model.decoder.forward(*arguments))
+    adjoint = best_of(lambda: model.decoder.adjoint(*arguments, d_colours))
     return {
-        f"decoder {name}": _stage(
-            best_of(lambda: model.decoder.forward(*arguments)), m, "samples", flops=2.0 * products * m
-        ),
-        f"decoder {name} adjoint": _stage(
-            best_of(lambda: model.decoder.adjoint(*arguments, d_colours)), m, "samples", flops=4.0 * products * m
-        ),
+        f"decoder {name}": _stage(forward, m, "samples", flops=2.0 * PRODUCTS[name] * m),
+        f"decoder {name} adjoint": _stage(adjoint, m, "samples", flops=4.0 * PRODUCTS[name] * m),
     }
 
 
@@ -265,29 +275,29 @@ def _training(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
 
 
 def _rendering(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
-    camera = trainer.scene.train.cameras[0].resized(800, 800)
+    camera = trainer.scene.train.cameras[0].resized(SIDE, SIDE)
     seconds = best_of(lambda: render(trainer.model, camera), 3)
-    log(f"rendering: {800 * 800 / seconds:,.0f} rays/s")
-    return {"seconds_800x800": seconds, "rays_per_second": 800 * 800 / seconds}
+    log(f"rendering: {SIDE * SIDE / seconds:,.0f} rays/s")
+    return {"seconds_800x800": seconds, "rays_per_second": SIDE * SIDE / seconds}
 
 
 _COLD = """
 import time; started = time.perf_counter()
 from taichi_rf import backend; backend.init({arch!r})
 from taichi_rf.coldstart import first_step
-first_step()
+first_step({method!r})
 print(time.perf_counter() - started)
 """
 
 
-def _cold_start(arch: str) -> dict[str, float]:
+def _cold_start(arch: str, method: str) -> dict[str, float]:
     """Seconds from starting Python to the end of the first training step: with nothing compiled yet, and after that."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "TI_OFFLINE_CACHE_FILE_PATH": folder}
         times = []
         for _ in range(2):
             done = subprocess.run(
-                [sys.executable, "-c", _COLD.format(arch=arch)],
+                [sys.executable, "-c", _COLD.format(arch=arch, method=method)],
                 env=environment,
                 cwd=Path(__file__).parents[1],
                 capture_output=True,
@@ -320,6 +330,7 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("machine", f"{result['arch']}, {result['threads']} threads"),
         ("scene", f"{result['scene']} {result['image'][0]}x{result['image'][1]}, grid {result['resolution']}"),
+        ("method", result["method"]),
         (
             "MLP forward / BLAS",
             f"{products['mlp_forward_gflops']:.0f} / {products['blas_gflops']:.0f} GFLOP/s, "
@@ -343,7 +354,12 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{training['samples_per_ray']:.0f} samples and {training['shaded_per_ray']:.0f} shaded a ray)",
             )
         )
-    lines.append(("rendering, sh decoder", f"{result['rendering']['rays_per_second']:,.0f} rays/s at 800x800"))
+    lines.append(
+        (
+            f"rendering, {next(iter(result['training']))} decoder",
+            f"{result['rendering']['rays_per_second']:,.0f} rays/s at 800x800",
+        )
+    )
     lines.append(
         ("cold start", f"{cold['empty_cache_seconds']:.1f} s, {cold['warm_cache_seconds']:.1f} s once compiled")
     )
@@ -358,7 +374,7 @@ def default_scene() -> str:
     return str(lego) if lego.is_dir() else "lantern"
 
 
-def main(scene: str | None = None, json_file: Path | None = None) -> None:
+def main(scene: str | None = None, json_file: Path | None = None, *, method: str = "slimmerf") -> None:
     """Run the benchmark and print its tables; used by ``python -m taichi_rf bench``."""
     from rich.console import Console
     from rich.table import Table
@@ -370,7 +386,7 @@ def main(scene: str | None = None, json_file: Path | None = None) -> None:
     source = scene or default_scene()
     console.print(f"loading {source}")
     loaded = scenes.load(source, downscale=1 if source in scenes.builtin_names() else 2, max_test_views=0)
-    result = bench(loaded, log=lambda text: console.print(f"[dim]{text}[/dim]"))
+    result = bench(loaded, method=method, log=lambda text: console.print(f"[dim]{text}[/dim]"))
     if json_file is not None:
         write_json(json_file, result)
     table = Table("stage", "time", "rate", "beside", title=f"{result['arch']}, {result['threads']} threads")

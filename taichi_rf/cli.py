@@ -115,6 +115,8 @@ class Render:
 class Bench:
     """How fast training and rendering are on this machine, stage by stage."""
 
+    # What is measured: slimmerf's tensor factors, or vqad's octree.
+    method: Literal["slimmerf", "vqad"] = "slimmerf"
     # Write the numbers to this file.
     json: Path | None = None
     # The scene to train on. Default: one that suits the benchmark.
@@ -289,7 +291,7 @@ def bench(command: Bench) -> None:
     if command.json is not None and not command.json.absolute().parent.is_dir():
         raise UserError(f"--json {command.json}: there is no folder {command.json.parent}")
     backend.init(command.arch)
-    run_bench(command.scene, command.json)
+    run_bench(command.scene, command.json, method=command.method)
 
 
 def _model_file(path: Path) -> Path:

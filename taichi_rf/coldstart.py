@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from taichi_rf.presets import QUICK
+from taichi_rf.presets import find_preset
 from taichi_rf.rays import Cameras, look_at
 from taichi_rf.trainer import Trainer
 
 
-def first_step() -> None:
-    """Make the ``quick`` trainer for a grey scene of two 64x64 images and take one step: compiles what training
+def first_step(method: str = "slimmerf") -> None:
+    """Make a method's ``quick`` trainer for a grey scene of two 64x64 images and take one step: compiles what training
     needs."""
     poses = np.stack([look_at((4, 0, 1), (0, 0, 0)), look_at((0, 4, 1), (0, 0, 0))])
     cameras = Cameras(poses, np.tile([80.0, 80.0, 32.0, 32.0], (2, 1)), 64, 64)
@@ -24,4 +24,4 @@ def first_step() -> None:
         name="grey",
         source="grey",
     )
-    Trainer(scene, replace(QUICK, iterations=10, batch_rays=256)).step()
+    Trainer(scene, replace(find_preset(method, "quick"), iterations=10, batch_rays=256)).step()

@@ -5,6 +5,7 @@ knows which. Samples are packed: positions (n, 3) in the unit box of the field.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,22 @@ class Accounts:
 
     rows: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training step that can be repeated alone, to be measured: ``run`` does ``items`` of its ``unit``."""
+
+    name: str
+    run: Callable[[], Any]
+    items: int
+    operations: float = 0.0
+    """Multiplications and additions, where these bound it."""
+    size: float = 0.0
+    """Bytes read and written, where these do."""
+    apart: Callable[[], Any] | None = None
+    """What ``run`` has to do besides, whose time is not the stage's."""
+    unit: str = "samples"
 
 
 class Field(ABC):
@@ -121,6 +138,19 @@ class Field(ABC):
 
     def set_structure(self, arrays: Arrays, state: Header) -> None:
         """Take the structure that :meth:`structure` returned; the values of the parameters come after."""
+
+    # What a step costs, stage by stage, for the benchmark
+
+    @abstractmethod
+    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any) -> list[Stage]:
+        """Densities of ``n`` samples at ``positions`` and features of ``m``, no more than ``rows``, at ``shaded``."""
+
+    @abstractmethod
+    def backward_stages(
+        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any
+    ) -> list[Stage]:
+        """Their adjoints. "scatter density" and "scatter features" are among them. ``gradient`` (n,) is scratch
+        memory for dL/d density."""
 
     # Storage. A file's header says what sizes the arrays have; the chunk of each level holds these arrays.
 

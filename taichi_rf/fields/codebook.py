@@ -105,6 +105,7 @@ class Codes(Coder):
     ) -> None:
         check_bits(kind, bits)
         super().__init__(counts, capacity)
+        self.index_bytes = 4
         self.kind, self.bits = kind, bits
         self.rows, self.rate, self.logit_rate = 1 << bits, rate, logit_rate
         self.learns = kind == "learned" and trains
@@ -157,6 +158,11 @@ class Codes(Coder):
             book = Parameters("codebook", self.book, self.book_gradient, rate, self.book.shape[0])
             self._parameters = [CodeParameters(self, gradients), book]
         return self._parameters
+
+    @property
+    def update_bytes(self) -> float:
+        # the gradient; the index; and for every row the logit twice and its second moment, read, and both written
+        return 2.0 * BLOCK * 4 + 2 * self.index_bytes + (5 * self.padded * 4 if self.learns else 0)
 
     def published(self) -> None:
         if self.learns:

@@ -47,6 +47,8 @@ class Coder(ABC):
     kind: str
     frozen = False
     """Nothing in it trains any more."""
+    index_bytes = 0
+    """Read before a vertex's row can be."""
 
     def __init__(self, counts: tuple[int, ...], capacity: int) -> None:
         if sum(counts) > capacity:
@@ -73,6 +75,11 @@ class Coder(ABC):
 
     def published(self) -> None:
         """Called after parameters changed."""
+
+    @property
+    def update_bytes(self) -> float:
+        """Read and written for an update of one vertex: its gradient, which becomes zero, and what changes by it."""
+        return 8.0 * BLOCK * 4
 
     @abstractmethod
     def features(self) -> np.ndarray:

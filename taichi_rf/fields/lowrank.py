@@ -85,6 +85,10 @@ class LowRank(Coder):
             self._parameters = [FactorParameters(self, gradients, self.rate), matrix]
         return self._parameters
 
+    @property
+    def update_bytes(self) -> float:
+        return 2.0 * BLOCK * 4 + 6 * self.rank * 4
+
     def update(self, p: Parameters, rate: float, moments: Moments) -> None:
         """The step of the vertices' numbers, and the matrices' gradient."""
         g = p.gradients  # type: ignore[attr-defined]

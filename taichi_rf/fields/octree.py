@@ -16,19 +16,20 @@ from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, I32, Block, Scratch, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields.accounts import octree_accounts
-from taichi_rf.fields.base import Accounts, Arrays, Field, Header, Schema
+from taichi_rf.fields.base import Accounts, Arrays, Field, Header, Schema, Stage
 from taichi_rf.fields.coders import Coder, Gradients
 from taichi_rf.fields.coding import check_coder, coder_schema, empty_coder, stored_coder
 from taichi_rf.fields.tree import MAX_DEPTH, Octree, morton
 from taichi_rf.fields.vm import softplus
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.march import Occupancy
-from taichi_rf.optim import Parameters
+from taichi_rf.optim import Moments, Parameters
 
 MAX_LEVELS = 5
 MIN_BASE_DEPTH, MAX_BASE_DEPTH = 2, 7
 MAX_VERTICES = 1 << 24
 CORNERS = 8
+CELL_BYTES, ROW_BYTES = 4, 4 * BLOCK
 Corners: Any = ti.types.vector(CORNERS, ti.i32)
 Weights: Any = ti.types.vector(CORNERS, ti.f32)
 
@@ -408,6 +409,60 @@ class OctreeField(Field):
         self.coder.remap(counts, np.concatenate(sources), rng)
         self._set_tree(tree)
         self.gradients.clear()
+
+    # What a step costs
+
+    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any) -> list[Stage]:
+        levels, index = self.depth, self.coder.index_bytes
+        below = CELL_BYTES * (levels - 1) + CELL_BYTES  # the way down the tree
+        corners = CORNERS * CELL_BYTES * levels
+
+        def features() -> None:
+            self.lookup(m, 0, shaded)
+            self.features(m)
+
+        return [
+            Stage(
+                "density", lambda: self.density(n, positions, density), n,
+                size=(below + corners + CORNERS * levels * (index + 4)) * n,
+            ),
+            Stage(
+                "lookup features", features, m,
+                size=(below + corners + CORNERS * levels * (index + ROW_BYTES) + ROW_BYTES) * m,
+            ),
+        ]  # fmt: skip
+
+    def backward_stages(
+        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any
+    ) -> list[Stage]:
+        levels = self.depth
+        corners = (2 * CELL_BYTES + CORNERS * CELL_BYTES) * levels  # the cells are written down, and read again
+
+        def density_adjoint() -> None:
+            gradient.fill(1.0)  # no sample may be skipped here
+            self.density_adjoint(n, positions, density, gradient)
+
+        def features_adjoint() -> None:
+            self.features_adjoint(m, 0, shaded, d_features)
+
+        def update() -> None:
+            features_adjoint()  # vertices without a gradient would be passed over
+            self.coder.parameters(self.gradients)[0].update(0.0, Moments(0.9, 0.99, 1e-8, 1.0, 1.0))
+
+        update()
+        features_adjoint()
+        touched = int((np.abs(self.gradients.features.to_numpy()).max(axis=1) > 0).sum())
+        return [
+            Stage("scatter features", features_adjoint, m, size=(corners + 2.0 * CORNERS * levels * ROW_BYTES) * m),
+            Stage(
+                "scatter density", density_adjoint, n, size=(corners + 2.0 * CORNERS * levels * 4) * n,
+                apart=lambda: gradient.fill(1.0),
+            ),
+            Stage(
+                f"update of codes '{self.coder.kind}'", update, touched, size=self.coder.update_bytes * touched,
+                apart=features_adjoint, unit="vertices",
+            ),
+        ]  # fmt: skip
 
     # Parameters and levels
 

@@ -17,7 +17,7 @@ import numpy as np
 from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Arrays, GridField, Header, Schema
+from taichi_rf.fields.base import Arrays, GridField, Header, Schema, Stage
 from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
@@ -25,6 +25,7 @@ from taichi_rf.optim import Parameters
 
 APPEARANCE_PER_LEVEL = 3  # SlimmeRF-R is R density and 3R appearance components a mode
 FEATURES = 27
+CORNERS_READ = 6  # texels of a mode at a sample: four of a plane and two of a line
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))  # and the line runs along the axis left over: z, y, x
 MAX_TEXELS = 1 << 27
 MAX_RANKS = 64
@@ -552,6 +553,44 @@ class VMField(GridField):
         nx, ny, nz = state["resolution"]
         if self._resolution != (nx, ny, nz):
             self.resample((nx, ny, nz))  # lays the arena out; the values come next
+
+    # What a step costs
+
+    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any) -> list[Stage]:
+        texels = CORNERS_READ * BLOCK * 4  # bytes of one block of 16 components
+        blocks, products = self.active_appearance_blocks, 3 * self.active_appearance_blocks
+        return [
+            Stage("density", lambda: self.density(n, positions, density), n, size=3 * texels * n),
+            Stage(
+                "lookup features", lambda: self.lookup(m, 0, shaded), m,
+                size=(3 * texels * blocks + products * BLOCK * 4) * m,
+            ),
+            Stage("basis", lambda: self.features(m), m, operations=2.0 * products * BLOCK * FEATURES * m),
+        ]  # fmt: skip
+
+    def backward_stages(
+        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any
+    ) -> list[Stage]:
+        texels = 3 * CORNERS_READ * BLOCK * 4  # read, and gradients read and written
+        blocks = self.active_appearance_blocks
+
+        def scatter_density() -> None:
+            gradient.fill(1.0)  # no sample may be skipped here
+            self.density_adjoint(n, positions, density, gradient)
+
+        return [
+            Stage(
+                "basis adjoint", lambda: self.features_adjoint(m, 0, shaded, d_features), m,
+                operations=4.0 * 3 * blocks * BLOCK * FEATURES * m,
+                apart=lambda: self.scatter_products(m, 0, shaded),
+            ),
+            Stage(
+                "scatter features", lambda: self.scatter_products(m, 0, shaded), m, size=3.0 * texels * blocks * m
+            ),
+            Stage(
+                "scatter density", scatter_density, n, size=3.0 * texels * n, apart=lambda: gradient.fill(1.0)
+            ),
+        ]  # fmt: skip
 
     # Storage: half precision, as the paper stores it
 
