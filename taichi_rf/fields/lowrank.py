@@ -50,15 +50,15 @@ class LowRank(Coder):
         self.rank, self.rate, self.trains = rank, rate, trains
         self.value = ti.Vector.field(rank, ti.f32, capacity)
         self.matrix = ti.Vector.field(BLOCK, ti.f32, len(counts) * rank)
-        if values is not None:
-            padded = np.zeros((capacity, rank), np.float32)
-            padded[: self.vertices] = values
-            self.value.from_numpy(padded)
-        if matrices is not None:
-            self.matrix.from_numpy(np.ascontiguousarray(matrices, np.float32).reshape(-1, BLOCK))
         if trains:
             self.matrix_gradient = zeros_like(self.matrix)
             self.partial = ti.Vector.field(BLOCK, ti.f32, (PARTITIONS, rank))
+        padded = np.zeros((capacity, rank), np.float32)
+        padded[: self.vertices] = 0 if values is None else values
+        # always, and after all arrays are made: others that are laid out otherwise have other last bits when resumed
+        self.value.from_numpy(padded)
+        if matrices is not None:
+            self.matrix.from_numpy(np.ascontiguousarray(matrices, np.float32).reshape(-1, BLOCK))
         self._parameters: list[Parameters] = []
 
     @ti.func
