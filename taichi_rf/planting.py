@@ -108,11 +108,10 @@ class TreeGrowth(Growth):
         """The tree that follows from what is seen, None where that is nothing; and the threshold with which it fits."""
         field, threshold = self.field, self.config.seen_threshold
         divide, finest = field.grown < self.config.lods, field.tree.layers[-1]
-        while True:
-            kept = neighbourhood(finest.cells[seen > threshold], finest.depth)
-            keep = np.isin(finest.cells, kept)
-            if not keep.any():
-                return None, threshold
+        best = np.argsort(-seen, kind="stable")
+        count = int((seen > threshold).sum())
+        while count:
+            keep = np.isin(finest.cells, neighbourhood(finest.cells[best[:count]], finest.depth))
             # a layer has more vertices than cells: what cannot fit need not be built
             if not divide or 8 * int(keep.sum()) < field.capacity:
                 tree = field.tree.pruned(keep)
@@ -120,7 +119,9 @@ class TreeGrowth(Growth):
                     tree = tree.subdivided()
                 if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
                     return tree, threshold
-            threshold *= 2
+            count = count * 3 // 4
+            threshold = float(seen[best[count]])
+        return None, threshold
 
     def seen(self) -> np.ndarray:
         """(cells of the finest layer,): the largest weight that a sample of a training ray has there."""
@@ -192,5 +193,5 @@ def check_memory(vertices: int, config: Config) -> None:
     if free is not None and needed > free:
         raise UserError(
             f"an octree of {vertices:,} vertices with codes of {config.bits} bits takes {needed / 2**30:.1f} GiB to "
-            f"train, but {free / 2**30:.1f} GiB are free: choose fewer --bits or a smaller --finest"
+            f"train, but {free / 2**30:.1f} GiB are free: choose fewer --bits, or --levels that end sooner"
         )
