@@ -3,7 +3,9 @@
 A step along a ray is as long as the distance at its place, for nothing is nearer (Hart 1996). The distance is known in
 a field's occupied cells only, so that a ray looks once more before it leaves them and then jumps over the empty ones,
 wherever these lie. A ray has met the surface when it finds itself inside; the change of sign between the last two
-steps is then narrowed down by false position.
+steps is then narrowed down by false position. Inside after empty cells, it has just come in if it goes deeper from
+there; if it is on its way out, it came in unnoticed where it left the cells before, for a fitted surface may lie a
+little beside the cells that were made for it.
 
 All rays that are still on their way take a step together: their places, packed, are looked up in one call.
 """
@@ -28,6 +30,11 @@ REACH = 0.5
 """Cells from the surface to the places where distances are compared for its normal."""
 NUDGE = 1e-3
 """Cells by which a ray is put beyond the face that it leaves through, or before it."""
+
+BEYOND = 0.01
+"""Cells after the face by which a ray has come inside, where it is asked whether it goes deeper."""
+UNKNOWN = 0.5
+"""No distance is as large: a field gives 1 where it has no cell."""
 
 NONE, BRACKET, ENTRY = 0, 1, 2
 """What a ray has met: nothing, a change of sign between two places, the inside on entering a cell."""
@@ -68,7 +75,7 @@ class Tracer:
         """Where rays (n, 3), (n, 3) of unit direction first meet the surface of ``field``, at its level.
 
         Args:
-            field: its density is a signed distance in lengths of the unit box, negative inside.
+            field: its density is a signed distance in lengths of the unit box, negative inside; 1 outside its cells.
             occupancy: the cells in which the distance is known.
             box: (2, 3) of the field, world units. Distances are measured along its shortest side.
             near, far: world units.
@@ -84,10 +91,11 @@ class Tracer:
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
         t, end = get("t", ti.f32, n), get("end", ti.f32, n)
         before, before_value, value = (get(name, ti.f32, n) for name in ("before", "before value", "value"))
+        left = get("left", ti.f32, n)
         state, steps, flags = (get(name, ti.i32, n) for name in ("state", "steps", "flags"))
         slots, sums = get("slots", ti.i32, n + 1), get("sums", ti.i32, n // SCAN + 2)
         ids, spare = get("ids", ti.i32, n), get("spare ids", ti.i32, n)
-        _begin(n, near, far, o, d, *grid, t, end, before_value, state, steps, flags, ids)
+        _begin(n, near, far, o, d, *grid, t, end, before_value, left, state, steps, flags, ids)
         active = prefix_sum(n, flags, slots, sums)
         waiting = n
         for _ in range(MOST_STEPS):
@@ -98,9 +106,11 @@ class Tracer:
             ids, spare, waiting = spare, ids, active
             field.density(active, positions, distances)
             _advance(
-                active, side, ids, o, d, *grid, end, distances, t, before, before_value, value, state, steps, flags
-            )
+                active, side, ids, o, d, *grid, end, distances, t, before, before_value, left, value, state, steps,
+                flags,
+            )  # fmt: skip
             active = prefix_sum(active, flags, slots, sums)
+        self._seal(field, n, grid[:3], o, d, t, left, value, state)
         self._narrow(field, n, o, d, t, before, before_value, value, state)
         found = state.to_numpy()[:n] != NONE
         facing = np.zeros((n, 3), np.float32)
@@ -118,6 +128,18 @@ class Tracer:
         if count:
             _choose(n, flags, slots, ids)
         return count, ids
+
+    def _seal(
+        self, field: Field, n: int, cells: tuple[Any, ...], o: Any, d: Any, t: Any, left: Any, value: Any, state: Any
+    ) -> None:
+        count, ids = self._chosen(n, state, ENTRY, ENTRY)
+        if not count:
+            return
+        positions = self.scratch.get("positions", Vec3, count)
+        distances = self.scratch.get("distances", ti.f32, count)
+        _beyond(count, *cells, ids, o, d, t, positions)
+        field.density(count, positions, distances)
+        _seal(count, ids, distances, t, left, value)
 
     def _narrow(
         self, field: Field, n: int, o: Any, d: Any, t: Any, before: Any, before_value: Any, value: Any, state: Any
@@ -227,7 +249,7 @@ def crossed(d, cells):
 def _begin(
     n: int, near: float, far: float, origins: Vec3s, directions: Vec3s,
     nx: int, ny: int, nz: int, words: int, cx: int, cy: int, cz: int, bits: I32, coarse: I32,
-    ts: F32, end: F32, before_value: F32, state: I32, steps: I32, flags: I32, ids: I32,
+    ts: F32, end: F32, before_value: F32, left: F32, state: I32, steps: I32, flags: I32, ids: I32,
 ):  # fmt: skip
     cells, coarse_cells = ti.Vector([nx, ny, nz]), ti.Vector([cx, cy, cz])
     for r in range(n):
@@ -235,7 +257,7 @@ def _begin(
         t0, t1 = box_interval(o, d, ti.math.vec3(0.0), ti.math.vec3(1.0), near, far)
         t = seek(o, d, t0, t1, NUDGE / crossed(d, cells), cells, coarse_cells, words, bits, coarse)
         ts[r], end[r] = t, t1
-        before_value[r] = -1.0  # there is no place before
+        before_value[r], left[r] = -1.0, -1.0  # there is no place before
         state[r], steps[r], ids[r] = NONE, 0, r
         flags[r] = ti.cast(t < t1, ti.i32)
 
@@ -255,7 +277,8 @@ def _pack(
 def _advance(
     n: int, side: float, ids: I32, origins: Vec3s, directions: Vec3s,
     nx: int, ny: int, nz: int, words: int, cx: int, cy: int, cz: int, bits: I32, coarse: I32,
-    end: F32, distances: F32, ts: F32, before: F32, before_value: F32, value: F32, state: I32, steps: I32, flags: I32,
+    end: F32, distances: F32, ts: F32, before: F32, before_value: F32, left: F32, value: F32,
+    state: I32, steps: I32, flags: I32,
 ):  # fmt: skip
     cells, coarse_cells = ti.Vector([nx, ny, nz]), ti.Vector([cx, cy, cz])
     for i in range(n):
@@ -276,7 +299,8 @@ def _advance(
             if leave < target and leave > t + 3 * nudge:
                 target = leave - nudge  # a last look before there is nothing to be seen
             elif leave < target:
-                before_value[r] = -1.0  # what was before empty cells says nothing
+                left[r] = t
+                before_value[r] = -1.0  # there is no line through a value before empty cells
                 target = seek(o, d, leave + nudge, end[r], nudge, cells, coarse_cells, words, bits, coarse)
             ts[r] = target
             flags[i] = ti.cast(target < end[r], ti.i32)
@@ -293,6 +317,23 @@ def _choose(n: int, flags: I32, slots: I32, ids: I32):
     for r in range(n):
         if flags[r] != 0:
             ids[slots[r]] = r
+
+
+@ti.kernel
+def _beyond(n: int, nx: int, ny: int, nz: int, ids: I32, origins: Vec3s, directions: Vec3s, ts: F32, positions: Vec3s):
+    cells = ti.Vector([nx, ny, nz])
+    for i in range(n):
+        r = ids[i]
+        t = ts[r] + BEYOND / crossed(directions[r], cells)
+        positions[i] = origins[r] + directions[r] * t
+
+
+@ti.kernel
+def _seal(n: int, ids: I32, distances: F32, ts: F32, left: F32, value: F32):
+    for i in range(n):
+        r = ids[i]
+        if left[r] >= 0 and value[r] < distances[i] < UNKNOWN:
+            ts[r] = left[r]
 
 
 @ti.func
