@@ -96,7 +96,7 @@ class Config:
     quantise_at: float = 0.32
     """Fraction from which features are what ``codes`` says."""
     vertex_rate: float = 0.1
-    logit_rate: float = 0.1
+    logit_rate: float = 0.3
     sharpness: float = 1.0
     """How sure the first logits are of the nearest row."""
 

@@ -29,7 +29,7 @@ def check(kind: str, bits: int) -> None:
 
 def coded(
     kind: CodeKind, bits: int, features: np.ndarray, weights: np.ndarray, tree: Octree, *, rate: float,
-    logit_rate: float, sharpness: float, seed: int, feedback: bool = False,
+    logit_rate: float, sharpness: float, seed: int, feedback: bool = False, channels: np.ndarray | None = None,
 ) -> Coder:  # fmt: skip
     """A coder that comes as near as it can to ``features`` (vertices, 16), each vertex by its weight (vertices,).
 
@@ -39,6 +39,7 @@ def coded(
             distance to the nearest.
         feedback: of "learned" and "kmeans", have each level make up for what those before it lose (as the stages of
             residual vector quantisation do, Juang and Gray 1982). A level by itself is what it is without.
+        channels: (16,) what a squared error in each channel of "learned" or "kmeans" weighs; all the same where None.
     """
     counts = tuple(len(layer.vertices) for layer in tree.layers)
     total = sum(counts)
@@ -53,6 +54,8 @@ def coded(
     if kind == "hash":
         indices = np.concatenate([hashed(coordinates(layer.vertices), bits) for layer in tree.layers])
         return Codes(counts, total, kind=kind, bits=bits, rate=rate, indices=indices, seed=seed)
+    root = np.ones(features.shape[1], np.float32) if channels is None else np.sqrt(channels).astype(np.float32)
+    features = features * root
     books, indices = [], np.empty(total, np.int32)
     logits = np.empty((total, 1 << bits), np.float32) if kind == "learned" else None
     lost = np.zeros(0)
@@ -61,7 +64,7 @@ def coded(
         if feedback and level > 1:
             wanted = wanted + tree.prolonged(level, lost)
         means, indices[part] = kmeans(wanted, weights[part], 1 << bits, rng)
-        books.append(means)
+        books.append(means / root)
         lost = wanted - means[indices[part]]
         if logits is not None:
             apart = distances(wanted, means)
