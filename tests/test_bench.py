@@ -6,8 +6,11 @@ import gc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from taichi_rf import backend, bench
+from tests.bench import vqad
 from tests.tiny import tiny_scene
 
 
@@ -48,6 +51,24 @@ def test_every_stage_of_a_method_is_measured(quick, method):
     assert result["method"] == method
     assert len(bench.rows(result)) == len(stages)
     assert dict(bench.summary(result))["method"] == method
+
+
+@given(
+    vertices=st.lists(st.integers(1, 200_000), min_size=1, max_size=5), bits=st.integers(1, 8)
+)  # fmt: skip
+def test_a_hash_of_equal_size_is_the_smallest_that_is_not_smaller(vertices, bits):
+    learned = sum(vqad.feature_bytes("learned", bits, count) for count in vertices)
+    found = vqad.hash_bits(vertices, bits)
+    sizes = [len(vertices) * vqad.feature_bytes("hash", b, 0) for b in (found - 1, found)]
+    assert sizes[1] >= learned or found == vqad.MOST_HASH_BITS
+    assert sizes[0] < learned
+
+
+def test_scenes_of_the_table_are_named_with_or_without_a_downscale():
+    assert vqad.parsed("lego=a/lego:2") == ("lego", "a/lego", 2)
+    assert vqad.parsed("lantern") == ("lantern", "lantern", 1)
+    assert vqad.parsed("l=builtin:lantern") == ("l", "builtin:lantern", 1)
+    assert vqad.parsed("l=builtin:lantern:4") == ("l", "builtin:lantern", 4)
 
 
 def test_bytes_and_operations_of_the_tensor_are_those_counted_by_hand():

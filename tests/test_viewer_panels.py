@@ -234,8 +234,8 @@ def test_scene_is_chosen_by_looking_into_folders(tmp_path):
     studio, panels = studio_of(None), Panels(Chooser(tmp_path))
     press(studio, panels, "data/", "empty/", ".. (up)", "balls (scene)")
     assert Path(studio.source) == tmp_path / "data" / "balls"
-    press(studio, panels, "Preset: quick", "Images: 1/2")
-    assert (studio.preset, studio.downscale) != ("quick", 2)
+    press(studio, panels, "Preset: quick", "Method: slimmerf", "Images: 1/2")
+    assert (studio.preset, studio.method, studio.downscale) == ("balanced", "vqad", 4)
     draw(studio, panels, Notebook(slide=5))
     assert studio.max_seconds == 300
     draw(studio, panels, Notebook(slide=0))

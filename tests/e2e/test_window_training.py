@@ -163,6 +163,31 @@ def test_training_that_is_done_is_evaluated_and_can_be_looked_at(start, place, t
     assert iterations(run) == 60
 
 
+def test_method_is_chosen_and_levels_of_detail_are_trained_and_dragged(start, tmp_path):
+    write_tiny_scene(tmp_path / "balls")
+    viewer = start(TINY, "balls", *STATE, environment={"TINY_ITERATIONS": "60"})
+    viewer.press("Method: slimmerf")
+    viewer.press("Start training")
+    state = viewer.wait(lambda state: state["training"]["iteration"] >= 1, "a training")
+    assert (state["level_name"], state["num_levels"], state["training"]["level"]) == ("LOD", 3, 2)
+    viewer.wait(lambda state: state["training"]["level"] == 3, "the last level")
+    viewer.says("trained and evaluated", "dB")
+    whole = viewer.sharp()
+    assert whole["level"] == 3
+    assert whole["psnr"] > 15
+    picture = viewer.screenshot()[CLEAR]
+    viewer.slide(1)
+    coarse = viewer.sharp()
+    assert coarse["megabytes"] < whole["megabytes"]
+    assert coarse["psnr"] < whole["psnr"]
+    assert np.abs(viewer.screenshot()[CLEAR] - picture).max() > 20
+    for mode in ("depth", "normals", "opacity", "occupancy", "samples"):
+        viewer.key("m")
+        assert viewer.sharp()["mode"] == mode
+    assert viewer.close() == 0
+    assert len(read_trf(tmp_path / "runs" / "balls-1" / MODEL).chunks) == 3
+
+
 def test_scene_without_test_views_is_trained_without_a_psnr(start, tmp_path):
     write_tiny_scene(tmp_path / "untested", test=0)
     viewer = start(TINY, "untested", *STATE)
