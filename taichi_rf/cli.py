@@ -209,11 +209,14 @@ def evaluate(command: Evaluate) -> None:
     """Print the rate-distortion table of a model on the test views of a scene."""
     import scenes
     from scenes.base import MIN_TRAIN_VIEWS
+    from scenes.meshes import MeshScene
     from taichi_rf import backend
-    from taichi_rf.console import bar, rate_distortion
+    from taichi_rf.console import bar, rate_distortion, waiting
     from taichi_rf.evaluate import evaluate as score
     from taichi_rf.files import write_json
     from taichi_rf.model import Model
+    from taichi_rf.shape_metrics import score_levels
+    from taichi_rf.solid import SurfaceModel
 
     for option, value in (("--eval-views", command.eval_views), ("--level", command.level)):
         if value is not None and value < 1:
@@ -237,12 +240,17 @@ def evaluate(command: Evaluate) -> None:
         )
     with bar("evaluating") as show:
         found = score(model, scene.test, model.metadata["prefix_bytes"], progress=show.counted)
+    levels = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores]
+    if isinstance(scene, MeshScene) and isinstance(model, SurfaceModel):
+        with waiting("measuring the surface"):
+            for level, fit in zip(levels, score_levels(model, scene.shape), strict=True):
+                level |= fit.entry()
     metrics = {
         "scene": scene.name,
         "downscale": downscale,
         "views": found.views,
         "level_name": model.field.level_name,
-        "levels": [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores],
+        "levels": levels,
     }
     if command.json is not None:
         write_json(command.json, metrics)

@@ -117,7 +117,7 @@ class DistanceTrainer(Trainer):
 
     def measuring(self, model: Model) -> Generator[tuple[int, int], None, list[dict[str, Any]]]:
         found = yield from measuring(model, self.scene.shape)
-        return [{"iou": score.iou, "chamfer": score.chamfer} for score in found]
+        return [score.entry() for score in found]
 
 
 @ti.kernel

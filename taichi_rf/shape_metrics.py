@@ -42,6 +42,10 @@ class ShapeScore:
     iou: float
     chamfer: float | None
 
+    def entry(self) -> dict[str, Any]:
+        """As in ``metrics.json``."""
+        return {"iou": self.iou, "chamfer": self.chamfer}
+
 
 class ShapeMetrics:
     """Measures fields against one solid, always at the same points.
@@ -101,8 +105,19 @@ class ShapeMetrics:
         return np.concatenate(hits), np.concatenate(ts)
 
 
+def score_levels(model: Model, shape: Shape) -> list[ShapeScore]:
+    """How well level 1, 2, ... of a solid fits ``shape``."""
+    parts = measuring(model, shape)
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            found: list[ShapeScore] = end.value
+            return found
+
+
 def measuring(model: Model, shape: Shape) -> Generator[tuple[int, int], None, list[ShapeScore]]:
-    """Score every level of a solid, in parts between which a window can show a picture.
+    """:func:`score_levels` in parts, between which a window can show a picture.
 
     Yields:
         (levels done, levels in all); the generator's value in the end is the score of level 1, 2, ...

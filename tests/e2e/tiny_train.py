@@ -12,6 +12,7 @@ from typing import Any
 import train
 from taichi_rf import presets, run
 from taichi_rf.losses import PhotometricLoss
+from tests.solids import TINY_SOLID
 from tests.tiny import TINY, TINY_OCTREE
 
 
@@ -31,6 +32,7 @@ def lose_at(iteration: int) -> None:
 if __name__ == "__main__":
     presets.PRESETS["quick"] = replace(TINY, preset="quick")
     presets.VQAD_PRESETS["quick"] = TINY_OCTREE
+    presets.SOLIDS["quick"] = TINY_SOLID
     run.SAVE_SECONDS = float(os.environ.get("TINY_SAVE_SECONDS", run.SAVE_SECONDS))
     if "TINY_NAN_AT" in os.environ:
         lose_at(int(os.environ["TINY_NAN_AT"]))
