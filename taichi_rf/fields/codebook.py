@@ -25,6 +25,9 @@ from taichi_rf.optim import Moments, Parameters
 
 MAX_LEARNED_BITS = 8
 MAX_HASH_BITS = 14
+CHUNK = 1 << 15
+"""Vertices whose logits are on the host at once."""
+
 NEVER = -1e30
 """Logit of a row that does not exist: codebooks of fewer than 16 rows fill a block all the same."""
 
@@ -84,8 +87,7 @@ class Codes(Coder):
         kind: "learned", "kmeans" or "hash".
         indices: (vertices,) rows to begin with; random where None.
         book: (levels, 2^bits, 16) to begin with; small random numbers where None.
-        distances: (vertices, 2^bits) for logits that begin at -distances; only for "learned". Small random where None.
-        trains: whether logits are kept at all.
+        trains: whether logits are kept at all; they begin as small random numbers, see :meth:`begin`.
     """
 
     def __init__(
@@ -99,7 +101,6 @@ class Codes(Coder):
         logit_rate: float = 0.1,
         indices: np.ndarray | None = None,
         book: np.ndarray | None = None,
-        logits: np.ndarray | None = None,
         trains: bool = True,
         seed: int | None = 0,
     ) -> None:
@@ -127,11 +128,9 @@ class Codes(Coder):
         if self.learns:
             self.logits = ti.Vector.field(BLOCK, ti.f32, (capacity, self.blocks))
             self.logit_second = ti.Vector.field(BLOCK, ti.f32, (capacity, self.blocks))
-            values = np.full((capacity, self.padded), NEVER, np.float32)
-            given = fresh(self.vertices, self.rows, rng) if logits is None else logits
-            values[: self.vertices, : self.rows] = given
-            self.logits.from_numpy(values.reshape(capacity, self.blocks, BLOCK))
-            self.index.from_numpy(np.argmax(values, axis=1).astype(np.int32))
+            if seed is not None:
+                for first in range(0, self.vertices, CHUNK):
+                    self.begin(first, fresh(min(CHUNK, self.vertices - first), self.rows, rng))
         else:
             self.logits = self.logit_second = None
             if indices is None:
@@ -141,6 +140,28 @@ class Codes(Coder):
             self.index.from_numpy(padded)
         self._parameters: list[Parameters] = []
         self.published()
+
+    def begin(self, first: int, logits: np.ndarray) -> None:
+        """Logits (n, 2^bits) of vertices [first, first + n): a chunk at a time, for there may be a gigabyte of them."""
+        values = np.full((len(logits), self.padded), NEVER, np.float32)
+        values[:, : self.rows] = logits
+        self._begin(len(values), first, values, np.argmax(values, axis=1).astype(np.int32))
+
+    @ti.kernel
+    def _begin(
+        self,
+        n: int,
+        first: int,
+        logits: ti.types.ndarray(dtype=ti.f32, ndim=2),
+        indices: ti.types.ndarray(dtype=ti.i32, ndim=1),
+    ):
+        for i, block in ti.ndrange(n, self.blocks):
+            row = Block(0.0)
+            for j in ti.static(range(BLOCK)):
+                row[j] = logits[i, block * BLOCK + j]
+            self.logits[first + i, block] = row
+            if block == 0:
+                self.index[first + i] = indices[i]
 
     @ti.func
     def row(self, level, vertex):

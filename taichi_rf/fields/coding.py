@@ -6,7 +6,7 @@ import numpy as np
 
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Schema
-from taichi_rf.fields.codebook import MAX_HASH_BITS, MAX_LEARNED_BITS, Codes, check_bits, hashed
+from taichi_rf.fields.codebook import CHUNK, MAX_HASH_BITS, MAX_LEARNED_BITS, Codes, check_bits, hashed
 from taichi_rf.fields.coders import Coder, Uncompressed
 from taichi_rf.fields.kmeans import distances, kmeans
 from taichi_rf.fields.lowrank import MAX_RANK, LowRank, check_rank
@@ -56,8 +56,7 @@ def coded(
         return Codes(counts, total, kind=kind, bits=bits, rate=rate, indices=indices, seed=seed)
     root = np.ones(features.shape[1], np.float32) if channels is None else np.sqrt(channels).astype(np.float32)
     features = features * root
-    books, indices = [], np.empty(total, np.int32)
-    logits = np.empty((total, 1 << bits), np.float32) if kind == "learned" else None
+    books, indices, begun = [], np.empty(total, np.int32), []
     lost = np.zeros(0)
     for level, part in enumerate(parts, 1):
         wanted = features[part]
@@ -66,14 +65,18 @@ def coded(
         means, indices[part] = kmeans(wanted, weights[part], 1 << bits, rng)
         books.append(means / root)
         lost = wanted - means[indices[part]]
-        if logits is not None:
-            apart = distances(wanted, means)
-            scale = max(float(np.average(apart.min(1), weights=weights[part] + 1e-12)), 1e-12)
-            logits[part] = -sharpness * apart / scale
-    return Codes(
+        if kind == "learned":
+            nearest = (lost**2).sum(axis=1)
+            scale = max(float(np.average(nearest, weights=weights[part] + 1e-12)), 1e-12)
+            begun.append((part.start, wanted, means, sharpness / scale))
+    codes = Codes(
         counts, total, kind=kind, bits=bits, rate=rate, logit_rate=logit_rate, indices=indices, book=np.stack(books),
-        logits=logits,
+        seed=None,
     )  # fmt: skip
+    for start, wanted, means, steepness in begun:
+        for first in range(0, len(wanted), CHUNK):
+            codes.begin(start + first, -steepness * distances(wanted[first : first + CHUNK], means))
+    return codes
 
 
 def _principal(features: np.ndarray, weights: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
