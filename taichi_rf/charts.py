@@ -17,6 +17,7 @@ from taichi_rf.axes import Axis, Plot
 from taichi_rf.plot import Box, Labels, Page, Point
 
 SHOWN_LEVELS = (1, 2, 4, 8, 12, 16)
+"""That stand for all, where there are many."""
 TEXT = 13.0  # pixels
 
 _LOGARITHMIC_FROM = 30.0  # largest over smallest file: beyond this an even axis crowds the small ones together
@@ -59,7 +60,7 @@ def rate_distortion(
     _mark(page, chart, labels, levels, shown, name, divisor, size)
     for index in _most_telling([level[0] for level in measured]):
         level = measured[index][0]
-        if level != shown and (not compact or level in SHOWN_LEVELS or level in (measured[0][0], measured[-1][0])):
+        if level != shown and (not compact or level in shown_levels(measured[-1][0]) or level == measured[0][0]):
             colour = page.theme.muted if compact else page.theme.ink
             labels.put(places[index], str(level), (14 if len(values) <= 20 else 12) * unit, colour)
 
@@ -183,6 +184,13 @@ def _smooth(points: Sequence[Point]) -> list[Point]:
     reach = len(points) // 40
     means = [float(values[i - min(reach, i) : i + min(reach, i) + 1].mean()) for i in range(len(points))]
     return [(x, mean) for (x, _), mean in zip(points, means)]
+
+
+def shown_levels(count: int) -> list[int]:
+    """Those of ``count`` levels that stand for all: every one where they are few, else some and the last."""
+    if count <= len(SHOWN_LEVELS):
+        return list(range(1, count + 1))
+    return sorted({level for level in SHOWN_LEVELS if level <= count} | {count})
 
 
 def _most_telling(levels: Sequence[int]) -> list[int]:

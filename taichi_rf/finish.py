@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import current
+from taichi_rf.charts import shown_levels
 from taichi_rf.evaluate import evaluating
 from taichi_rf.files import append_line, write_json
 from taichi_rf.model import Model
-from taichi_rf.report import SHOWN_LEVELS, caption, report
+from taichi_rf.report import caption, report
 from taichi_rf.run import EVENTS, METRICS, MODEL, REPORT, Recipe, Training
 
 
@@ -100,11 +101,10 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
 
 
 def _pictures(metrics: dict[str, Any], pictures: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """What the report shows: one view at the usual levels and the highest."""
+    """What the report shows: one view at the levels that stand for all."""
     levels = metrics["levels"]
-    shown = sorted({level for level in SHOWN_LEVELS if level <= len(levels)} | {len(levels)})
     entries = []
-    for level in shown:
+    for level in shown_levels(len(levels)):
         score = levels[level - 1]
         entries.append((caption(metrics["level_name"], level, score["psnr"], score["bytes"]), pictures[level - 1]))
     return entries

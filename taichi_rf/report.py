@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taichi_rf import charts, plot
-from taichi_rf.charts import SHOWN_LEVELS
+from taichi_rf.charts import shown_levels
 from taichi_rf.files import atomic_write
 from taichi_rf.plot import Page
 
@@ -163,7 +163,7 @@ def _nothing(page: Page, box: plot.Box, reason: str) -> None:
 def _table(page: Page, box: plot.Box, metrics: Entry) -> None:
     """The shown levels in numbers, where the grid of pictures leaves a cell free and high enough."""
     levels = _levels(metrics)
-    shown = [level for level in levels if level["level"] in (*SHOWN_LEVELS, levels[-1]["level"])]
+    shown = [level for level in levels if level["level"] in shown_levels(levels[-1]["level"])]
     step = min(30.0, (box[3] - box[1]) / (len(shown) + 1.5))
     if not shown or step < 18:
         return
