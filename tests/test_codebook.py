@@ -186,7 +186,7 @@ def test_only_vertices_that_were_asked_change_and_every_index_is_its_largest_log
             np.testing.assert_array_equal(coder.indices(), logits(coder).argmax(1))
             changed |= (after[2] != rows[2])[:TOTAL, 0]
         assert changed.any()
-        padding = coder.logits.to_numpy().reshape(CAPACITY, -1)[:, coder.rows :]
+        padding = coder.logits.to_numpy().reshape(CAPACITY, -1)[:TOTAL, coder.rows :]
         assert (padding < -1e29).all()  # rows that do not exist are never taken
 
 
@@ -382,7 +382,7 @@ def random_factors(shared: Shared, rng: np.random.Generator, rank: int) -> tuple
     return coder, z, coder.matrix.to_numpy().reshape(3, rank, BLOCK).astype(np.float64)
 
 
-@pytest.mark.parametrize(("shared", "rank"), [("cpu", 1), ("cpu", 4), ("cpu", 15), ("vulkan", 4)], indirect=["shared"])
+@pytest.mark.parametrize("rank", [1, 4])
 def test_low_rank_features_and_gradients_are_those_of_the_product(shared, rng, rank):
     coder, z, matrices = random_factors(shared, rng, rank)
 

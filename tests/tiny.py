@@ -27,20 +27,25 @@ TINY = replace(
 """Ranks by rule and by deadline, occupancy, shrink, filter and upsampling, within sixty iterations."""
 
 TINY_OCTREE = replace(
-    VQAD_QUICK, iterations=60, batch_rays=256, base_depth=2, lods=3, bits=3, max_vertices=1 << 14, resolutions=(32,),
-    grow_at=(0.3, 0.5), quantise_at=0.7, filter_at=0.6, seen_threshold=1e-3,
+    VQAD_QUICK, iterations=40, batch_rays=256, base_depth=3, lods=3, bits=3, grow_at=(0.25, 0.4), quantise_at=0.6,
+    filter_at=0.5, seen_threshold=0.1, max_vertices=30_000,
 )  # fmt: skip
-"""Levels of detail that are found, dropped cells and codes, within sixty iterations."""
+"""Cells of 8, 16 and 32 a side: grown once, pruned once, rays dropped, and quantised, within forty iterations."""
 
 
 def tiny_config(**changes: object) -> Config:
     return replace(TINY, **changes)  # type: ignore[arg-type]
 
 
-def tiny_scene(*, train: int = 8, test: int = 2) -> Scene:
-    """Two balls, coloured by their normals, on nothing."""
+def tiny_octree_config(**changes: object) -> Config:
+    return replace(TINY_OCTREE, **changes)  # type: ignore[arg-type]
+
+
+def tiny_scene(*, train: int = 8, test: int = 2, depth: bool = False) -> Scene:
+    """Two balls, coloured by their normals, on nothing; with ``depth``, how far away they are is known."""
     box = np.array([[-1.5] * 3, [1.5] * 3], np.float32)
-    return Scene("balls", _split(train, 0.0), _split(test, 0.4), box, 2.0, 6.0, (1.0, 1.0, 1.0), "tests:balls")
+    splits = _split(train, 0.0, depth), _split(test, 0.4, depth)
+    return Scene("balls", *splits, box, 2.0, 6.0, (1.0, 1.0, 1.0), "tests:balls")
 
 
 def write_tiny_scene(folder: Path, *, train: int = 8, test: int = 2) -> Path:
@@ -59,7 +64,7 @@ def write_tiny_scene(folder: Path, *, train: int = 8, test: int = 2) -> Path:
     return folder
 
 
-def _split(count: int, turn: float) -> Split:
+def _split(count: int, turn: float, depth: bool) -> Split:
     angles = [turn + 2 * math.pi * index / max(count, 1) for index in range(count)]
     poses = [
         look_at((3.6 * math.cos(a), 3.6 * math.sin(a), 1.8 * math.sin(2 * a + turn)), (0, 0, 0), (0, 0, 1))
@@ -69,13 +74,14 @@ def _split(count: int, turn: float) -> Split:
     intrinsics = np.tile(np.float32([focal, focal, SIZE / 2, SIZE / 2]), (count, 1))
     cameras = Cameras(np.array(poses, np.float32).reshape(count, 3, 4), intrinsics.reshape(count, 4), SIZE, SIZE)
     images = np.zeros((count, SIZE, SIZE, 4), np.float16)
+    depths = np.zeros((count, SIZE, SIZE), np.float32)
     for index in range(count):
-        images[index] = _draw(cameras[index])
-    return Split(images, cameras, tuple(f"view {index}" for index in range(count)))
+        images[index], depths[index] = _draw(cameras[index])
+    return Split(images, cameras, tuple(f"view {index}" for index in range(count)), depths if depth else None)
 
 
-def _draw(camera: Camera) -> np.ndarray:
-    """(height, width, 4) premultiplied."""
+def _draw(camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """(height, width, 4) premultiplied, and (height, width) distance along the view axis, 0 where nothing is."""
     origins, directions = camera.rays()
     nearest = np.full(len(origins), np.inf)
     image = np.zeros((len(origins), 4))
@@ -88,4 +94,5 @@ def _draw(camera: Camera) -> np.ndarray:
         normal = (offset + t[:, None] * directions) / radius
         image[hit] = np.concatenate([0.5 + 0.45 * normal, np.ones((len(normal), 1))], axis=1)[hit]
         nearest[hit] = t[hit]
-    return image.reshape(camera.height, camera.width, 4)
+    depth = np.where(np.isfinite(nearest), nearest * (directions @ -camera.pose[:, 2]), 0)
+    return image.reshape(camera.height, camera.width, 4), depth.reshape(camera.height, camera.width)
