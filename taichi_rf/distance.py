@@ -38,6 +38,8 @@ PART = 1 << 20
 """Points on the mesh at once."""
 NEAR = 0.25
 """Of a cell's side: the standard deviation of the points that are learnt from near the surface."""
+INSIDE = 1e-4
+"""Of a cell's side, how far inside it is what stands for its corner."""
 SHARES = (0.4, 0.4, 0.2)
 """Of the points that are learnt from: anywhere in a level's cells, near the surface, on it."""
 
@@ -59,12 +61,19 @@ class ShapeGrowth(TreeGrowth):
         config, shape = self.config, self.scene.shape
         check_levels(config.base_depth, config.lods)
         coding.check(config.codes, config.bits)
+        if config.codes == "hash":
+            raise UserError(
+                "--codes hash does not go with a mesh: what vertices far apart would share is no distance of either; "
+                "choose learned, kmeans, lowrank or none"
+            )
         tree = surface_tree(shape, config.base_depth, config.base_depth + config.lods - 1, config.seed)
         counts = tuple(len(layer.vertices) for layer in tree.layers)
         check_memory(sum(counts), config)
         coder = Uncompressed(counts, sum(counts), rate=config.vertex_rate, seed=None)
         features = np.zeros((sum(counts), 16), np.float32)
-        features[:, 0] = np.concatenate(hierarchical(tree, shape))
+        self.distances = [shape.distance(tree.vertex_positions(level)) for level in range(1, config.lods + 1)]
+        """At the vertices of each level."""
+        features[:, 0] = np.concatenate(hierarchical(tree, self.distances))
         coder.value.from_numpy(features)
         self.field = OctreeField(
             tree, coder, levels=config.lods, activation="none", density_shift=0.0, rows=1,
@@ -85,15 +94,18 @@ class DistanceTrainer(Trainer):
         return ShapeGrowth
 
     def _prepare(self) -> None:
-        config, field = self.config, self.model.field
-        assert isinstance(field, OctreeField)
+        config, growth = self.config, self.growth
+        assert isinstance(growth, ShapeGrowth)
+        tree = growth.field.tree
         self.scale = float(np.sqrt(3) / 2**config.base_depth)
         """Diagonal of the first level's cells, in lengths of the unit box."""
         shares = 2.0 ** np.arange(config.lods)
-        self._pools = [
-            Pool(*learning_points(field.tree, level, self.scene.shape, int(config.points * share), config.seed))
-            for level, share in enumerate(shares / shares.sum(), 1)
-        ]
+        self._pools = []
+        for level, share in enumerate(shares / shares.sum(), 1):
+            count = int(config.points * share)
+            points, distances = learning_points(tree, level, self.scene.shape, count, config.seed)
+            points = np.concatenate([points, vertex_places(tree, level)])
+            self._pools.append(Pool(points, np.concatenate([distances, growth.distances[level - 1]])))
 
     def _lesson(self, rays: int | None) -> tuple[int, Learn]:
         seed = self.config.seed * 1_000_003 + self.iteration
@@ -164,15 +176,25 @@ def surface_tree(shape: Shape, base_depth: int, depth: int, seed: int) -> Octree
     return Octree.from_cells(found, depth, base_depth)
 
 
-def hierarchical(tree: Octree, shape: Shape) -> list[np.ndarray]:
-    """What every vertex adds (m,) to the levels before, for each level, so that each interpolates the distance."""
-    features: list[np.ndarray] = []
-    before = np.zeros(0, np.float32)
-    for level in range(1, len(tree.layers) + 1):
-        distances = shape.distance(tree.vertex_positions(level))
-        features.append(distances if level == 1 else distances - tree.prolonged(level, before))
-        before = distances
-    return features
+def hierarchical(tree: Octree, distances: list[np.ndarray]) -> list[np.ndarray]:
+    """What every vertex adds (m,) to the levels before, for each level, so that each interpolates its ``distances``."""
+    finer = [
+        distances[level - 1] - tree.prolonged(level, distances[level - 2]) for level in range(2, len(distances) + 1)
+    ]
+    return [distances[0], *finer]
+
+
+def vertex_places(tree: Octree, level: int) -> np.ndarray:
+    """Places (m, 3) at the vertices of a level, each a little inside a cell that it is a corner of. Among what is
+    learnt from they hold the vertices that hardly any point is near."""
+    layer = tree.layers[level - 1]
+    cells, corners = np.zeros((2, len(layer.vertices)), np.int64)
+    for corner in range(8):
+        cells[layer.corners[:, corner]] = np.arange(len(layer.cells))
+        corners[layer.corners[:, corner]] = corner
+    inside = np.where(corners[:, None] >> np.arange(3) & 1, 1 - INSIDE, INSIDE)
+    places: np.ndarray = ((coordinates(layer.cells[cells]) + inside) / (1 << layer.depth)).astype(np.float32)
+    return places
 
 
 def learning_points(tree: Octree, level: int, shape: Shape, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
