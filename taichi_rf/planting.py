@@ -25,7 +25,7 @@ from taichi_rf.model import Model
 from taichi_rf.presets import Config
 from taichi_rf.silhouettes import visual_hull
 
-SEEN_RAYS = 16
+SEEN_RAYS = 4
 """Training rays that are looked along to find which cells matter, for each cell of one side of the box."""
 SEEN_BATCH = 1 << 12
 """Of them at once, about as long as a part of a step takes; more on a GPU."""
@@ -111,14 +111,17 @@ class TreeGrowth(Growth):
         best = np.argsort(-seen, kind="stable")
         count = int((seen > threshold).sum())
         while count:
-            keep = np.isin(finest.cells, neighbourhood(finest.cells[best[:count]], finest.depth))
-            # a layer has more vertices than cells: what cannot fit need not be built
-            if not divide or 8 * int(keep.sum()) < field.capacity:
-                tree = field.tree.pruned(keep)
-                if divide:
-                    tree = tree.subdivided()
-                if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
-                    return tree, threshold
+            seen_cells = np.sort(finest.cells[best[:count]])
+            # with the cells around them if there is room: better none of those than too few that are seen
+            for cells in (neighbourhood(seen_cells, finest.depth), seen_cells):
+                keep = np.isin(finest.cells, cells)
+                # a layer has more vertices than cells: what cannot fit need not be built
+                if not divide or 8 * int(keep.sum()) < field.capacity:
+                    tree = field.tree.pruned(keep)
+                    if divide:
+                        tree = tree.subdivided()
+                    if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
+                        return tree, threshold
             count = count * 3 // 4
             threshold = float(seen[best[count]])
         return None, threshold

@@ -89,7 +89,7 @@ class Config:
     """Plant the octree where depth images say the surface is, where there are any."""
     max_vertices: int = 1 << 20
     """Room for an octree that is found while training."""
-    grow_at: tuple[float, ...] = (0.06, 0.12, 0.2, 0.28)
+    grow_at: tuple[float, ...] = (0.06, 0.14, 0.27)
     """Fractions at which cells that no ray sees are dropped, and the others divided as long as levels are missing."""
     seen_threshold: float = 0.01
     """Largest weight in a cell below which no ray sees it."""
