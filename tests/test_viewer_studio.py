@@ -281,7 +281,7 @@ def test_what_cannot_be_built_brings_back_what_was_on_show(studio, here, monkeyp
         raise trouble
 
     broken.resume = Trainer.resume
-    monkeypatch.setattr("viewer.opening.Trainer", broken)
+    monkeypatch.setattr("viewer.opening.trainer_for", lambda scene: broken)
     studio.choose("balls")
     studio.start()
     deadline = time.monotonic() + PATIENCE
