@@ -66,8 +66,9 @@ lint: $(READY)
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
+# Two workers: most of the time goes into compiling kernels, which takes one core. A file's tests stay together, in order.
 test: $(READY) system-packages lint
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder --durations 25
 
 # What a window without a screen needs: a virtual display, software Vulkan, a hand on the mouse and a camera; and what
 # the viewer in a browser needs: a browser and a hand on it.

@@ -33,11 +33,12 @@ class Stopped(KeyboardInterrupt):
 class Stopper:
     """Turns Ctrl-C, SIGTERM and SIGHUP into :class:`Stopped`, and never in the middle of a :meth:`step`.
 
-    What comes during a step is raised at its end; a second one is raised at once.
+    What comes during a step is raised at its end, and at that of the outermost where steps are nested; a second one is
+    raised at once.
     """
 
     def __init__(self) -> None:
-        self._inside, self._pending = False, 0
+        self._inside, self._pending = 0, 0
 
     def install(self) -> None:
         """Take over the signals. One that was being ignored (nohup) stays so, except Ctrl-C."""
@@ -48,12 +49,12 @@ class Stopper:
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
         """A block that is not to be torn apart."""
-        self._inside = True
+        self._inside += 1
         try:
             yield
         finally:
-            self._inside = False
-        if self._pending:
+            self._inside = max(self._inside - 1, 0)
+        if self._pending and not self._inside:
             number, self._pending = self._pending, 0
             raise Stopped(number)
 
@@ -61,7 +62,7 @@ class Stopper:
         if self._inside and not self._pending:
             self._pending = number
             return
-        self._inside, self._pending = False, 0
+        self._inside, self._pending = 0, 0
         raise Stopped(number)
 
 

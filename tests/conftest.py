@@ -26,8 +26,13 @@ def backend(request: pytest.FixtureRequest):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything on the CPU first, then everything on Vulkan: Taichi is restarted once rather than for each test."""
+    """Everything on the CPU first, then everything on Vulkan: Taichi is restarted once rather than for each test.
+
+    Of several workers (``-n``), one has all of a file's tests on a device: they share its compiled kernels.
+    """
     items.sort(key=_on_vulkan)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}@{'vulkan' if _on_vulkan(item) else 'cpu'}"))
 
 
 def _on_vulkan(item: pytest.Item) -> bool:

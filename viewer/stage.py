@@ -42,7 +42,8 @@ class Stage:
     Args:
         arch: the device; "auto" for that of a run that is shown.
         runs: where the folders of new runs are made.
-        guard: the context in which parts of training steps are taken, such as one that puts off signals.
+        guard: the context in which frames are drawn and parts of training steps taken, such as one that puts off
+            signals.
         session: makes sessions; a test may have its own.
     """
 
@@ -61,7 +62,7 @@ class Stage:
         """Closed before Taichi ends and opened as soon as it runs again, with what is being prepared to read."""
         self.share = 0.85
         """Of the time, given to training in the sessions to come; each hands its own on to the next."""
-        self._guard, self._make_session = guard, session
+        self.guard, self._make_session = guard, session
         self._said: Message | None = None
         self._shown: Plan | None = None  # what would bring back what is on show
         self._photographs: Loading | None = None  # of the model on show
@@ -171,7 +172,7 @@ class Stage:
             self.display.open(f"preparing {plan.title.removeprefix('builtin:')} ...")
         if plan.train:
             assert folder is not None
-            run = build_run(plan, folder, claim, guard=self._guard)
+            run = build_run(plan, folder, claim, guard=self.guard)
             self._adopt(run)
             if plan.folder is None:
                 self.say(f"training in {folder}")

@@ -141,7 +141,14 @@ class _Window:
         return self.studio.session
 
     def frame(self) -> None:
-        """Input, panels, picture, and then the training."""
+        """Input, panels, picture, and then the training. A signal waits for the end: what is half drawn, on the screen
+        or in a film, does not survive being closed. Only the training's kernels may be left while they compile."""
+        run = self.studio.run
+        compiling = run is not None and run.training.cold
+        with contextlib.nullcontext() if compiling else self.studio.guard():
+            self._frame()
+
+    def _frame(self) -> None:
         now = time.perf_counter()
         passed, self._began = now - self._began, now
         width, height = (max(int(side), 1) for side in self._window.get_window_shape())

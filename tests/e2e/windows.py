@@ -101,7 +101,7 @@ class Viewer:
         self._log = self._stack.enter_context(open(own / "log.txt", "w+"))
         self.environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "DISPLAY": self.screen.display,
-            FOLDER_VARIABLE: str(config or own / "config"), **(environment or {}),
+            "PYTHONFAULTHANDLER": "1", FOLDER_VARIABLE: str(config or own / "config"), **(environment or {}),
         }  # fmt: skip
         read, write = os.pipe()  # not a file: tests may forbid the viewer to write files
         words = [str(word).replace("STATE", f"/dev/fd/{write}") for word in command]
@@ -346,7 +346,8 @@ class Viewer:
 
     def ended(self) -> int:
         code = self.process.wait(PATIENCE)
-        assert "Traceback" not in self.output or code < 0, self.output
+        assert "Traceback" not in self.output or code == -signal.SIGKILL, self.output
+        assert code in (0, -signal.SIGKILL) or code > 0, f"crashed with {code}:\n{self.output}"
         return code
 
 

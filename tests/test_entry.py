@@ -1,0 +1,62 @@
+"""Signals wait for the end of a step."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from taichi_rf.entry import SIGNALS, Stopped, Stopper
+
+
+@pytest.fixture
+def stopper() -> Iterator[Stopper]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stopper = Stopper()
+    stopper.install()
+    yield stopper
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_outside_a_step_is_raised_at_once(stopper):
+    with pytest.raises(Stopped) as stopped:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopped.value.number == signal.SIGTERM
+
+
+def test_a_signal_within_nested_steps_waits_for_the_outermost(stopper):
+    done = []
+
+    def work() -> None:
+        with stopper.step():
+            with stopper.step():
+                os.kill(os.getpid(), signal.SIGTERM)
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(Stopped):
+        work()
+    assert done == ["inner", "outer"]
+    with stopper.step():
+        done.append("the next is whole")
+    assert len(done) == 3
+
+
+def test_a_second_signal_is_raised_at_once(stopper):
+    done = []
+
+    def work() -> None:
+        with stopper.step(), stopper.step():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("waits")
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("does not")
+
+    with pytest.raises(Stopped):
+        work()
+    assert done == ["waits"]
+    with stopper.step():
+        pass
