@@ -50,6 +50,7 @@ class Linear:
         self.bias, self.offset = bias, offset
         self.size = inputs * outputs + (outputs if bias else 0)
         self.input_blocks = blocks_of(inputs)
+        self.segments = segments
         self.segment_blocks = self.input_blocks // segments
         self.segment = inputs // segments
         self.tiles = -(-outputs // TILE)
@@ -131,7 +132,9 @@ class Linear:
                     y[i0, tile * 2 + q] = Block([a0[q * BLOCK + j] for j in range(BLOCK)])
                     y[i1, tile * 2 + q] = Block([a1[q * BLOCK + j] for j in range(BLOCK)])
 
-    def adjoint(self, n: int, x: Any, dy: Any, dx: Any | None, gradient: Any, *, relu: bool = False) -> None:
+    def adjoint(
+        self, n: int, x: Any, dy: Any, dx: Any | None, gradient: Any, *, relu: bool = False, blocks: int | None = None
+    ) -> None:
         """dx = dy W^T (zero where x <= 0 if ``relu``: x came out of one) and gradient += x^T dy.
 
         Args:
@@ -139,50 +142,57 @@ class Linear:
             x, dy: (n, inputs) and (n, outputs) as in :meth:`forward`.
             dx: (n, inputs), overwritten, or None where nobody needs it.
             gradient: flat array, laid out like the parameters.
+            blocks: of each segment, if not all: what x holds beyond is not looked at, nor does dx get it.
         """
         if n == 0:
             return
+        blocks = blocks or self.segment_blocks
         if dx is not None:
-            self._input_gradient(n, x, dy, dx, int(relu))
+            self._input_gradient(n, x, dy, dx, blocks, int(relu))
         if self.atomic:
-            self._weight_gradient_atomic(n, x, dy, gradient)
+            self._weight_gradient_atomic(n, x, dy, gradient, blocks)
         else:
-            self._weight_gradient(n, x, dy)
+            self._weight_gradient(n, x, dy, blocks)
             self._reduce(gradient)
 
+    @ti.func
+    def takes_part(self, block, blocks):
+        return block < self.input_blocks and block % self.segment_blocks < blocks
+
     @ti.kernel
-    def _input_gradient(self, n: int, x: ti.template(), dy: ti.template(), dx: ti.template(), relu: int):
+    def _input_gradient(self, n: int, x: ti.template(), dy: ti.template(), dx: ti.template(), blocks: int, relu: int):
         # dx_k = sum_j dy_j W_kj: the forward product with the transposed weights
         for pair in range((n + 1) // 2):
             i0 = 2 * pair
             i1 = ti.min(i0 + 1, n - 1)
             for tile in range(self.input_tiles):
-                a0 = ti.Vector.zero(ti.f32, TILE)
-                a1 = ti.Vector.zero(ti.f32, TILE)
-                for block in range(self.used_output_blocks):
-                    for c in range(ti.min(self.outputs - block * BLOCK, BLOCK)):
-                        d0 = dy[i0, block][c]
-                        d1 = dy[i1, block][c]
-                        if runaway(d0):
-                            break
-                        w = self.w_t[tile, block * BLOCK + c]
-                        for k in ti.static(range(TILE)):
-                            a0[k] += d0 * w[k]
-                            a1[k] += d1 * w[k]
-                for q in ti.static(range(2)):
-                    block = tile * 2 + q
-                    if block < self.input_blocks:
-                        g0 = Block([a0[q * BLOCK + k] for k in range(BLOCK)])
-                        g1 = Block([a1[q * BLOCK + k] for k in range(BLOCK)])
-                        if relu != 0:
-                            zero = ti.Vector.zero(ti.f32, BLOCK)
-                            g0 = ti.select(x[i0, block] > 0, g0, zero)
-                            g1 = ti.select(x[i1, block] > 0, g1, zero)
-                        dx[i0, block] = g0
-                        dx[i1, block] = g1
+                if self.takes_part(2 * tile, blocks) or self.takes_part(2 * tile + 1, blocks):
+                    a0 = ti.Vector.zero(ti.f32, TILE)
+                    a1 = ti.Vector.zero(ti.f32, TILE)
+                    for block in range(self.used_output_blocks):
+                        for c in range(ti.min(self.outputs - block * BLOCK, BLOCK)):
+                            d0 = dy[i0, block][c]
+                            d1 = dy[i1, block][c]
+                            if runaway(d0):
+                                break
+                            w = self.w_t[tile, block * BLOCK + c]
+                            for k in ti.static(range(TILE)):
+                                a0[k] += d0 * w[k]
+                                a1[k] += d1 * w[k]
+                    for q in ti.static(range(2)):
+                        block = tile * 2 + q
+                        if self.takes_part(block, blocks):
+                            g0 = Block([a0[q * BLOCK + k] for k in range(BLOCK)])
+                            g1 = Block([a1[q * BLOCK + k] for k in range(BLOCK)])
+                            if relu != 0:
+                                zero = ti.Vector.zero(ti.f32, BLOCK)
+                                g0 = ti.select(x[i0, block] > 0, g0, zero)
+                                g1 = ti.select(x[i1, block] > 0, g1, zero)
+                            dx[i0, block] = g0
+                            dx[i1, block] = g1
 
     @ti.kernel
-    def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template()):
+    def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template(), blocks: int):
         # dW_kj = sum_i x_ik dy_ij; partition p owns its own copy, so no two tasks write one number
         # (and a = a + b, because Taichi makes += on memory an atomic)
         ti.loop_config(block_dim=1)
@@ -195,8 +205,10 @@ class Linear:
                 i_begin = first + chunk * CHUNK
                 i_end = ti.min(i_begin + CHUNK, last)
                 for tile in range(self.tiles):
-                    for quad in range(self.input_blocks * 4):
-                        block, c = quad // 4, quad % 4 * 4
+                    for part in range(self.segments * blocks * 4):
+                        block = part // 4 // blocks * self.segment_blocks + part // 4 % blocks
+                        c = part % 4 * 4
+                        row = block * BLOCK + c
                         a0 = ti.Vector.zero(ti.f32, BLOCK)
                         a1 = ti.Vector.zero(ti.f32, BLOCK)
                         a2 = ti.Vector.zero(ti.f32, BLOCK)
@@ -222,14 +234,14 @@ class Linear:
                             b2 += x2 * d1
                             a3 += x3 * d0
                             b3 += x3 * d1
-                        self.partial[p, quad * 4 + 0, tile * 2] = self.partial[p, quad * 4 + 0, tile * 2] + a0
-                        self.partial[p, quad * 4 + 0, tile * 2 + 1] = self.partial[p, quad * 4 + 0, tile * 2 + 1] + b0
-                        self.partial[p, quad * 4 + 1, tile * 2] = self.partial[p, quad * 4 + 1, tile * 2] + a1
-                        self.partial[p, quad * 4 + 1, tile * 2 + 1] = self.partial[p, quad * 4 + 1, tile * 2 + 1] + b1
-                        self.partial[p, quad * 4 + 2, tile * 2] = self.partial[p, quad * 4 + 2, tile * 2] + a2
-                        self.partial[p, quad * 4 + 2, tile * 2 + 1] = self.partial[p, quad * 4 + 2, tile * 2 + 1] + b2
-                        self.partial[p, quad * 4 + 3, tile * 2] = self.partial[p, quad * 4 + 3, tile * 2] + a3
-                        self.partial[p, quad * 4 + 3, tile * 2 + 1] = self.partial[p, quad * 4 + 3, tile * 2 + 1] + b3
+                        self.partial[p, row, tile * 2] = self.partial[p, row, tile * 2] + a0
+                        self.partial[p, row, tile * 2 + 1] = self.partial[p, row, tile * 2 + 1] + b0
+                        self.partial[p, row + 1, tile * 2] = self.partial[p, row + 1, tile * 2] + a1
+                        self.partial[p, row + 1, tile * 2 + 1] = self.partial[p, row + 1, tile * 2 + 1] + b1
+                        self.partial[p, row + 2, tile * 2] = self.partial[p, row + 2, tile * 2] + a2
+                        self.partial[p, row + 2, tile * 2 + 1] = self.partial[p, row + 2, tile * 2 + 1] + b2
+                        self.partial[p, row + 3, tile * 2] = self.partial[p, row + 3, tile * 2] + a3
+                        self.partial[p, row + 3, tile * 2 + 1] = self.partial[p, row + 3, tile * 2 + 1] + b3
                     if ti.static(self.bias):
                         s0 = ti.Vector.zero(ti.f32, BLOCK)
                         s1 = ti.Vector.zero(ti.f32, BLOCK)
@@ -255,13 +267,16 @@ class Linear:
             gradient[e] = gradient[e] + total  # += would be atomic
 
     @ti.kernel
-    def _weight_gradient_atomic(self, n: int, x: ti.template(), dy: ti.template(), gradient: ti.template()):
+    def _weight_gradient_atomic(
+        self, n: int, x: ti.template(), dy: ti.template(), gradient: ti.template(), blocks: int
+    ):
         # one thread a (run of rows, k, j): neighbours read neighbouring j; one atomic add a run
         for run, k, j in ti.ndrange((n + 255) // 256, self.inputs + (1 if ti.static(self.bias) else 0), self.outputs):
-            total = 0.0
-            for i in range(run * 256, ti.min(run * 256 + 256, n)):
-                xk = 1.0
-                if k < self.inputs:
-                    xk = x[i, k // BLOCK][k % BLOCK]
-                total += xk * dy[i, j // BLOCK][j % BLOCK]
-            gradient[self.offset + k * self.outputs + j] += total
+            if k == self.inputs or self.takes_part(k // BLOCK, blocks):
+                total = 0.0
+                for i in range(run * 256, ti.min(run * 256 + 256, n)):
+                    xk = 1.0
+                    if k < self.inputs:
+                        xk = x[i, k // BLOCK][k % BLOCK]
+                    total += xk * dy[i, j // BLOCK][j % BLOCK]
+                gradient[self.offset + k * self.outputs + j] += total

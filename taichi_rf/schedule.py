@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,13 +68,14 @@ class RankSchedule:
         if self.config.ranks == "plain":
             self.level = self.config.num_ranks
 
-    def update(self, loss: float, progress: float) -> str | None:
-        """Report the photometric loss of the step that began at ``progress`` (0..1).
+    def update(self, losses: Mapping[int, float], progress: float) -> str | None:
+        """Report the photometric loss, by level, of the step that began at ``progress`` (0..1).
 
         The first began at zero and cannot fire.
 
         Returns the cause if a level was added ("loss" or "deadline"), else None.
         """
+        loss = losses[max(losses)]
         change = abs(self.last_loss - loss) / max(loss, 1e-12)
         self.last_loss = loss
         if self.level >= self.config.num_ranks:
@@ -144,7 +146,7 @@ class JointLevels:
             return [(l + 1, ends[l], ends[l + 1], float(shares[l])) for l in range(level) if ends[l] < ends[l + 1]]
         return [(level, 0, rays, 1.0)]
 
-    def update(self, loss: float, progress: float) -> str | None:
+    def update(self, losses: Mapping[int, float], progress: float) -> str | None:
         """Levels come with the tree, not with the loss."""
         return None
 

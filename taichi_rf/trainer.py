@@ -185,7 +185,7 @@ class Trainer:
 
         self.iteration += 1
         self.rays_seen += n
-        cause = self.ranks.update(loss, progress)
+        cause = self.ranks.update(losses, progress)
         if cause:
             self.event("rank", level=self.ranks.level, cause=cause, loss=loss)
         self.recent_loss += loss

@@ -157,6 +157,26 @@ def test_adjoint_is_both_transposed_products(layers, rng, name, n):
     assert not gradient[OFFSET + layer.linear.size :].any()
 
 
+@pytest.mark.parametrize("n", [1, 257])
+def test_adjoint_of_some_blocks_of_every_segment_leaves_the_others_alone(layers, rng, n):
+    layer = layers["basis"]
+    x, dy, w, b = random_problem(rng, "basis", n)
+    layer.set_parameters(w, b)
+    layer.load(layer.x, x)
+    layer.load(layer.dy, dy)
+    layer.dx.fill(5)
+    layer.gradient.fill(0)
+    layer.linear.adjoint(n, layer.x, layer.dy, layer.dx, layer.gradient, blocks=1)
+    taken = np.arange(len(w)) % 32 < BLOCK
+    dx, expected = layer.read(layer.dx, n), dy.astype(np.float64) @ w.T
+    np.testing.assert_allclose(dx[:, taken], expected[:, taken], rtol=1e-4, atol=1e-4)
+    assert (dx[:, ~taken] == 5).all()
+    gradient = layer.gradient.to_numpy()[OFFSET : OFFSET + layer.linear.size].reshape(w.shape)
+    expected = x.T.astype(np.float64) @ dy
+    np.testing.assert_allclose(gradient[taken], expected[taken], rtol=1e-4, atol=2e-5 * np.sqrt(n))
+    assert not gradient[~taken].any()
+
+
 @pytest.mark.parametrize("name", ["odd", "last"])
 def test_adjoint_is_the_slope_of_the_product_behind_a_relu(layers, rng, name):
     """x = relu(z), so dL/dx is cut where x is zero: differences of L(z) = sum dy (relu(z) W + b)."""

@@ -21,7 +21,7 @@ def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> 
     """The level after each of the steps; the trainer reports a step's loss with the progress at its end."""
     levels = []
     for step, loss in enumerate(losses, 1):
-        ranks.update(loss, step / iterations)
+        ranks.update({1: loss}, step / iterations)
         levels.append(ranks.level)
     return levels
 
@@ -97,10 +97,10 @@ def test_full_rank_is_there_at_the_second_deadline_in_a_training_of_few_steps(it
 def test_an_increment_says_its_cause():
     ranks = schedule(upsilon=0.4, rank_deadlines=(0.5, 0.9))
     run(ranks, [1.0, 1.0])
-    assert ranks.update(1.0, 0.1) is None
-    assert ranks.update(5.0, 0.2) == "loss"
-    assert ranks.update(5.0, 0.3) is None
-    assert ranks.update(5.0, 0.95) == "deadline"
+    assert ranks.update({1: 1.0}, 0.1) is None
+    assert ranks.update({1: 5.0}, 0.2) == "loss"
+    assert ranks.update({1: 5.0}, 0.3) is None
+    assert ranks.update({1: 5.0}, 0.95) == "deadline"
 
 
 def test_plain_training_has_all_ranks_from_the_start():
@@ -124,7 +124,7 @@ def test_a_restored_schedule_goes_on_as_if_nothing_had_happened():
     second.restore(first.state())
     rest = []
     for step in range(60, 200):
-        second.update(losses[step], (step + 1) / 200)
+        second.update({1: losses[step]}, (step + 1) / 200)
         rest.append(second.level)
     assert rest == levels[60:]
     assert levels[59] < levels[-1]
@@ -188,7 +188,7 @@ def test_levels_come_with_the_tree_and_not_with_the_loss():
     schedule = level_schedule(replace(VQAD_QUICK, ranks="train", upsilon=0.1))
     assert isinstance(schedule, JointLevels)
     for loss in (1.0, 9.0, 1.0, 9.0):
-        assert schedule.update(loss, 0.5) is None
+        assert schedule.update({1: loss}, 0.5) is None
     assert schedule.level == 1
     schedule.level = 3
     restored = JointLevels(schedule.config)
@@ -309,5 +309,5 @@ def test_every_preset_ends_at_its_finest_grid_with_all_ranks(preset):
     assert ends[-1] == max(preset.resolutions) == preset.resolutions[-1]
     ranks = RankSchedule(preset)
     for step in range(1, preset.iterations + 1):
-        ranks.update(1.0, step / preset.iterations)
+        ranks.update({1: 1.0}, step / preset.iterations)
     assert ranks.level == preset.num_ranks

@@ -143,11 +143,8 @@ class VMField(GridField):
         mask[: self.density_blocks].reshape(-1)[: self.level] = 1
         mask[self.density_blocks :].reshape(-1)[: self.appearance] = 1
         self.mask.from_numpy(mask)
-        before = self.active_appearance_blocks
         self.active_density_blocks = blocks_of(self.level)
         self.active_appearance_blocks = blocks_of(self.appearance)
-        if self.active_appearance_blocks < before:
-            self.products.fill(0)  # what a higher level looked up would give the basis gradients beyond this one
         self._set_active()
 
     def _set_active(self) -> None:
@@ -283,7 +280,9 @@ class VMField(GridField):
 
     def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
         if n > 0:
-            self.basis.adjoint(n, self.products, d_features, self.d_products, self.basis_gradient)
+            self.basis.adjoint(
+                n, self.products, d_features, self.d_products, self.basis_gradient, blocks=self.active_appearance_blocks
+            )
             self.scatter_products(n, first, positions)
 
     def scatter_products(self, n: int, first: int, positions: Any) -> None:
