@@ -166,30 +166,32 @@ class Linear:
             i0 = 2 * pair
             i1 = ti.min(i0 + 1, n - 1)
             for tile in range(self.input_tiles):
-                if self.takes_part(2 * tile, blocks) or self.takes_part(2 * tile + 1, blocks):
-                    a0 = ti.Vector.zero(ti.f32, TILE)
-                    a1 = ti.Vector.zero(ti.f32, TILE)
-                    for block in range(self.used_output_blocks):
-                        for c in range(ti.min(self.outputs - block * BLOCK, BLOCK)):
-                            d0 = dy[i0, block][c]
-                            d1 = dy[i1, block][c]
-                            if runaway(d0):
-                                break
-                            w = self.w_t[tile, block * BLOCK + c]
-                            for k in ti.static(range(TILE)):
-                                a0[k] += d0 * w[k]
-                                a1[k] += d1 * w[k]
-                    for q in ti.static(range(2)):
-                        block = tile * 2 + q
-                        if self.takes_part(block, blocks):
-                            g0 = Block([a0[q * BLOCK + k] for k in range(BLOCK)])
-                            g1 = Block([a1[q * BLOCK + k] for k in range(BLOCK)])
-                            if relu != 0:
-                                zero = ti.Vector.zero(ti.f32, BLOCK)
-                                g0 = ti.select(x[i0, block] > 0, g0, zero)
-                                g1 = ti.select(x[i1, block] > 0, g1, zero)
-                            dx[i0, block] = g0
-                            dx[i1, block] = g1
+                a0 = ti.Vector.zero(ti.f32, TILE)
+                a1 = ti.Vector.zero(ti.f32, TILE)
+                used = self.used_output_blocks
+                if not (self.takes_part(2 * tile, blocks) or self.takes_part(2 * tile + 1, blocks)):
+                    used = 0
+                for block in range(used):
+                    for c in range(ti.min(self.outputs - block * BLOCK, BLOCK)):
+                        d0 = dy[i0, block][c]
+                        d1 = dy[i1, block][c]
+                        if runaway(d0):
+                            break
+                        w = self.w_t[tile, block * BLOCK + c]
+                        for k in ti.static(range(TILE)):
+                            a0[k] += d0 * w[k]
+                            a1[k] += d1 * w[k]
+                for q in ti.static(range(2)):
+                    block = tile * 2 + q
+                    if self.takes_part(block, blocks):
+                        g0 = Block([a0[q * BLOCK + k] for k in range(BLOCK)])
+                        g1 = Block([a1[q * BLOCK + k] for k in range(BLOCK)])
+                        if relu != 0:
+                            zero = ti.Vector.zero(ti.f32, BLOCK)
+                            g0 = ti.select(x[i0, block] > 0, g0, zero)
+                            g1 = ti.select(x[i1, block] > 0, g1, zero)
+                        dx[i0, block] = g0
+                        dx[i1, block] = g1
 
     @ti.kernel
     def _weight_gradient(self, n: int, x: ti.template(), dy: ti.template(), blocks: int):
