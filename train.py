@@ -62,6 +62,10 @@ class Options:
     # slimmerf. train: ranks come in one by one (TRaIn), so that every prefix is good. plain: all at once. Default: the
     # preset's.
     ranks: Literal["train", "plain"] | None = None
+    # Find the level (rank, LOD) that is best, on training rays that are kept back for that: with few views it may be
+    # well below the highest. The file keeps all levels; the viewer begins with that one, and slim --rank auto cuts
+    # there.
+    rank: Annotated[Literal["auto"] | None, tyro.conf.arg(aliases=["--level", "--lod"])] = None
     # vqad: how a corner's features are stored. learned: as an index, learnt with a codebook. none: as they are.
     # kmeans: as an index found at the end. lowrank: as a few numbers times a matrix. hash: not at all, its place says
     # which row of a codebook it has. Default: the preset's.
@@ -209,6 +213,8 @@ def _recipe(options: Options) -> Recipe:
 
 def _given(options: Options, mesh: bool) -> dict[str, Any]:
     """Entries of the configuration that the options name. UserError for what cannot be, or not together."""
+    from taichi_rf.autorank import PIXELS
+
     same = ("ranks", "decoder", "codes", "bits", "joint", "max_seconds", "iterations", "seed")
     given = {key: value for key in same if (value := getattr(options, key)) is not None}
     if options.method == "vqad":
@@ -219,6 +225,10 @@ def _given(options: Options, mesh: bool) -> dict[str, Any]:
         if options.codes == "kmeans":
             given["quantise_at"] = KMEANS_AT
         _check_codes(options)
+    if options.rank is not None:
+        if mesh:
+            raise UserError("--rank auto does not go with a mesh, which has no rays to keep back")
+        given["held_out"] = PIXELS
     if mesh and options.no_depth:
         raise UserError("--no-depth does not go with a mesh, which has its distances")
     if options.decoder is not None:
@@ -325,6 +335,8 @@ def _report(run: Run) -> None:
     if not metrics["views"]:
         reason = "as asked" if run.recipe.eval_views == 0 else "the scene has no test views"
         say(f"no view was evaluated ({reason}), so there is no PSNR")
+    if (best := metrics.get("best_level")) is not None:
+        say(f"{metrics['level_name']} {best} is the best by training rays that were kept back: the viewer begins there")
     say(
         f"trained for {metrics['train_seconds']:.0f} s, {metrics['iterations']:,} iterations at "
         f"{metrics['rays_per_second']:,.0f} {training.trainer.unit}/s"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf.autorank import best_level
 from taichi_rf.backend import current
 from taichi_rf.charts import shown_levels
 from taichi_rf.evaluate import evaluating
@@ -69,6 +70,8 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         pictures, photograph = stored.prefixes().render(split.cameras[0]), split.composite(0, model.background)
     for score, extra in zip(scores, (yield from trainer.measuring(stored)), strict=True):
         score |= extra
+    if all("held_out_psnr" in score for score in scores):
+        model.metadata["best_level"] = best_level([score["held_out_psnr"] for score in scores])
     model.metadata.pop("level_psnr", None)
     if level_psnr is not None:
         model.metadata["level_psnr"] = level_psnr
@@ -88,6 +91,7 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         "resolution": list(model.field.resolution),
         "views": views,
         "levels": scores,
+        "best_level": model.metadata.get("best_level"),
     }
     write_json(folder / METRICS, metrics)
     append_line(folder / EVENTS, {

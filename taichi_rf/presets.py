@@ -107,13 +107,20 @@ class Config:
     background: Literal["scene", "random"] = "scene"
     """"random" trains against a new colour a batch, for scenes whose images have alpha."""
 
+    held_out: int = 0
+    """Training pixels that are kept back, to find which level is best; see ``autorank``."""
+
     def __post_init__(self) -> None:
+        if self.held_out < 0:
+            raise UserError("held_out must not be below 0")
         if self.iterations < 1 or self.batch_rays < 1:
             raise UserError("iterations and batch_rays must be at least 1")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise UserError("--max-seconds must be above 0")
         if not 1 <= self.num_ranks <= 64:
             raise UserError("num_ranks must be 1 to 64")
+        if self.grow_at and max(self.grow_at) > self.quantise_at:
+            raise UserError("grow_at must not go beyond quantise_at: codes are made for the final octree")
         if len(self.resolutions) != len(self.upsample_at) + 1:
             raise UserError("resolutions needs one entry more than upsample_at")
 

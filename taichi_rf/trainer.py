@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf import checkpoint
+from taichi_rf.autorank import kept_back, scoring
 from taichi_rf.backend import current
 from taichi_rf.device import Scratch, Vec3, copy_rows
 from taichi_rf.errors import UserError
@@ -79,6 +80,8 @@ class Trainer:
         self.recent_loss = 0.0
         self.growth = growth(self)
         self.model = self.growth.model
+        self.held_out = np.zeros(0, np.int64)
+        """Pixels that are never learnt from, indices over all training images."""
         self.consumed = 0
         """Pixels of the endless random order that have been used."""
         self.filtered = False
@@ -206,6 +209,11 @@ class Trainer:
         empty = self.model.hull is not None or self.model.field.knows_space
         self.pixels = self._rays_that_meet(self.scene.train.cameras) if empty else in_box
         """Indices, over all training images, of the pixels that are learnt from; ascending."""
+        if self.config.held_out:
+            cameras = self.scene.train.cameras
+            kept = kept_back(len(cameras), cameras.width, cameras.height, self.config.held_out, self.config.seed)
+            self.held_out = np.intersect1d(kept, in_box, assume_unique=True)
+            self.pixels = np.setdiff1d(self.pixels, self.held_out, assume_unique=True)
         self._order = PixelOrder(len(self.pixels), self.config.seed)
 
     def _lesson(self, rays: int | None) -> tuple[int, Learn]:
@@ -236,8 +244,10 @@ class Trainer:
         Yields:
             (parts done, parts in all); the generator's value is one entry a level, for ``metrics.json``.
         """
-        yield from ()
-        return [{} for _ in range(model.field.num_levels)]
+        if not len(self.held_out):
+            return [{} for _ in range(model.field.num_levels)]
+        found = yield from scoring(model, self.scene.train, self.held_out)
+        return [{"held_out_psnr": psnr} for psnr in found]
 
     def _drop_gradients(self) -> None:
         for parameters in self.model.parameters():

@@ -129,7 +129,8 @@ class Session:
         self.composer = Composer(self.render_band, clock)
         self.viewpoint = Viewpoint(self._start(), self.scene)
         self.keeper = Keeper(self, folder or Path(), file)
-        self._wanted = self.num_levels
+        best = self._known("best_level", None) if trainer is None else None
+        self._wanted = self.num_levels if best is None else min(max(round(best), 1), self.num_levels)
         if level is not None:
             self._wanted = self.check_level(level)
         self._other = max(1, self.num_levels // 4)
@@ -510,10 +511,11 @@ class Session:
         """What a panel shows beside the picture; see :func:`viewer.stats.stats`."""
         return stats(self)
 
-    def _known(self, name: str, level: int) -> float | None:
-        """What the model's file says about ``level``, if it says it; files may say anything."""
-        values = self.model.metadata.get(name)
-        value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
+    def _known(self, name: str, level: int | None) -> float | None:
+        """What the model's file says about ``level``, or about all, if it says it; files may say anything."""
+        value = values = self.model.metadata.get(name)
+        if level is not None:
+            value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
         good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # nor NaN
         return float(cast(float, value)) if good else None
 
