@@ -237,35 +237,67 @@ class Codes(Coder):
                     density[v] = 0.0
 
     @ti.func
+    def soft(self, level, v, block, top, d):
+        """Of 16 rows: e^(logit - top), and c_i . d."""
+        dots = Block(0.0)
+        for k in ti.static(range(BLOCK)):
+            dots += d[k] * self.across[level, block, k]
+        return exponential(self.logits[v, block] - top), dots
+
+    @ti.func
+    def step(self, v, block, e, dots, mean, total, rate, beta2, best, where):
+        """The step of 16 logits; returns the largest so far, and whose it is."""
+        g = e * (dots - mean) / total
+        s = moment(self.logit_second[v, block], g * g, self.logit_second[v, block], beta2)
+        self.logit_second[v, block] = s
+        x = self.logits[v, block] - rate * g / (ti.sqrt(s) + EPSILON)
+        self.logits[v, block] = x
+        for j in ti.static(range(BLOCK)):
+            if x[j] > best:
+                best = x[j]
+                where = block * BLOCK + j
+        return best, where
+
+    @ti.func
     def learn(self, level, v, d, rate, beta2):
         """One vertex's step: the straight-through gradient of its logits, scaled as RMSprop does."""
         at = self.index[v]
         top = self.logits[v, at // BLOCK][at % BLOCK]
         total = 0.0  # of e^(logit - top), and times c_i . d
         weighted = 0.0
-        for block in range(self.blocks):
-            dots = Block(0.0)
-            for k in ti.static(range(BLOCK)):
-                dots += d[k] * self.across[level, block, k]
-            e = exponential(self.logits[v, block] - top)
-            total += e.sum()
-            weighted += (e * dots).sum()
-        mean = weighted / total
         best = 2.0 * NEVER
         where = 0
-        for block in range(self.blocks):
-            dots = Block(0.0)
-            for k in ti.static(range(BLOCK)):
-                dots += d[k] * self.across[level, block, k]
-            g = exponential(self.logits[v, block] - top) * (dots - mean) / total
-            s = moment(self.logit_second[v, block], g * g, self.logit_second[v, block], beta2)
-            self.logit_second[v, block] = s
-            x = self.logits[v, block] - rate * g / (ti.sqrt(s) + EPSILON)
-            self.logits[v, block] = x
-            for j in ti.static(range(BLOCK)):
-                if x[j] > best:
-                    best = x[j]
-                    where = block * BLOCK + j
+        if ti.static(self.blocks <= 4):  # up to six bits: what is found is kept in registers
+            e0, dots0 = self.soft(level, v, 0, top, d)
+            e1, dots1 = Block(0.0), Block(0.0)
+            e2, dots2 = Block(0.0), Block(0.0)
+            e3, dots3 = Block(0.0), Block(0.0)
+            total = e0.sum()
+            weighted = (e0 * dots0).sum()
+            if ti.static(self.blocks > 1):
+                e1, dots1 = self.soft(level, v, 1, top, d)
+                total += e1.sum()
+                weighted += (e1 * dots1).sum()
+            if ti.static(self.blocks > 2):
+                e2, dots2 = self.soft(level, v, 2, top, d)
+                e3, dots3 = self.soft(level, v, 3, top, d)
+                total += (e2 + e3).sum()
+                weighted += (e2 * dots2 + e3 * dots3).sum()
+            mean = weighted / total
+            best, where = self.step(v, 0, e0, dots0, mean, total, rate, beta2, best, where)
+            if ti.static(self.blocks > 1):
+                best, where = self.step(v, 1, e1, dots1, mean, total, rate, beta2, best, where)
+            if ti.static(self.blocks > 2):
+                best, where = self.step(v, 2, e2, dots2, mean, total, rate, beta2, best, where)
+                best, where = self.step(v, 3, e3, dots3, mean, total, rate, beta2, best, where)
+        else:
+            for block in range(self.blocks):
+                e, dots = self.soft(level, v, block, top, d)
+                total += e.sum()
+                weighted += (e * dots).sum()
+            for block in range(self.blocks):
+                e, dots = self.soft(level, v, block, top, d)
+                best, where = self.step(v, block, e, dots, weighted / total, total, rate, beta2, best, where)
         self.index[v] = where
 
     @ti.kernel

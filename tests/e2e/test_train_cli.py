@@ -469,6 +469,7 @@ def test_a_folder_that_cannot_be_written_is_named(place, tmp_path):
         (["--method", "vqad", "--levels", "5-10"], "--levels 5-10"),
         (["--method", "vqad", "--levels", "1-4"], "--levels 1-4"),
         (["--method", "vqad", "--levels", "five"], "--levels five"),
+        (["--rank", 4], "--rank"),
         (["--view"], "display"),
         (["--resume", "nothing"], "there is no folder nothing"),
         (["--resume", "."], "is not the folder of a run"),
