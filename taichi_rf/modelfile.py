@@ -5,6 +5,7 @@ Nothing in a file is trusted: sizes are bounded before memory is taken, and valu
 """
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from taichi_rf.arrays import Arrays, pack_arrays, unpack_arrays
 from taichi_rf.decoders import DECODERS, make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields import field_type
-from taichi_rf.fields.base import Field, Header, Schema
+from taichi_rf.fields.base import Coded, Field, Header, Schema
 from taichi_rf.headers import are_numbers, is_number, wrong
 from taichi_rf.march import Occupancy
 from taichi_rf.model import Model
@@ -32,9 +33,21 @@ def save_model(model: Model, path: Path) -> list[int]:
 
 def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     """Header and chunks of a model: chunk i holds level i + 1, the first also decoder and occupancy."""
+    levels = [model.field.pack(level) for level in range(1, model.field.num_levels + 1)]
+    return _chunks(model, model.field.header(), levels, model.decoder.compressed)
+
+
+def coded_chunks(model: Model, coded: Coded) -> tuple[dict[str, Any], list[bytes]]:
+    """Header and chunks of a model whose field was coded by :meth:`Field.coded`; all small arrays are deflated."""
+    return _chunks(model, coded.header, coded.pack(), model.decoder.schema())
+
+
+def _chunks(
+    model: Model, field_header: Header, levels: list[Arrays], compress: Collection[str]
+) -> tuple[dict[str, Any], list[bytes]]:
     field = model.field
     header = {
-        "field": field.header(),
+        "field": field_header,
         "decoder": model.decoder.kind,
         "box": model.box.tolist(),
         "near": model.near,
@@ -50,12 +63,10 @@ def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     base = model.decoder.pack()
     if not field.knows_space:
         base["occupancy"] = model.occupancy.packed()
-    compress = {"occupancy", *field.compressed, *model.decoder.compressed}
-    chunks = []
-    for level in range(1, header["field"]["num_levels"] + 1):
-        arrays = field.pack(level)
-        chunks.append(pack_arrays({**base, **arrays} if level == 1 else arrays, compress))
-    return header, chunks
+    compress = {"occupancy", *field.compressed, *compress}
+    return header, [
+        pack_arrays({**base, **arrays} if level == 1 else arrays, compress) for level, arrays in enumerate(levels, 1)
+    ]
 
 
 def load_model(path: Path, level: int | None = None) -> Model:

@@ -1,0 +1,129 @@
+"""A model in fewer bytes than half precision: how precise its numbers are is chosen by what that costs in pixels.
+
+What each number is worth is measured once (:mod:`taichi_rf.sensitivity`); from it follows, for any precision and every
+level, by how much the mean squared error of pixels will rise. Beside the error that the model has anyway, by its PSNR on
+held-out views, that is a loss in dB: an estimate, made without the scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from taichi_rf.errors import UserError
+from taichi_rf.fields.base import Coded
+from taichi_rf.model import Model
+from taichi_rf.modelfile import coded_chunks
+from taichi_rf.report import megabytes
+from taichi_rf.sensitivity import BATCHES, sensitivities
+from taichi_rf.storage import prefix_bytes
+
+Precision = Literal["fine", "small", "tiny"]
+LOSSES: dict[str, float] = dict(zip(get_args(Precision), (0.03, 0.1, 0.4), strict=True))
+"""dB that a precision may cost at the highest level, by estimate."""
+
+LADDER = tuple(0.01 * 1.5**step for step in range(14))
+"""dB at the highest level of every precision that :meth:`Compactor.under` tries: 0.01 to 1.9."""
+
+TOGETHER = 2.0
+"""By how much more the squared error rises than its derivatives say, because errors are not all independent: 0.9 to 1.5
+was measured on lego at precisions from 0.05 to 0.4 dB, and 2 at 0.9 dB."""
+
+UNKNOWN_PSNR = 30.0
+"""dB of a level of which nobody has measured any."""
+
+NOISE = (2.0**-22, 2.0**-7)
+"""Least and most that is tried; in half precision at 128^3 it would be some 2^-20."""
+HALVINGS = 14
+"""Of that interval on a logarithmic scale: the loss is then met within a thousandth of what it is."""
+
+
+@dataclass(frozen=True)
+class Compact:
+    """A model to one precision: what its file holds, the bytes of every prefix, and what each is expected to lose."""
+
+    header: dict[str, Any]
+    chunks: list[bytes]
+    sizes: list[int]
+    losses: list[float]
+    """dB below the model that was coded, at level 1, 2, ..."""
+
+
+class Compactor:
+    """Codes one model to any precision.
+
+    Args:
+        model: its field at the highest level.
+        batches: of rays, to measure what numbers are worth.
+
+    Raises:
+        UserError: its field has one precision only.
+    """
+
+    def __init__(self, model: Model, *, batches: int = BATCHES) -> None:
+        if model.field.knows_space:
+            model.field.coded(0.0, [], np.zeros(0))  # says why not, before rays are sent through it
+        self.model = model
+        self.squares = sensitivities(model, batches=batches)
+        self.occupied = model.occupancy.to_numpy()
+        levels = model.field.num_levels
+        found = model.metadata.get("level_psnr")
+        known = isinstance(found, list) and len(found) >= levels and all(map(_is_psnr, found[:levels]))
+        self.psnr: list[float] | None = [float(p) for p in found[:levels]] if found and known else None
+        """dB of level 1, 2, ... on held-out views, where that is known."""
+
+    def losing(self, loss: float) -> Compact:
+        """The coarsest that is expected to lose no more than ``loss`` dB at the highest level."""
+        low, high = NOISE
+        for _ in range(HALVINGS):
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if self._losses(self._coded(middle))[-1] <= loss else (low, middle)
+        return self._made(self._coded(low))
+
+    def under(self, size: int) -> tuple[Compact, int]:
+        """The best model of at most ``size`` bytes: a precision, and how many levels.
+
+        Of all prefixes of all precisions of ``LADDER`` that fit, that with the highest PSNR by estimate. Where no PSNR
+        is known: the one with the most levels among those of precision "small" or better; among the others if there is
+        none.
+
+        Raises:
+            UserError: none fits; it says what would.
+        """
+        tried = [self.losing(loss) for loss in LADDER]
+        fitting = [(made, level) for made in tried for level, own in enumerate(made.sizes, 1) if own <= size]
+        if not fitting:
+            least, name = min(made.sizes[0] for made in tried), self.model.field.level_name
+            raise UserError(
+                f"--size: nothing of this model fits {megabytes(size)}; its {name} 1, as coarse as it can be, is"
+                f" {least:,} bytes: give --size {-(-least // 1000)}kB or more, or train on a smaller grid"
+            )
+        return max(fitting, key=lambda pair: self._worth(*pair))
+
+    def _worth(self, made: Compact, level: int) -> tuple[float, ...]:
+        """What a prefix is ranked by."""
+        loss = made.losses[level - 1]
+        if self.psnr is not None:
+            return (self.psnr[level - 1] - loss,)
+        return (made.losses[-1] <= LOSSES["small"], level, -loss)
+
+    def _coded(self, noise: float) -> Coded:
+        return self.model.field.coded(noise, self.squares, self.occupied)
+
+    def _losses(self, coded: Coded) -> list[float]:
+        before = 10 ** (-np.array(self.psnr or [UNKNOWN_PSNR] * len(coded.errors)) / 10)
+        return [float(loss) for loss in 10 * np.log10(1 + TOGETHER * coded.errors / before)]
+
+    def _made(self, coded: Coded) -> Compact:
+        losses = self._losses(coded)
+        header, chunks = coded_chunks(self.model, coded)
+        of_the_file = ("warnings", "prefix_bytes")  # that the model was read from
+        metadata = {key: value for key, value in header["metadata"].items() if key not in of_the_file}
+        header["metadata"] = {**metadata, "coding_loss": [round(loss, 3) for loss in losses]}
+        return Compact(header, chunks, prefix_bytes(header, [len(chunk) for chunk in chunks]), losses)
+
+
+def _is_psnr(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 100
