@@ -14,6 +14,7 @@ import numpy as np
 
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Coded
+from taichi_rf.headers import is_number
 from taichi_rf.model import Model
 from taichi_rf.modelfile import coded_chunks
 from taichi_rf.report import megabytes
@@ -71,16 +72,30 @@ class Compactor:
         levels = model.field.num_levels
         found = model.metadata.get("level_psnr")
         known = isinstance(found, list) and len(found) >= levels and all(map(_is_psnr, found[:levels]))
-        self.psnr: list[float] | None = [float(p) for p in found[:levels]] if found and known else None
+        earlier = model.metadata.get("coding_loss")
+        fits = isinstance(earlier, list) and len(earlier) >= levels and all(map(_is_loss, earlier[:levels]))
+        self.earlier: list[float] = [float(e) for e in earlier[:levels]] if earlier and fits else [0.0] * levels
+        """dB that an earlier coding of the same model has cost."""
+        self.psnr: list[float] | None = None
         """dB of level 1, 2, ... on held-out views, where that is known."""
+        if found and known:
+            self.psnr = [float(p) - e for p, e in zip(found, self.earlier)]
 
-    def losing(self, loss: float) -> Compact:
+    def losing(self, loss: float | Precision) -> Compact:
         """The coarsest that is expected to lose no more than ``loss`` dB at the highest level."""
         low, high = NOISE
+        loss = LOSSES[loss] if isinstance(loss, str) else loss
         for _ in range(HALVINGS):
             middle = (low * high) ** 0.5
             low, high = (middle, high) if self._losses(self._coded(middle))[-1] <= loss else (low, middle)
         return self._made(self._coded(low))
+
+    @property
+    def rule(self) -> str:
+        """How :meth:`under` chooses, in words."""
+        if self.psnr is not None:
+            return "the highest PSNR by estimate of all that fit"
+        return "the most levels that fit (no PSNR is known to choose by)"
 
     def under(self, size: int) -> tuple[Compact, int]:
         """The best model of at most ``size`` bytes: a precision, and how many levels.
@@ -121,9 +136,13 @@ class Compactor:
         header, chunks = coded_chunks(self.model, coded)
         of_the_file = ("warnings", "prefix_bytes")  # that the model was read from
         metadata = {key: value for key, value in header["metadata"].items() if key not in of_the_file}
-        header["metadata"] = {**metadata, "coding_loss": [round(loss, 3) for loss in losses]}
+        header["metadata"] = {**metadata, "coding_loss": [round(e + loss, 3) for e, loss in zip(self.earlier, losses)]}
         return Compact(header, chunks, prefix_bytes(header, [len(chunk) for chunk in chunks]), losses)
 
 
 def _is_psnr(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 100
+    return is_number(value, 1e-3, 100)
+
+
+def _is_loss(value: Any) -> bool:
+    return is_number(value, 0, 100)

@@ -43,9 +43,7 @@ def sensitivities(model: Model, *, batches: int = BATCHES, seed: int = 0) -> lis
     return [total / np.float32(batches * RAYS) for total in sums]
 
 
-def random_rays(
-    model: Model, count: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def random_rays(model: Model, count: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Origins and directions (count, 3) of rays that enter anywhere where the model's box is empty."""
     cells = np.argwhere(~model.occupancy.to_numpy())[:, ::-1]
     shape = model.occupancy.cells

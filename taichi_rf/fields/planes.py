@@ -112,9 +112,7 @@ def contexts_of(planes: Ints, scales: NDArray[np.uint8], activity: Activity) -> 
     activity.add(planes)
 
 
-def decoded(
-    shape: tuple[int, int, int], scales: NDArray[np.uint8], activity: Activity, decoder: Decoder
-) -> Ints:
+def decoded(shape: tuple[int, int, int], scales: NDArray[np.uint8], activity: Activity, decoder: Decoder) -> Ints:
     """The planes (n, h, w) whose numbers :func:`contexts_of` gave to an encoder. UserError where there are none."""
     walk = _Walk(shape, scales.astype(np.int32), activity)
     for row, column, contexts, signs in walk.contexts():
