@@ -1,8 +1,8 @@
 """A model in fewer bytes than half precision: how precise its numbers are is chosen by what that costs in pixels.
 
-What each number is worth is measured once (:mod:`taichi_rf.sensitivity`); from it follows, for any precision and every
-level, by how much the mean squared error of pixels will rise. Beside the error that the model has anyway, by its PSNR on
-held-out views, that is a loss in dB: an estimate, made without the scene.
+What each number is worth is measured once (:mod:`taichi_rf.sensitivity`); from it follows, for any precision and
+every level, by how much the mean squared error of pixels will rise. Beside the error that the model has anyway, by its
+PSNR on held-out views, that is a loss in dB: an estimate, made without the scene.
 """
 
 from __future__ import annotations

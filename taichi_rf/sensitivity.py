@@ -24,8 +24,8 @@ BATCHES = 96
 def sensitivities(model: Model, *, batches: int = BATCHES, seed: int = 0) -> list[NDArray[np.float32]]:
     """Mean over rays of squared derivatives of a pixel's channels, one array for each of the field's parameters.
 
-    They are at the field's level. An error e in a parameter adds about e^2 times a third of it to the mean squared error
-    of a channel; independent errors add up. The model is left as it was, its gradients at zero.
+    They are at the field's level. An error e in a parameter adds about e^2 times a third of it to the mean squared
+    error of a channel; independent errors add up. The model is left as it was, its gradients at zero.
     """
     parameters = model.parameters()
     for p in parameters:
@@ -35,7 +35,7 @@ def sensitivities(model: Model, *, batches: int = BATCHES, seed: int = 0) -> lis
     signs = model.scratch.get("signs", Vec3, RAYS)
     for batch in range(batches):
         rays = model.forward(*random_rays(model, RAYS, rng), seed=batch)
-        copy_rows(rng.choice(np.float32([-1, 1]), size=(RAYS, 3)), signs)
+        copy_rows(rng.choice(np.array([-1, 1], np.float32), size=(RAYS, 3)), signs)
         model.backward(rays, signs)
         sums = [total + p.gradient.to_numpy() ** 2 for total, p in zip(sums, model.field.parameters())]
         for p in parameters:

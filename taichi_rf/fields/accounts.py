@@ -51,7 +51,7 @@ def vm_accounts(stored: list[dict[str, int]], chunks: list[int], half: int) -> A
             parts[name] = parts.get(name, 0) + size
     total = sum(chunks)
     parts["frames"] = total - sum(parts.values())
-    rows = [("part", "bytes", "share")]
+    rows: list[tuple[str, ...]] = [("part", "bytes", "share")]
     rows += [(name, f"{size:,}", f"{size / total:.1%}") for name, size in parts.items()]
     rows.append(("all levels", f"{total:,}", "100.0%"))
     plain = half * len(stored)

@@ -1,10 +1,10 @@
 """Factors of a VM field as whole numbers: what step each plane and line has, and how a file holds them.
 
-An error e of a texel changes pixels by w e^2 in all, w the sum of squared derivatives (:mod:`taichi_rf.sensitivity`). At
-a given rate the sum over texels is least where all errors weigh the same, so the step of a plane or a line is the noise
-allowed over the square root of its mean w. That balances planes against the lines that they are multiplied by, density
-against appearance, and one component against another, whatever their scales: of s times a plane and 1 / s times its line
-come the same whole numbers. Where no occupied cell reads a texel, it becomes zero.
+An error e of a texel changes pixels by w e^2 in all, w the sum of squared derivatives (:mod:`taichi_rf.sensitivity`).
+At a given rate the sum over texels is least where all errors weigh the same, so the step of a plane or a line is the
+noise allowed over the square root of its mean w. That balances planes against the lines that they are multiplied by,
+density against appearance, and one component against another, whatever their scales: of s times a plane and 1 / s times
+its line come the same whole numbers. Where no occupied cell reads a texel, it becomes zero.
 
 Planes are coded by :mod:`taichi_rf.fields.planes`, one stream a level; lines are a thirtieth of it all, and deflated.
 """
@@ -36,8 +36,8 @@ MAX_NUMBERS = 1 << 26
 """Of all levels that are read: 590^3 at rank 16. Numbers that are all alike take no room in a file, only in memory."""
 
 DEAD_ZONE = 0.1
-"""By how much of a step appearance is rounded towards zero, as video coders do: worth 3 % on lego. Density is rounded to
-nearest, because what it loses everywhere adds up along a ray."""
+"""By how much of a step appearance is rounded towards zero, as video coders do: worth 3 % on lego. Density is rounded
+to nearest, because what it loses everywhere adds up along a ray."""
 
 FLOOR = 0.01
 """Least weight of a texel that may be read, over its part's mean: rays that are drawn at random miss some."""
@@ -65,9 +65,9 @@ def readable(occupied: NDArray[np.bool_]) -> NDArray[np.bool_]:
     nodes = np.zeros([n + 1 for n in occupied.shape], bool)
     for z, y, x in np.ndindex(2, 2, 2):
         nodes[z : z + occupied.shape[0], y : y + occupied.shape[1], x : x + occupied.shape[2]] |= occupied
-    planes = [_dilated(nodes.any(axis=axis)) for axis in (0, 1, 2)]
-    lines = [_dilated(nodes.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    return np.concatenate([part.ravel() for part in planes + lines])
+    # planes xy, xz, yz, then lines z, y, x: what is left when the other axes are looked along
+    along = ((0,), (1,), (2,), (1, 2), (0, 2), (0, 1))
+    return np.concatenate([_dilated(np.asarray(nodes.any(axis=axes))).ravel() for axes in along])
 
 
 def _dilated(nodes: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,10 +1,10 @@
 """Planes of whole numbers in few bits: each number's distribution follows from those around it that are known already.
 
 Planes of one mode are coded together, level by level. Each is taken apart into four lattices of every other row and
-column, which are coded one after the other: a number of the second has four coded neighbours at its corners, one of the
-third four at its sides, one of the fourth all eight. Their magnitudes say how large it will be, their sum on which side
-of zero. Numbers of the first lattice have the planes of earlier levels at the same place, and the plane's own scale. All
-of it is arithmetic of whole numbers on whole lattices, so decoding is fast, and the same everywhere.
+column, which are coded one after the other: a number of the second has four coded neighbours at its corners, one of
+the third four at its sides, one of the fourth all eight. Their magnitudes say how large it will be, their sum on which
+side of zero. Numbers of the first lattice have the planes of earlier levels at the same place, and the plane's own
+scale. All of it is arithmetic of whole numbers on whole lattices, so decoding is fast, and the same everywhere.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _Walk:
 
 
 def contexts_of(planes: Ints, scales: NDArray[np.uint8], activity: Activity) -> Iterator[tuple[Ints, Ints]]:
-    """(numbers, contexts), both flat, of one lattice of planes (n, h, w) after the other; the activity then has them."""
+    """(numbers, contexts), both flat, of one lattice of planes (n, h, w) after another; the activity then has them."""
     walk = _Walk(planes.shape, scales.astype(np.int32), activity)  # type: ignore[arg-type]
     for row, column, contexts, signs in walk.contexts():
         numbers = planes[:, row::2, column::2]
