@@ -238,7 +238,7 @@ def _coded(command: Slim, source: Path, size: int | None) -> tuple[int, str]:
     if size is not None:
         sizes = read_trf(source, command.level).prefix_bytes
         if sizes[-1] <= size:
-            return truncate_trf(source, command.level or len(sizes), command.output), ", as it is: that fits"
+            return truncate_trf(source, command.level or len(sizes), command.output), ", as it is: it fits"
     backend.init(command.arch)
     model = Model.load(source, command.level)
     _warn(model.metadata["warnings"])
