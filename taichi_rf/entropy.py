@@ -50,7 +50,7 @@ def symbols_of(numbers: Ints) -> Ints:
 
 
 def weight_table(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """How often each symbol was seen in each context, (contexts, symbols), as it is stored: the class of every count."""
+    """How often each symbol was seen in each context (contexts, symbols), as it is stored: the class of every count."""
     return (np.searchsorted(_WEIGHTS, np.minimum(counts, _WEIGHTS[-1]), side="right") - 1).astype(np.uint8)
 
 

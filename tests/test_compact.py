@@ -233,7 +233,7 @@ def load(path: Path, otherwise: str) -> None:
 def test_no_entry_of_a_coded_files_header_may_be_junk(stored, tmp_path):
     file = read_trf(stored)
     fine = ("near", "far", "step_ratio", "distance_scale", "weight_threshold", "density_shift")
-    harmless: dict[str, tuple[Any, ...]] = {"metadata": ({},), **{key: (0.5,) for key in fine}}
+    harmless: dict[str, tuple[Any, ...]] = {"metadata": ({},), **dict.fromkeys(fine, (0.5,))}
     for key, junk, spoilt in lies(file.header, harmless):
         write_trf(tmp_path / "liar.trf", spoilt, file.chunks)
         with pytest.raises(UserError, match="array" if (key, junk) == ("coding", "nothing") else key):

@@ -109,7 +109,7 @@ def quantised(
 def factors_of(numbers: Ints, steps: NDArray[np.float16], grid: Grid) -> NDArray[np.float32]:
     """What whole numbers of steps stand for, both as :func:`quantised` returns them."""
     sizes = [part.stop - part.start for part in part_slices(grid)]
-    return numbers * np.repeat(steps.astype(np.float32), sizes, axis=2)
+    return numbers.astype(np.float32) * np.repeat(steps.astype(np.float32), sizes, axis=2)
 
 
 def coded(
