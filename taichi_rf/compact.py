@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Coded
+from taichi_rf.fields.base import Arrays, Coded
 from taichi_rf.headers import is_number
 from taichi_rf.model import Model
 from taichi_rf.modelfile import coded_chunks
@@ -67,7 +67,8 @@ class Compactor:
         if model.field.knows_space:
             model.field.coded(0.0, [], np.zeros(0))  # says why not, before rays are sent through it
         self.model = model
-        self.squares = sensitivities(model, batches=batches)
+        squares, fields = sensitivities(model, batches=batches), len(model.field.parameters())
+        self.squares, self.decoder_squares = squares[:fields], squares[fields:]
         self.occupied = model.occupancy.to_numpy()
         levels = model.field.num_levels
         found = model.metadata.get("level_psnr")
@@ -87,8 +88,8 @@ class Compactor:
         loss = LOSSES[loss] if isinstance(loss, str) else loss
         for _ in range(HALVINGS):
             middle = (low * high) ** 0.5
-            low, high = (middle, high) if self._losses(self._coded(middle))[-1] <= loss else (low, middle)
-        return self._made(self._coded(low))
+            low, high = (middle, high) if self._losses(*self._coded(middle))[-1] <= loss else (low, middle)
+        return self._made(*self._coded(low))
 
     @property
     def rule(self) -> str:
@@ -124,16 +125,18 @@ class Compactor:
             return (self.psnr[level - 1] - loss,)
         return (made.losses[-1] <= LOSSES["small"], level, -loss)
 
-    def _coded(self, noise: float) -> Coded:
-        return self.model.field.coded(noise, self.squares, self.occupied)
+    def _coded(self, noise: float) -> tuple[Coded, Arrays, float]:
+        """The field, and the decoder's arrays with their error."""
+        decoder = self.model.decoder.coded(noise, self.decoder_squares)
+        return self.model.field.coded(noise, self.squares, self.occupied), *decoder
 
-    def _losses(self, coded: Coded) -> list[float]:
+    def _losses(self, coded: Coded, decoder: Arrays, error: float) -> list[float]:
         before = 10 ** (-np.array(self.psnr or [UNKNOWN_PSNR] * len(coded.errors)) / 10)
-        return [float(loss) for loss in 10 * np.log10(1 + TOGETHER * coded.errors / before)]
+        return [float(loss) for loss in 10 * np.log10(1 + TOGETHER * (coded.errors + error) / before)]
 
-    def _made(self, coded: Coded) -> Compact:
-        losses = self._losses(coded)
-        header, chunks = coded_chunks(self.model, coded)
+    def _made(self, coded: Coded, decoder: Arrays, error: float) -> Compact:
+        losses = self._losses(coded, decoder, error)
+        header, chunks = coded_chunks(self.model, coded, decoder)
         of_the_file = ("warnings", "prefix_bytes")  # that the model was read from
         metadata = {key: value for key, value in header["metadata"].items() if key not in of_the_file}
         header["metadata"] = {**metadata, "coding_loss": [round(e + loss, 3) for e, loss in zip(self.earlier, losses)]}

@@ -1,4 +1,4 @@
-"""What an error in each parameter of a field costs in pixels: the sum over pixels of squared derivatives.
+"""What an error in each parameter of a model costs in pixels: the sum over pixels of squared derivatives.
 
 Pixels of random sign are sent back through the model: with e the signs and J the derivatives, the gradient is J^T e,
 and its square is on average the sum over pixels of J^2, for all parameters at once (Hutchinson 1990).
@@ -22,7 +22,7 @@ BATCHES = 96
 
 
 def sensitivities(model: Model, *, batches: int = BATCHES, seed: int = 0) -> list[NDArray[np.float32]]:
-    """Mean over rays of squared derivatives of a pixel's channels, one array for each of the field's parameters.
+    """Mean over rays of squared derivatives of a pixel's channels, one array for each of the model's parameters.
 
     They are at the field's level. An error e in a parameter adds about e^2 times a third of it to the mean squared
     error of a channel; independent errors add up. The model is left as it was, its gradients at zero.
@@ -31,13 +31,13 @@ def sensitivities(model: Model, *, batches: int = BATCHES, seed: int = 0) -> lis
     for p in parameters:
         p.clear()
     rng = np.random.default_rng(seed)
-    sums = [np.zeros(1, np.float32) for _ in model.field.parameters()]
+    sums = [np.zeros(1, np.float32) for _ in parameters]
     signs = model.scratch.get("signs", Vec3, RAYS)
     for batch in range(batches):
         rays = model.forward(*random_rays(model, RAYS, rng), seed=batch)
         copy_rows(rng.choice(np.array([-1, 1], np.float32), size=(RAYS, 3)), signs)
         model.backward(rays, signs)
-        sums = [total + p.gradient.to_numpy() ** 2 for total, p in zip(sums, model.field.parameters())]
+        sums = [total + p.gradient.to_numpy() ** 2 for total, p in zip(sums, parameters)]
         for p in parameters:
             p.clear()
     return [total / np.float32(batches * RAYS) for total in sums]

@@ -18,6 +18,9 @@ Arrays = dict[str, np.ndarray]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
 Header = dict[str, Any]
 
+HALF, COMPACT = "half", "compact"
+"""What a file's header may say of how numbers are coded; half precision where it says nothing."""
+
 
 @dataclass(frozen=True)
 class Accounts:

@@ -23,9 +23,6 @@ from taichi_rf.fields.planes import CONTEXTS, SCALES, Activity, contexts_of, dec
 
 Grid = tuple[int, int, int]
 
-HALF, COMPACT = "half", "compact"
-"""What a file's header may say as "coding"; half precision where it says nothing."""
-
 COMPRESSED = frozenset({"table", "scales", "lines", "steps"})
 """Arrays of :func:`schema` that are worth deflating. Planes are not."""
 

@@ -19,7 +19,7 @@ from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields import factor_coding
 from taichi_rf.fields.accounts import vm_accounts
-from taichi_rf.fields.base import Accounts, Arrays, Coded, GridField, Header, Schema, Stage
+from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, GridField, Header, Schema, Stage
 from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
@@ -616,10 +616,10 @@ class VMField(GridField):
             raise wrong("field.activation", "softplus or relu")
         if not is_number(header.get("density_shift"), -100, 100):
             raise wrong("field.density_shift", "a number from -100 to 100")
-        if header.get("coding", factor_coding.HALF) not in (factor_coding.HALF, factor_coding.COMPACT):
-            raise wrong("field.coding", f"{factor_coding.HALF} or {factor_coding.COMPACT}; a newer version may know it")
+        if header.get("coding", HALF) not in (HALF, COMPACT):
+            raise wrong("field.coding", f"{HALF} or {COMPACT}; a newer version may know it")
         numbers = levels * (1 + APPEARANCE_PER_LEVEL) * unit_texels(tuple(header["resolution"]))
-        if header.get("coding") == factor_coding.COMPACT and numbers > factor_coding.MAX_NUMBERS:
+        if header.get("coding") == COMPACT and numbers > factor_coding.MAX_NUMBERS:
             most = factor_coding.MAX_NUMBERS
             raise wrong("field.resolution", f"such that all levels are {most:,} numbers at most, not {numbers:,}")
 
@@ -628,7 +628,7 @@ class VMField(GridField):
         """Every level stores the same: one density and three appearance components, and their rows of the basis."""
         nx, ny, nz = header["resolution"]
         basis: Schema = {"basis": ("f2", (3, APPEARANCE_PER_LEVEL, FEATURES))}
-        if header.get("coding") == factor_coding.COMPACT:
+        if header.get("coding") == COMPACT:
             return factor_coding.schema((nx, ny, nz), 1 + APPEARANCE_PER_LEVEL, level) | basis
         return {"factors": ("f2", (1 + APPEARANCE_PER_LEVEL, unit_texels((nx, ny, nz))))} | basis
 
@@ -642,7 +642,7 @@ class VMField(GridField):
             rows=rows,
             seed=None,
         )
-        if header.get("coding") == factor_coding.COMPACT:
+        if header.get("coding") == COMPACT:
             factors = factor_coding.read(arrays, field.resolution)
             arrays = [{"factors": own, "basis": level["basis"]} for own, level in zip(factors, arrays)]
         field.unpack(arrays)
@@ -660,11 +660,11 @@ class VMField(GridField):
             return [{**arrays, "basis": self._basis(level)} for level, arrays in zip(ranks, levels)]
 
         # squares are summed over three channels, of which the error is the mean; levels add up
-        return Coded({**self.header(), "coding": factor_coding.COMPACT}, pack, np.cumsum(errors) / 3)
+        return Coded({**self.header(), "coding": COMPACT}, pack, np.cumsum(errors) / 3)
 
     @classmethod
     def accounts(cls, header: Header, stored: list[dict[str, int]], chunks: list[int]) -> Accounts | None:
-        half = cls.level_schema({**header, "coding": factor_coding.HALF}, 1)
+        half = cls.level_schema({**header, "coding": HALF}, 1)
         size = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in half.values())
         return vm_accounts(stored, chunks, size)
 
