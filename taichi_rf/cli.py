@@ -51,8 +51,8 @@ class Slim:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # How many levels (ranks, LODs) to keep: a faster model, too. Default: all.
     level: Annotated[int | None, LEVELS] = None
-    # Code a tensor's numbers anew, so that they cost at most about 0.03 dB (fine), 0.1 dB (small) or 0.4 dB (tiny).
-    # Default: as they are.
+    # Code a tensor's numbers anew, so that they cost about 0.03 dB (fine), 0.1 dB (small) or 0.4 dB (tiny) by an
+    # estimate that needs no scene. Default: as they are.
     precision: Literal["fine", "small", "tiny"] | None = None
     # The best model of at most this size, such as 1MB or 300kB: precision and, if need be, levels are chosen.
     size: str | None = None

@@ -1,6 +1,7 @@
 """A model as a progressive file: what goes into the header, the base chunk and the chunk of each level.
 
-The header names the kinds and sizes from which every array's shape follows; chunks hold those arrays and nothing else.
+The header names the kinds and sizes from which every array's shape follows, and how its numbers are coded: in half
+precision, or as :mod:`taichi_rf.compact` does it. Chunks hold those arrays and nothing else.
 Nothing in a file is trusted: sizes are bounded before memory is taken, and values are checked to be finite.
 """
 
