@@ -90,7 +90,8 @@ class Compactor:
 
     def ladder(self) -> list[Compact]:
         """Every precision that :meth:`under` tries, the finest first."""
-        noises = np.geomspace(*(self._noise(loss) for loss in LADDER), STEPS)
+        finest, coarsest = (self._noise(loss) for loss in LADDER)
+        noises = np.geomspace(finest, coarsest, STEPS)
         return [self._made(*self._coded(float(noise))) for noise in noises]
 
     @property

@@ -13,12 +13,14 @@ from taichi_rf import backend
 from taichi_rf.arrays import pack_arrays, unpack_arrays
 from taichi_rf.compact import LADDER, LOSSES, Compactor
 from taichi_rf.decoders import make_decoder
+from taichi_rf.entropy import LARGEST
 from taichi_rf.errors import UserError
 from taichi_rf.fields.vm import VMField
 from taichi_rf.model import Model
 from taichi_rf.modelfile import model_chunks
 from taichi_rf.sensitivity import random_rays, sensitivities
 from taichi_rf.storage import read_trf, truncate_trf, write_trf
+from taichi_rf.weight_coding import rounded, signed, values_of, zigzag
 from tests.hostile import lies
 from tests.tiny import ROWS
 
@@ -129,6 +131,28 @@ def base_schema(model: Model) -> dict[str, Any]:
     occupancy = {"occupancy": ("u1", (-(-14 * 15 * 16 // 8),))}
     header = {**model.field.header(), "coding": "compact"}
     return {**model.decoder.coded_schema(), **occupancy, **model.field.level_schema(header, 1)}
+
+
+def test_weights_come_back_within_half_a_step_of_their_run():
+    rng = np.random.default_rng(0)
+    runs, values = (300, 5, 40), rng.standard_normal(345).astype(np.float32)
+    weights = np.repeat(np.float32([1, 100, 1e-4]), runs)
+    numbers, steps, error = rounded(values, weights, runs, 0.01)
+    np.testing.assert_allclose(steps, [0.01, 0.001, 1.0], rtol=1e-3)
+    found = values_of(numbers, steps, runs)
+    assert (np.abs(found - values) <= 0.501 * np.repeat(steps.astype(np.float32), runs)).all()
+    assert error == pytest.approx((weights * (found - values) ** 2).sum(), rel=1e-4)
+    every = np.arange(-LARGEST, LARGEST + 1, dtype=np.int32)
+    np.testing.assert_array_equal(signed(zigzag(every)), every)
+    assert zigzag(np.int32([0, -1, 1, -2, 2])).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e30, 1e-30])
+@pytest.mark.parametrize("weight", [0.0, 1e-30, 1e30])
+def test_weights_of_any_size_are_finite(value, weight):
+    values = np.full(9, value, np.float32)
+    numbers, steps, _ = rounded(values, np.full_like(values, weight), (4, 5), 0.01)
+    assert np.isfinite(values_of(numbers, steps, (4, 5))).all()
 
 
 # Files

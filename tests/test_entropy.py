@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taichi_rf.entropy import LARGEST, SYMBOLS, Decoder, Encoder, Models, octaves, symbols_of, weight_table
@@ -38,6 +38,7 @@ def encoded(given_calls: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarra
     return encoder.finish(), table
 
 
+@settings(deadline=None)
 @given(calls)
 def test_what_was_added_comes_back_in_order_and_nothing_is_left(drawn):
     given_calls = [arrays(call) for call in drawn]
@@ -90,6 +91,7 @@ def test_weights_of_a_table_are_near_the_counts_and_none_is_lost():
 # What no encoder writes
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, (1 << 32) - 1), max_size=20), st.lists(st.integers(0, CONTEXTS - 1), max_size=200))
 def test_any_words_are_refused_or_give_numbers_within_bounds(words, contexts):
     table = np.full((CONTEXTS, SYMBOLS), 9, np.uint8)

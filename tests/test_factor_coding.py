@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taichi_rf.entropy import LARGEST, Models
@@ -25,6 +25,7 @@ def noise(levels: int = 3, seed: int = 0, scale: float = 1.0) -> np.ndarray:
 grids = st.tuples(*[st.integers(2, 9)] * 3)
 
 
+@settings(deadline=None)
 @given(grids, st.integers(1, 3), st.integers(0, 99), st.sampled_from([0.3, 3.0, 300.0]))
 def test_whole_numbers_come_back_exactly(grid, levels, seed, scale):
     rng = np.random.default_rng(seed)
@@ -91,6 +92,7 @@ def slow_contexts(plane: np.ndarray) -> list[tuple[list[int], list[int]]]:
     return result
 
 
+@settings(deadline=None)
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(0, 999))
 def test_contexts_are_those_of_the_neighbours_that_are_known(h, w, seed):
     rng = np.random.default_rng(seed)
@@ -116,6 +118,7 @@ def test_errors_weigh_the_same_everywhere_and_as_much_as_is_allowed():
     assert errors[:, 0].max() <= 1.01 * 0.05**2 / 4
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100))
 def test_scaling_a_plane_and_its_line_against_each_other_changes_no_whole_number(scale):
     """What multiplies a plane divides its line; weights, being squared derivatives, go the other way."""

@@ -20,6 +20,7 @@ from taichi_rf.entropy import LARGEST, SYMBOLS, Decoder, Encoder, Ints, Models
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
 from taichi_rf.fields.planes import CONTEXTS, SCALES, Activity, contexts_of, decoded, scales_of, table_of
+from taichi_rf.weight_coding import signed, step_for, zigzag
 
 Grid = tuple[int, int, int]
 
@@ -94,9 +95,8 @@ def quantised(
     for level, component in np.ndindex(*factors.shape[:2]):
         for p, part in enumerate(part_slices(grid)):
             x, w = factors[level, component, part], weights[level, component, part]
-            if mean := float(w.mean()):
-                step = max(noise / mean**0.5, float(np.abs(x).max()) / LARGEST * 1.01)
-                steps[level, component, p] = min(max(step, 2.0**-14), 6e4)  # normal numbers of half precision
+            if w.any():
+                steps[level, component, p] = step_for(noise, w, x)
                 size = np.abs(x) / np.float32(steps[level, component, p])
                 size = np.floor(np.minimum(size, LARGEST) + (0.5 if component == 0 else 0.5 - DEAD_ZONE))
                 numbers[level, component, part] = np.copysign(size, x) * (w > 0)
@@ -146,8 +146,7 @@ def pack(numbers: Ints, steps: NDArray[np.float16], grid: Grid) -> list[Arrays]:
         for p, planes in enumerate(_planes(own, grid)):
             scales[:, p] = scales_of(planes)
             calls[-1] += contexts_of(planes, scales[:, p], activities[p])
-        zigzag = np.where(lines < 0, -2 * lines - 1, 2 * lines).astype(np.uint16)
-        levels.append({"steps": own_steps, "scales": scales, "lines": zigzag})
+        levels.append({"steps": own_steps, "scales": scales, "lines": zigzag(lines)})
     table = table_of(call for level in calls for call in level)
     models = Models(table)
     for arrays, level in zip(levels, calls):
@@ -179,8 +178,7 @@ def read(levels: list[Arrays], grid: Grid) -> NDArray[np.float32]:
             planes = decoded((components, *shape), arrays["scales"][:, p], activities[p], decoder)
             own[:, parts[p]] = planes.reshape(components, -1)
         decoder.finish()
-        zigzag = arrays["lines"].astype(np.int32)
-        own[:, parts[PLANES].start :] = np.where(zigzag & 1, -((zigzag + 1) >> 1), zigzag >> 1)
+        own[:, parts[PLANES].start :] = signed(arrays["lines"])
     return factors_of(numbers, np.stack([arrays["steps"] for arrays in levels]), grid)
 
 
