@@ -636,6 +636,17 @@ class VMField(GridField):
         field.unpack(arrays)
         return field
 
+    @classmethod
+    def reserved(cls, header: Header, *, rows: int = 1 << 16) -> "VMField":
+        return cls(
+            ranks=header["num_levels"],
+            resolution=tuple(header["resolution"]),
+            activation=header["activation"],
+            density_shift=header["density_shift"],
+            rows=rows,
+            seed=None,
+        )
+
     def pack(self, level: int) -> Arrays:
         value = self.value.to_numpy()[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
         factors = np.stack([value[b, :, c] for b, c in self._components(level)])
@@ -649,17 +660,22 @@ class VMField(GridField):
 
     def unpack(self, arrays: list[Arrays]) -> None:
         """Replace the levels 1, 2, ... by what :meth:`pack` made of them; those above stay."""
-        value = self.value.to_numpy()
-        units = value[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
-        basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
         for level, stored in enumerate(arrays, 1):
-            for (b, c), column in zip(self._components(level), stored["factors"], strict=True):
-                units[b, :, c] = column
-            first = APPEARANCE_PER_LEVEL * (level - 1)
-            basis[:, first : first + APPEARANCE_PER_LEVEL] = stored["basis"]
-        self.value.from_numpy(value)
+            self.put(level, stored)
+
+    def put(self, level: int, prepared: Arrays) -> None:
+        for (block, component), column in zip(self._components(level), prepared["factors"], strict=True):
+            self._put(self.unit, block, component, np.ascontiguousarray(column, np.float32))
+        basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
+        first = APPEARANCE_PER_LEVEL * (level - 1)
+        basis[:, first : first + APPEARANCE_PER_LEVEL] = prepared["basis"]
         self.basis_value.from_numpy(basis.reshape(-1))
         self.published()
+
+    @ti.kernel
+    def _put(self, unit: int, block: int, component: int, column: ti.types.ndarray(dtype=ti.f32, ndim=1)):
+        for t in range(unit):
+            self.value[block * unit + t][component] = column[t]
 
     def _components(self, level: int) -> list[tuple[int, int]]:
         """(block, component in it) of what ``level`` adds: one density component, then three of appearance."""

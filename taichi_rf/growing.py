@@ -1,0 +1,87 @@
+"""A model that is there before its file is: room for every level that the header promises, filled as they come.
+
+:class:`Outline` and :meth:`Outline.unpack` need no device and may be used in any thread; :func:`reserve` and
+:func:`put` are for the thread that has Taichi. A picture of what has come is that of the file cut there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.errors import UserError
+from taichi_rf.fields.base import Arrays, Field, Header
+from taichi_rf.model import Model
+from taichi_rf.modelfile import base_schema, checked, level_schema, model_around, take_base, unpacked_level
+
+MAX_PROMISED = 512 << 20
+"""Bytes of arrays that a header may promise, before any of them has come; on the device they take up to four times as
+much. The largest presets have a third of that."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One level that has come, ready for the device."""
+
+    level: int
+    base: Arrays
+    """Of level 1: what the model has besides its field. Empty for the others."""
+    prepared: Any
+    size: int
+    """Bytes of the file up to the end of this level."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A checked header: what the model will be."""
+
+    kind: type[Field]
+    header: Header
+    levels: int
+
+    @classmethod
+    def of(cls, header: Header, levels: int) -> Outline:
+        """The outline of a file that promises ``levels`` levels.
+
+        Raises:
+            UserError: the header is none of a model, or promises more than is good for this machine.
+        """
+        kind, header = checked(header, levels)
+        outline = cls(kind, header, levels)
+        if outline.promised > MAX_PROMISED:
+            raise UserError(
+                f"its header promises {outline.promised >> 20} MiB: more than is taken on trust; download the file and "
+                "open that"
+            )
+        return outline
+
+    @property
+    def promised(self) -> int:
+        """Bytes of the arrays of all levels, none of them deflated."""
+        schemas = [level_schema(self.kind, self.header, level) for level in range(1, self.levels + 1)]
+        return sum(math.prod(shape) * np.dtype(kind).itemsize for s in schemas for kind, shape in s.values())
+
+    def unpack(self, level: int, chunk: bytes, before: Part | None, size: int) -> Part:
+        """The next level from its chunk, after the part ``before``. UserError where it does not fit."""
+        arrays = unpacked_level(self.kind, self.header, level, chunk)
+        base = {name: arrays.pop(name) for name in base_schema(self.kind, self.header)} if level == 1 else {}
+        prepared = self.kind.prepared(self.header["field"], arrays, None if before is None else before.prepared)
+        return Part(level, base, prepared, size)
+
+
+def reserve(outline: Outline) -> Model:
+    """A model with room for all levels, of which none has come."""
+    model = model_around(outline.kind.reserved(outline.header["field"]), outline.header)
+    model.metadata |= {"warnings": [], "prefix_bytes": []}
+    return model
+
+
+def put(model: Model, part: Part) -> None:
+    """Give a reserved model its next level."""
+    if part.level == 1:
+        take_base(model, part.base)
+    model.field.put(part.level, part.prepared)
+    model.metadata["prefix_bytes"].append(part.size)
