@@ -70,12 +70,8 @@ class Feed:
 
     @property
     def expected(self) -> int | None:
-        """Where the level that is coming ends, or the header; None where that has not been told yet."""
-        if self._frame is not None:
-            return self._at + self._frame.length
-        if self.header is None and len(self._rest) >= PREAMBLE.size:
-            return PREAMBLE.size + check_preamble(bytes(self._rest[: PREAMBLE.size]), self.where)
-        return None
+        """Where the level that is coming ends; None where that has not been told yet."""
+        return None if self._frame is None else self._at + self._frame.length
 
     def push(self, data: bytes) -> list[bytes]:
         """Take the next bytes; return the payloads that they complete.
@@ -95,8 +91,6 @@ class Feed:
                 pass
         except Damaged as error:
             self.damage = error
-        if self.whole:
-            self._excess, self._rest = len(self._rest), bytearray()
         return self.chunks[before:]
 
     def rewind(self) -> int:
@@ -210,8 +204,10 @@ class Feed:
         self._taken(frame.length)
         self._previous, self._frame = frame.checksum, None
         self._frames.append(frame.raw)
-        self.chunks.append(payload)
         self.prefix_bytes.append(self._at)
+        self.chunks.append(payload)
+        if self.whole:
+            self._excess, self._rest = len(self._rest), bytearray()
         return True
 
     def _taken(self, count: int) -> bytes:

@@ -16,10 +16,14 @@ from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Field, Header
 from taichi_rf.model import Model
 from taichi_rf.modelfile import base_schema, checked, level_schema, model_around, take_base, unpacked_level
+from taichi_rf.solid import SurfaceModel
 
 MAX_PROMISED = 512 << 20
 """Bytes of arrays that a header may promise, before any of them has come; on the device they take up to four times as
 much. The largest presets have a third of that."""
+
+
+_RAYS = 64  # of a rehearsal
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,43 @@ def reserve(outline: Outline) -> Model:
     model = model_around(outline.kind.reserved(outline.header["field"]), outline.header)
     model.metadata |= {"warnings": [], "prefix_bytes": []}
     return model
+
+
+def rehearse(model: Model, outline: Outline) -> None:
+    """Compile all that a picture of a reserved model needs, while its first level is on its way: a few rays through
+    what is in it so far, which means nothing."""
+    model.field.rehearse(outline.header["field"])
+    occupancy = model.occupancy
+    occupancy.set_cells(np.ones(occupancy.cells[::-1], bool))
+    origins = np.tile(model.box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
+    directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    kept = model.near, model.far, model.compositor.threshold
+    side = float(np.max(model.box[1] - model.box[0]))
+    model.near, model.far, model.compositor.threshold = 1e-3 * side, side, -1.0  # every sample is worth shading
+    try:
+        if isinstance(model, SurfaceModel):
+            origins[::2] -= directions[::2] * side / 2  # some meet the surface, others begin inside
+            model.tracer.trace(
+                _Ball(model.field), occupancy, origins, directions, box=model.box, near=model.near, far=model.far
+            )  # fmt: skip
+        else:
+            model.forward(origins, directions).pixels.to_numpy()
+    finally:
+        model.near, model.far, model.compositor.threshold = kept
+
+
+class _Ball:
+    """A field whose lookups are made, and answered with the distance to a ball: else nothing would be met."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+
+    def density(self, n: int, positions: Any, density: Any) -> None:
+        self.field.density(n, positions, density)
+        values = density.to_numpy()
+        values[:n] = np.linalg.norm(positions.to_numpy()[:n] - 0.5, axis=1) - 0.25
+        density.from_numpy(values)
 
 
 def put(model: Model, part: Part) -> None:

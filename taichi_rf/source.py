@@ -47,6 +47,10 @@ class Refused(Broken):
     """The server has answered, and gives nothing: at first that is final, later it may be mended."""
 
 
+class Beyond(Broken):
+    """The file is no longer than what has come."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """What tells one version of a file from another, as far as a server says it."""
@@ -85,7 +89,7 @@ class Source(Protocol):
 
         Raises:
             Broken: not now.
-            UserError: never.
+            UserError: not at all.
         """
 
     def abort(self) -> None:
@@ -106,12 +110,10 @@ def source_of(text: str | os.PathLike[str], *, timeout: float = TIMEOUT) -> Sour
     if not is_address(text):
         return File(text)
     address = str(text)
-    if "::" in address.partition("?")[0].replace("[::", "["):
-        raise UserError(f"{address}: addresses within addresses are not followed: name the file itself")
-    scheme = re.split("://", address, maxsplit=1)[0].lower()
+    scheme = address.partition("://")[0].lower()
     if scheme in WEB:
         return Web(address, timeout)
-    if scheme in BUCKETS:
+    if scheme in BUCKETS and "::" not in address:  # that would be an address within an address
         return Bucket(address, scheme)
     known = ", ".join((*WEB, *BUCKETS))
     raise UserError(f"{address}: addresses of this kind are not followed: use one of {known}, or name a file")
@@ -277,7 +279,7 @@ def _breaking(web: Web) -> Iterator[None]:
         words = f"the server answered {error.code} {error.reason or ''}".rstrip()
         if error.code >= 500 or error.code in _TEMPORARY:
             raise Broken(words, min(_number(error.headers.get("Retry-After")) or 0, 60)) from None
-        raise Refused(words) from None
+        raise (Beyond if error.code == 416 else Refused)(words) from None
     except TimeoutError:
         raise Broken(f"no bytes came for {web.timeout:.0f} s") from None
     except urllib.error.URLError as error:

@@ -217,6 +217,15 @@ class Field(ABC):
     def put(self, level: int, prepared: Any) -> None:
         """Take the next level into a :meth:`reserved` field, where nothing is compiled anew for it."""
 
+    @abstractmethod
+    def rehearse(self, header: Header) -> None:
+        """Have compiled what :meth:`put` needs, before any level has come to a :meth:`reserved` field."""
+
+    @classmethod
+    def zeros(cls, header: Header, level: int) -> Arrays:
+        """Arrays of :meth:`level_schema` that say nothing."""
+        return {name: np.zeros(shape, kind) for name, (kind, shape) in cls.level_schema(header, level).items()}
+
     @classmethod
     def accounts(cls, header: Header, stored: list[dict[str, int]], chunks: list[int]) -> Accounts | None:
         """A table of what the levels of a file are made of, for people; None where there is nothing to say.

@@ -588,6 +588,12 @@ class OctreeField(Field):
         self.coder.unpack(level, prepared.arrays)
         self.coder.placed(level, layer.vertices)
 
+    def rehearse(self, header: Header) -> None:
+        self.coder.unpack(1, self.zeros(header, 1))
+        nothing = np.zeros((1, CORNERS), np.int32)
+        for target in (self.corners, self.children):
+            self._put_cells(0, 0, 0, nothing, target, 0)
+
     @ti.kernel
     def _put_cells(
         self, n: int, first: int, offset: int, rows: ti.types.ndarray(dtype=ti.i32, ndim=2), target: ti.template(),

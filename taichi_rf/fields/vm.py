@@ -672,6 +672,9 @@ class VMField(GridField):
         self.basis_value.from_numpy(basis.reshape(-1))
         self.published()
 
+    def rehearse(self, header: Header) -> None:
+        self.put(1, self.zeros(header, 1))
+
     @ti.kernel
     def _put(self, unit: int, block: int, component: int, column: ti.types.ndarray(dtype=ti.f32, ndim=1)):
         for t in range(unit):
