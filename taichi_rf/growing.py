@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -99,7 +99,8 @@ def rehearse(model: Model, outline: Outline) -> None:
         if isinstance(model, SurfaceModel):
             origins[::2] -= directions[::2] * side / 2  # some meet the surface, others begin inside
             model.tracer.trace(
-                _Ball(model.field), occupancy, origins, directions, box=model.box, near=model.near, far=model.far
+                cast(Field, _Ball(model.field)), occupancy, origins, directions, box=model.box, near=model.near,
+                far=model.far,
             )  # fmt: skip
         else:
             model.forward(origins, directions).pixels.to_numpy()

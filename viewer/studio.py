@@ -16,8 +16,9 @@ import scenes
 from taichi_rf.errors import UserError
 from taichi_rf.presets import METHODS, PRESETS, find_preset
 from taichi_rf.run import Recipe, RunFolder, Training
+from taichi_rf.source import is_address
 from viewer import catalogue
-from viewer.loading import Cancelled, Loading, Plan, plan_model, plan_run, plan_training
+from viewer.loading import Cancelled, Loading, Plan, plan_incoming, plan_model, plan_run, plan_training
 from viewer.opening import reason
 from viewer.session import Session
 from viewer.settings import Settings
@@ -50,6 +51,8 @@ class Studio(Stage):
         self.source: str | None = None
         self.preset, self.method, self.downscale = "quick", next(iter(METHODS)), 2
         self.max_seconds: float | None = None
+        self.bandwidth: float | None = None
+        """Bytes a second that are read of a model, at most; None for as many as come."""
         if settings is not None:
             self.downscale, self.share = settings.downscale, settings.share
             self.preset = settings.preset if settings.preset in PRESETS else self.preset
@@ -94,7 +97,8 @@ class Studio(Stage):
     # Asking for something else
 
     def open(self, what: str | Path) -> bool:
-        """Ask for a model file, a run's folder (or its name in ``runs``), or a scene, which is then chosen.
+        """Ask for a model file or its address, a run's folder (or its name in ``runs``), or a scene, which is then
+        chosen.
 
         An unfinished run goes on. Returns False, with a message, where there is nothing of the kind.
         """
@@ -127,6 +131,8 @@ class Studio(Stage):
         """Forget what was asked for."""
         if self._loading is not None:
             self._loading.cancel()
+        if self._plan is not None:
+            self._plan.dismiss()
         self._loading = self._plan = None
 
     @property
@@ -214,15 +220,22 @@ class Studio(Stage):
 
     def _reading(self, what: str | Path) -> Loading | None:
         """The reading of ``what``; None where it was a scene, which is now chosen."""
+        if is_address(what):
+            return self._coming(str(what))
         path, kind = _place(what)
         if kind not in ("run", "model", "scene") and _place(self.runs / what)[1] == "run":
             path, kind = _place(self.runs / what)
         if kind == "run":
             return Loading(f"reading {path}", lambda loading: plan_run(RunFolder(path), loading))
+        if kind == "model" and self.bandwidth is not None:
+            return self._coming(str(path))
         if kind == "model":
             return Loading(f"reading {path}", lambda loading: plan_model(path, loading))
         self._choose(str(what))
         return None
+
+    def _coming(self, address: str) -> Loading:
+        return Loading(f"waiting for {address}", lambda loading: plan_incoming(address, self.bandwidth, loading))
 
     def _ask(self, loading: Loading | None) -> None:
         if loading is not None:
@@ -241,7 +254,7 @@ class Studio(Stage):
             self.say(reason(loading.error), alarm=True)
 
     def _remember(self, what: str) -> None:
-        if self.settings is not None:
+        if self.settings is not None and not is_address(what):  # those who list it look for files
             self.settings.remember(what)
 
 
