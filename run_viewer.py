@@ -177,11 +177,12 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
 
     settings = Settings.load()
     studio = Studio(arch=options.arch, runs=RUNS, guard=stopper.step, settings=settings)
-    studio.bandwidth = _bandwidth(options)
     with until_closed(studio):
         if options.model is not None:
             with bar("opening") as show:
-                studio.open_now(options.model, lambda text, progress: show(progress, text))
+                studio.open_now(
+                    options.model, lambda text, progress: show(progress, text), bandwidth=_bandwidth(options)
+                )
         if options.web and studio.session is None:
             _begin(studio)
         if studio.session is not None:

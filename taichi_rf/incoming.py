@@ -129,7 +129,7 @@ class Incoming:
     def save(self, path: str | os.PathLike[str], level: int) -> int:
         """Write the first ``level`` levels as a file; return its size in bytes. UserError if that fails."""
         if not 1 <= level <= len(self._feed.chunks):
-            raise UserError(f"level {level} has not come yet: choose 1 to {len(self._feed.chunks)}")
+            raise UserError(f"level {level} of {self.address} is not there: choose 1 to {len(self._feed.chunks)}")
         return self._feed.save(path, level)
 
     def file(self) -> TrfFile:

@@ -20,7 +20,7 @@ from taichi_rf.source import is_address
 from viewer import catalogue
 from viewer.loading import Cancelled, Loading, Plan, plan_incoming, plan_model, plan_run, plan_training
 from viewer.opening import reason
-from viewer.session import Session
+from viewer.session import Session, model_file
 from viewer.settings import Settings
 from viewer.stage import Stage
 
@@ -51,8 +51,6 @@ class Studio(Stage):
         self.source: str | None = None
         self.preset, self.method, self.downscale = "quick", next(iter(METHODS)), 2
         self.max_seconds: float | None = None
-        self.bandwidth: float | None = None
-        """Bytes a second that are read of a model, at most; None for as many as come."""
         if settings is not None:
             self.downscale, self.share = settings.downscale, settings.share
             self.preset = settings.preset if settings.preset in PRESETS else self.preset
@@ -158,16 +156,23 @@ class Studio(Stage):
             self._remember(plan.title)
         return self.session
 
-    def open_now(self, what: str | Path, progress: Callable[[str, float], None] | None = None) -> None:
+    def open_now(
+        self,
+        what: str | Path,
+        progress: Callable[[str, float], None] | None = None,
+        *,
+        bandwidth: float | None = None,
+    ) -> None:
         """:meth:`open` and :meth:`switch` at once, before there is a window.
 
         Args:
             progress: called with what is being done and how far it is, 0..1.
+            bandwidth: look at a model while it is read at no more than so many bytes a second.
 
         Raises:
             UserError: there is nothing to show.
         """
-        loading = self._reading(what)
+        loading = self._reading(what, bandwidth)
         if loading is not None:
             self._show_now(loading, progress)
 
@@ -218,24 +223,20 @@ class Studio(Stage):
         self.cancel()
         return super().close()
 
-    def _reading(self, what: str | Path) -> Loading | None:
+    def _reading(self, what: str | Path, bandwidth: float | None = None) -> Loading | None:
         """The reading of ``what``; None where it was a scene, which is now chosen."""
-        if is_address(what):
-            return self._coming(str(what))
+        if is_address(what) or bandwidth is not None:
+            address = str(what) if is_address(what) else str(model_file(_place(what)[0]))
+            return Loading(f"waiting for {address}", lambda loading: plan_incoming(address, bandwidth, loading))
         path, kind = _place(what)
         if kind not in ("run", "model", "scene") and _place(self.runs / what)[1] == "run":
             path, kind = _place(self.runs / what)
         if kind == "run":
             return Loading(f"reading {path}", lambda loading: plan_run(RunFolder(path), loading))
-        if kind == "model" and self.bandwidth is not None:
-            return self._coming(str(path))
         if kind == "model":
             return Loading(f"reading {path}", lambda loading: plan_model(path, loading))
         self._choose(str(what))
         return None
-
-    def _coming(self, address: str) -> Loading:
-        return Loading(f"waiting for {address}", lambda loading: plan_incoming(address, self.bandwidth, loading))
 
     def _ask(self, loading: Loading | None) -> None:
         if loading is not None:
