@@ -132,8 +132,9 @@ class Feed:
             raise damaged_base(self.where, damage) if damage is not None else ends_before_base(self.where)
         if damage is not None:
             warnings.append(damaged_level(self.where, present, self.total_levels, damage))
-        if self._excess:
-            warnings.append(f"{self.where}: {self._excess} bytes after the last level were ignored")
+        excess = self._excess if self.size is None else self.size - self._at
+        if self.whole and excess:
+            warnings.append(f"{self.where}: {excess} bytes after the last level were ignored")
         assert self.header is not None
         return TrfFile(self.header, list(self.chunks), warnings, self.total_levels, list(self.prefix_bytes))
 

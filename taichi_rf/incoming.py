@@ -29,6 +29,7 @@ _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds before the next attempt
 _BLOCK = 1 << 16  # bytes read at a time at most
 _SLICE = 0.05  # seconds of a limited bandwidth that are read at once
 _RATE_SECONDS = 3.0  # over which the rate is measured
+_PROGRESS = 1 << 10  # bytes that a connection has to bring for the next failure to count as the first
 _SLOWEST, _SLOW_SECONDS = 64.0, 30.0  # bytes a second under which, over so long, a connection counts as broken
 
 
@@ -108,7 +109,7 @@ class Incoming:
     def close(self) -> None:
         """Fetch no more; what came stays."""
         self._closed.set()
-        self._source.abort()
+        self._source.close()
 
     def wait(self, ready: Callable[[], bool], seconds: float) -> bool:
         """Whether ``ready`` or the end has come, ``seconds`` from now at the latest."""
@@ -185,7 +186,7 @@ class Incoming:
             except Broken as error:
                 if self._closed.is_set():
                     return
-                if self._feed.received > before:
+                if self._feed.received >= before + _PROGRESS:
                     failures, patient_until = 0, self._deadline()
                 failures += 1
                 hopeless = isinstance(error, Refused) or failures >= FIRST_ATTEMPTS
@@ -360,7 +361,7 @@ def bandwidth(text: str) -> float:
     Raises:
         UserError: it says nothing of the kind, or nothing would come.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([kKMG]?)\s*(B|bit|b)?(?:/s|ps)?", text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+) ?([kKMG]?)(B|bit|b)?(?:/s|ps)?", text.strip())
     amount = float(found[1]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[found[2]] if found else 0.0
     if found is not None and found[3] != "B":
         amount /= 8

@@ -92,8 +92,8 @@ class Source(Protocol):
             UserError: not at all.
         """
 
-    def abort(self) -> None:
-        """From any thread: let what is being waited for break."""
+    def close(self) -> None:
+        """From any thread, for good: let what is being waited for break."""
 
 
 def is_address(text: str | os.PathLike[str]) -> bool:
@@ -128,7 +128,7 @@ class File:
     def open(self, offset: int, known: Identity | None) -> Opened:
         return _OpenedFile(self.path, offset)
 
-    def abort(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class _OpenedFile:
@@ -155,8 +155,8 @@ class Web:
     def __init__(self, address: str, timeout: float) -> None:
         self.address, self.timeout = _checked(address), timeout
         self.name = urlsplit(self.address).hostname or self.address
-        self._connection: http.client.HTTPConnection | None = None
-        self._aborted = False
+        self._socket: socket.socket | None = None  # of the connection in use
+        self._aborted = self._closed = False
         self._ranges = True  # until the server has shown that it cannot
         director = self._director = urllib.request.OpenerDirector()
         for handler in (
@@ -168,10 +168,16 @@ class Web:
 
     def connected(self, connection: http.client.HTTPConnection) -> None:
         """For the handlers: what is being used, so that it can be aborted."""
-        self._connection = connection
+        self._socket = connection.sock
+        if self._aborted or self._closed:
+            self.abort()
+
+    def close(self) -> None:
+        self._closed = True
+        self.abort()
 
     def open(self, offset: int, known: Identity | None) -> Opened:
-        self._aborted = False
+        self._aborted = self._closed
         request = urllib.request.Request(
             self.address, headers={"Accept-Encoding": "identity", "User-Agent": "taichi-rf"}
         )
@@ -188,17 +194,19 @@ class Web:
         finally:
             deadline.cancel()
         try:
+            if self._aborted:  # an answer that was cut short may still look like one
+                raise Broken(self.trouble())
             return self._opened(response, offset)
         except BaseException:
             response.close()
             raise
 
     def abort(self) -> None:
+        """Let the connection break that is in use."""
         self._aborted = True
-        sock = getattr(self._connection, "sock", None)
-        if sock is not None:
+        if self._socket is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def trouble(self) -> str:
         """For a connection that ended otherwise than by itself."""
@@ -259,7 +267,13 @@ def _handler(web: Web, scheme: str) -> Any:
 
     def connection(*arguments: Any, **options: Any) -> Any:
         made = kind(*arguments, **options)
-        web.connected(made)
+        connect = made.connect
+
+        def connecting() -> None:
+            connect()
+            web.connected(made)
+
+        made.connect = connecting
         return made
 
     class Handler(base):  # type: ignore[misc]
@@ -281,11 +295,11 @@ def _breaking(web: Web) -> Iterator[None]:
             raise Broken(words, min(_number(error.headers.get("Retry-After")) or 0, 60)) from None
         raise (Beyond if error.code == 416 else Refused)(words) from None
     except TimeoutError:
-        raise Broken(f"no bytes came for {web.timeout:.0f} s") from None
+        raise Broken(f"no bytes came for {web.timeout:g} s") from None
     except urllib.error.URLError as error:
         reason = error.reason
         if isinstance(reason, TimeoutError):
-            raise Broken(f"no answer came for {web.timeout:.0f} s") from None
+            raise Broken(f"no answer came for {web.timeout:g} s") from None
         raise Broken(getattr(reason, "strerror", None) or str(reason) or web.trouble()) from None
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a socket that was shut meanwhile
         raise Broken(getattr(error, "strerror", None) or web.trouble()) from None
@@ -345,7 +359,7 @@ class Bucket:
         size = info.get("size")
         return _OpenedBucket(file, Identity(size if isinstance(size, int) else None, tag), offset)
 
-    def abort(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class _OpenedBucket:
