@@ -93,6 +93,7 @@ def rehearse(model: Model, outline: Outline) -> None:
     directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     kept = model.near, model.far, model.compositor.threshold
+    last, model.field.level = model.field.level, 1
     side = float(np.max(model.box[1] - model.box[0]))
     model.near, model.far, model.compositor.threshold = 1e-3 * side, side, -1.0  # every sample is worth shading
     try:
@@ -106,6 +107,7 @@ def rehearse(model: Model, outline: Outline) -> None:
             model.forward(origins, directions).pixels.to_numpy()
     finally:
         model.near, model.far, model.compositor.threshold = kept
+        model.field.level = last
 
 
 class _Ball:

@@ -24,6 +24,11 @@ class Trickle:
     """Bytes a second."""
     cut: list[int] = field(default_factory=list)
     """Places in the file where a connection breaks, the first for the first connection that gets there, and so on."""
+    stays_down: bool = False
+    """Whether a server that broke a connection answers 503 from then on, until ``down`` is made false."""
+    down: bool = False
+    upto: int | None = None
+    """What comes after so many bytes waits until this is raised."""
     hang: float = 0.0
     """Seconds before a byte of the file."""
     status: list[int] = field(default_factory=list)
@@ -69,6 +74,9 @@ def _answer(handler: BaseHTTPRequestHandler, trickle: Trickle, over: threading.E
     asked = {name.lower(): value for name, value in handler.headers.items()}
     trickle.asked.append(asked)
     handler.close_connection = True
+    if trickle.down:
+        _reply(handler, 503, {"Content-Length": "0"})
+        return
     if trickle.status:
         _reply(handler, trickle.status.pop(0), {"Content-Length": "0"})
         return
@@ -97,19 +105,23 @@ def _answer(handler: BaseHTTPRequestHandler, trickle: Trickle, over: threading.E
 
 
 def _send(handler: BaseHTTPRequestHandler, trickle: Trickle, data: bytes, at: int, over: threading.Event) -> None:
-    end = len(data)
+    end, breaks = len(data), False
     if trickle.cut and trickle.cut[0] >= at:
-        end = trickle.cut.pop(0)
+        end, breaks = trickle.cut.pop(0), True
     block = len(data) if trickle.rate is None else max(int(trickle.rate * 0.02), 1)
     due = time.monotonic()
     while at < end and not over.is_set():
-        part = data[at : min(at + block, end)]
+        if trickle.upto is not None and at >= trickle.upto:
+            over.wait(0.01)
+            continue
+        part = data[at : min(at + block, end, end if trickle.upto is None else trickle.upto)]
         handler.wfile.write(part)
         handler.wfile.flush()
         at += len(part)
         if trickle.rate is not None:
             due += len(part) / trickle.rate
             over.wait(max(due - time.monotonic(), 0.0))
+    trickle.down |= breaks and trickle.stays_down
 
 
 def _reply(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str]) -> None:

@@ -9,7 +9,6 @@ from taichi_rf import growing
 from taichi_rf.growing import Outline
 from taichi_rf.incoming import Incoming
 from taichi_rf.model import Model
-from taichi_rf.report import megabytes
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Arrivals:
             "total": self.total,
             "text": self.text(),
             "progress": (self.level + progress.share) / self.total if not self.over else 1.0,
-            "received": megabytes(progress.received),
+            "received": progress.received,
             "trouble": progress.trouble,
             "over": self.over,
         }

@@ -590,6 +590,7 @@ class OctreeField(Field):
 
     def rehearse(self, header: Header) -> None:
         self.coder.unpack(1, self.zeros(header, 1))
+        self.coder.placed(1, np.zeros(header["vertices"][0], np.uint32))
         nothing = np.zeros((1, CORNERS), np.int32)
         for target in (self.corners, self.children):
             self._put_cells(0, 0, 0, nothing, target, 0)
