@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +12,8 @@ from taichi_rf import growing
 from taichi_rf.growing import Outline
 from taichi_rf.incoming import Incoming
 from taichi_rf.model import Model
+
+_RATE_SECONDS = 0.5  # between two values of the rate, which could not be read otherwise
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Arrivals:
         model: reserved for all of its levels.
     """
 
-    def __init__(self, incoming: Incoming, model: Model) -> None:
+    def __init__(self, incoming: Incoming, model: Model, clock: Callable[[], float] = time.perf_counter) -> None:
         assert incoming.outline is not None
         self.incoming, self._model = incoming, model
         self._outline: Outline = incoming.outline
@@ -36,6 +41,8 @@ class Arrivals:
         """Levels that are in the model."""
         self._rehearsed = self._told = False
         self._trouble: str | None = None
+        self._clock = clock
+        self._rate = (0.0, -math.inf)  # bytes a second, and since when they are shown
 
     @property
     def over(self) -> bool:
@@ -79,7 +86,10 @@ class Arrivals:
         if progress.trouble is not None:
             return progress.trouble
         coming = min(self.level + 1, self.total)
-        rate = f", {progress.rate / 1e6:.2f} MB/s" if progress.rate else ""
+        now = self._clock()
+        if not 0 <= now - self._rate[1] < _RATE_SECONDS:
+            self._rate = progress.rate, now
+        rate = f", {rate_text(self._rate[0])}" if progress.rate else ""
         return f"receiving {name} {coming} of {self.total}{rate}"
 
     def stats(self) -> dict[str, Any]:
@@ -94,3 +104,8 @@ class Arrivals:
             "trouble": progress.trouble,
             "over": self.over,
         }
+
+
+def rate_text(rate: float) -> str:
+    """Bytes a second, as people say them."""
+    return f"{rate / 1e6:.1f} MB/s" if rate >= 1e6 else f"{rate / 1e3:.0f} kB/s"

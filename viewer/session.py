@@ -125,7 +125,7 @@ class Session:
             raise ValueError("a session shows a model or a trainer's model: give one of the two")
         self._model, self._clock = model, clock
         self.learning = None if trainer is None else Learning(trainer, clock)
-        self.arrivals = None if incoming is None else Arrivals(incoming, cast(Any, model))
+        self.arrivals = None if incoming is None else Arrivals(incoming, cast(Any, model), clock)
         self._waiting: tuple[object, npt.NDArray[np.uint8]] = (None, np.zeros((1, 1, 3), np.uint8))
         self.scene = scene if trainer is None else trainer.scene
         self._render = render or render_from_anywhere
