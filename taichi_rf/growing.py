@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
+from taichi_rf.backend import ti
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Field, Header
+from taichi_rf.headers import wrong
 from taichi_rf.model import Model
 from taichi_rf.modelfile import base_schema, checked, level_schema, model_around, take_base, unpacked_level
 from taichi_rf.solid import SurfaceModel
@@ -23,7 +27,7 @@ MAX_PROMISED = 512 << 20
 much. The largest presets have a third of that."""
 
 
-_RAYS = 64  # of a rehearsal
+_RAYS = 16  # of a rehearsal
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Outline:
             UserError: the header is none of a model, or promises more than is good for this machine.
         """
         kind, header = checked(header, levels)
+        if header["field"]["num_levels"] != levels:
+            raise wrong("field.num_levels", f"{levels}, as many as the file was written with")
         outline = cls(kind, header, levels)
         if outline.promised > MAX_PROMISED:
             raise UserError(
@@ -83,31 +89,49 @@ def reserve(outline: Outline) -> Model:
     return model
 
 
-def rehearse(model: Model, outline: Outline) -> None:
+def rehearsal(model: Model, outline: Outline) -> Iterator[None]:
     """Compile all that a picture of a reserved model needs, while its first level is on its way: a few rays through
-    what is in it so far, which means nothing."""
+    what is in it so far, which means nothing. In pieces, so that a window lives meanwhile."""
     model.field.rehearse(outline.header["field"])
     occupancy = model.occupancy
     occupancy.set_cells(np.ones(occupancy.cells[::-1], bool))
+    yield
     origins = np.tile(model.box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
     directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    kept = model.near, model.far, model.compositor.threshold
-    last, model.field.level = model.field.level, 1
-    side = float(np.max(model.box[1] - model.box[0]))
-    model.near, model.far, model.compositor.threshold = 1e-3 * side, side, -1.0  # every sample is worth shading
-    try:
+    with _attentive(model):
+        samples = model.march(origins, directions)
+    yield
+    density = model.scratch.get("density", ti.f32, samples.count)
+    model.field.density(samples.count, samples.positions, density)
+    yield
+    with _attentive(model):
         if isinstance(model, SurfaceModel):
-            origins[::2] -= directions[::2] * side / 2  # some meet the surface, others begin inside
+            origins[::2] -= directions[::2] * model.far / 2  # some meet the surface, others begin inside
             model.tracer.trace(
                 cast(Field, _Ball(model.field)), occupancy, origins, directions, box=model.box, near=model.near,
                 far=model.far,
             )  # fmt: skip
         else:
             model.forward(origins, directions).pixels.to_numpy()
+
+
+def rehearse(model: Model, outline: Outline) -> None:
+    """All of :func:`rehearsal`."""
+    for _ in rehearsal(model, outline):
+        pass
+
+
+@contextlib.contextmanager
+def _attentive(model: Model) -> Iterator[None]:
+    """See everything in the box, and take every sample for worth shading, at the first level."""
+    kept = model.near, model.far, model.compositor.threshold, model.field.level
+    side = float(np.max(model.box[1] - model.box[0]))
+    model.near, model.far, model.compositor.threshold, model.field.level = 1e-3 * side, side, -1.0, 1
+    try:
+        yield
     finally:
-        model.near, model.far, model.compositor.threshold = kept
-        model.field.level = last
+        model.near, model.far, model.compositor.threshold, model.field.level = kept
 
 
 class _Ball:

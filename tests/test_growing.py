@@ -149,8 +149,9 @@ def test_what_contradicts_the_header_or_the_levels_below_is_refused(stored: Path
             outline.unpack(1, chunk, None, 0)
     with pytest.raises(UserError):
         outline.unpack(2, file.chunks[0], first, 0)
-    with pytest.raises(UserError, match=r"field\.num_levels"):
-        Outline.of({**file.header, "field": {**file.header["field"], "num_levels": 1}}, file.total_levels)
+    for levels in (file.total_levels - 1, file.total_levels + 1):  # neither more nor fewer than it was written with
+        with pytest.raises(UserError, match=r"field\.num_levels"):
+            Outline.of(file.header, levels)
     if first.level and isinstance(file.header["field"].get("cells"), list):
         cells = [*file.header["field"]["cells"]]
         cells[1] -= 1

@@ -933,7 +933,7 @@ def test_ctrl_c_goes_through_with_the_server_down():
 
 def test_a_model_on_its_way_is_shown_as_it_comes_and_the_slider_ends_where_it_ends(monkeypatch):
     monkeypatch.setattr(growing, "put", lambda model, part: None)
-    monkeypatch.setattr(growing, "rehearse", lambda model, outline: None)
+    monkeypatch.setattr(growing, "rehearsal", lambda model, outline: iter(()))
     clock, incoming = Clock(), SimpleNamespace(
         outline=SimpleNamespace(levels=4), parts=[], over=False, error=None, warning=None,
         progress=Progress(0, 4, 900, 9000, 0.4, 1e5, None, False),

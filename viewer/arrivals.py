@@ -39,7 +39,8 @@ class Arrivals:
         self._outline: Outline = incoming.outline
         self.level = 0
         """Levels that are in the model."""
-        self._rehearsed = self._told = False
+        self._rehearsal = growing.rehearsal(model, self._outline)
+        self._told = False
         self._trouble: str | None = None
         self._clock = clock
         self._rate = (0.0, -math.inf)  # bytes a second, and since when they are shown
@@ -65,9 +66,8 @@ class Arrivals:
         for part in self.incoming.parts[before:]:
             growing.put(self._model, part)
             self.level = part.level
-        if self.level == 0 and not self._rehearsed and not self.incoming.over:
-            self._rehearsed = True
-            growing.rehearse(self._model, self._outline)
+        if self.level == 0 and not self.incoming.over:
+            next(self._rehearsal, None)
         trouble = self.incoming.progress.trouble
         fresh, self._trouble = trouble if trouble != self._trouble else None, trouble
         end = None

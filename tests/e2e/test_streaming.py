@@ -144,6 +144,25 @@ def test_without_a_window_only_what_is_asked_for_is_waited_for(serve, sizes, tin
     assert not (tmp_path / "no.png").exists()
 
 
+def test_a_limited_bandwidth_is_that_of_a_slow_link(tiny_run, tmp_path):
+    size = (tiny_run / "model.trf").stat().st_size
+    arguments = ("--headless", "--width", 96, "--height", 64, "--arch", "cpu", "--screenshot")
+    assert run_viewer(tiny_run, *arguments, "local.png", folder=tmp_path).returncode == 0
+    began = time.monotonic()
+    done = run_viewer(tiny_run, *arguments, "slow.png", "--bandwidth", f"{size // 2}B", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began > 2.0
+    slow, local = (np.asarray(Image.open(tmp_path / name)) for name in ("slow.png", "local.png"))
+    np.testing.assert_array_equal(slow, local)
+    for wrong, words in (
+        ((tiny_run, "--bandwidth", "fast"), "bits a second"),
+        (("--bandwidth", "1M"), "goes with the file or the address"),
+    ):
+        done = run_viewer(*wrong, *(() if len(wrong) < 3 else (*arguments, "no.png")), folder=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+
+
 def test_the_command_line_takes_addresses(serve, sizes, tiny_run, tmp_path):
     server = serve()
 
