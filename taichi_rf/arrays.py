@@ -72,7 +72,7 @@ def unpack_arrays(
 
     Args:
         data: what :func:`pack_arrays` returned.
-        schema: name -> (type such as "f2", shape).
+        schema: name -> (type such as "f2", shape); a shape of (-1,) is any number of them, and those not deflated.
         where: named in the message.
 
     Raises:
@@ -99,6 +99,8 @@ def unpack_arrays(
             raise UserError(f"{where} holds an array {name!r} that does not belong there")
         dtype = np.dtype(schema[name][0]).newbyteorder("<")
         expected = tuple(schema[name][1])
+        if expected == (-1,) and form == _STORED and len(shape) == 1:
+            expected = shape  # bounded by what is there
         if code.decode(errors="replace") != dtype.str[1:] or shape != expected:
             found = f"{code.decode(errors='replace')}{list(shape)}"
             raise UserError(f"{where}: array '{name}' is {found}, expected {dtype.str[1:]}{list(expected)}")

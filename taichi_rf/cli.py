@@ -3,6 +3,8 @@
 python -m taichi_rf info runs/lego
 python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim https://host/model.trf --rank 4 -o small.trf
+python -m taichi_rf slim runs/lego/model.trf --precision small -o small.trf
+python -m taichi_rf slim runs/lego/model.trf --size 300kB -o small.trf
 python -m taichi_rf evaluate small.trf data/lego --downscale 2
 python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
@@ -12,7 +14,9 @@ python -m taichi_rf bench --json bench.json
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +47,23 @@ class Info:
 
 @dataclass(frozen=True)
 class Slim:
-    """Cut a model down to its first levels: a smaller file, and a faster model."""
+    """Make a model's file smaller: its first levels only, or its numbers less precise, or whatever fits a size."""
 
     # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
     model: Annotated[str, tyro.conf.Positional]
-    # How many levels (ranks, LODs) to keep.
-    level: Annotated[int, LEVELS]
     # The file to write.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # How many levels (ranks, LODs) to keep: a faster model, too. Default: all.
+    level: Annotated[int | None, LEVELS] = None
+    # Code a tensor's numbers anew, so that they cost about 0.03 dB (fine), 0.1 dB (small) or 0.4 dB (tiny) by an
+    # estimate that needs no scene. Default: as they are.
+    precision: Literal["fine", "small", "tiny"] | None = None
+    # The best model of at most this size, such as 1MB or 300kB: precision and, if need be, levels are chosen.
+    size: str | None = None
     # Replace the output if it is there.
     overwrite: bool = False
+    # The device to measure on what numbers are worth, for --precision and --size.
+    arch: Arch = "auto"
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,7 @@ def info(command: Info) -> None:
     from taichi_rf.storage import read_trf
 
     path = command.model if is_address(command.model) else _model_file(Path(command.model))
-    file = _fetched(command.model).file() if is_address(command.model) else read_trf(path)
+    file = _received(command.model).file() if is_address(command.model) else read_trf(path)
     _warn(file.warnings)
     header, metadata = file.header, file.header.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
@@ -185,6 +196,9 @@ def info(command: Info) -> None:
         table.add_row(Text(label, "bold"), Text(str(value)))  # as Text: what a file says is not markup
     console.print(table)
     size_and_quality(name, file.prefix_bytes, _numbers(metadata.get("level_psnr")))
+    lost = _numbers(metadata.get("coding_loss"))[:present]
+    if lost and lost[-1] is not None:
+        say(f"PSNR was measured in half precision; its numbers here cost about {lost[-1]:.2f} dB at {name} {len(lost)}")
     accounts = _accounts(field, file)
     if accounts is not None:
         plain_table(accounts.rows)
@@ -193,12 +207,17 @@ def info(command: Info) -> None:
 
 
 def slim(command: Slim) -> None:
-    """Copy the first levels, checksums verified, without decoding anything."""
+    """Copy the first levels, checksums verified, without decoding anything; or code them anew."""
     from taichi_rf.console import say
-    from taichi_rf.report import megabytes
+    from taichi_rf.report import bytes_of, megabytes
     from taichi_rf.source import is_address
     from taichi_rf.storage import truncate_trf
 
+    if command.level is None and command.precision is None and command.size is None:
+        raise UserError("how small? give --rank (or --lod), --precision or --size")
+    if command.precision is not None and command.size is not None:
+        raise UserError("--size chooses the precision: leave --precision, or give it with --rank alone")
+    size = None if command.size is None else bytes_of(command.size, "--size")
     output, address = command.output, command.model if is_address(command.model) else None
     source = None if address is not None else _model_file(Path(command.model))
     if output.exists():
@@ -206,19 +225,33 @@ def slim(command: Slim) -> None:
             raise UserError(f"{output} is the model itself: choose another --output, so that its other levels stay")
         if not command.overwrite:
             raise UserError(f"{output} is there already: choose another --output, or give --overwrite")
-    before: int | None
-    if address is not None:
-        if command.level < 1:
-            raise UserError(f"level {command.level} does not exist; levels start at 1")
-        incoming = _fetched(address, command.level)
-        before, after = incoming.progress.size, incoming.save(output, command.level)
-    else:
-        assert source is not None
-        before, after = source.stat().st_size, truncate_trf(source, command.level, output)
-    say(f"{output}: {megabytes(after)}" + (f" of {megabytes(before)} ({after / before:.0%})" if before else ""))
+    with contextlib.ExitStack() as stack:
+        if address is not None:
+            if command.level is not None and command.level < 1:
+                raise UserError(f"level {command.level} does not exist; levels start at 1")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taichi-rf-"))
+            source = Path(folder) / "model.trf"
+            before = _fetched(address, command.level, source)
+        else:
+            assert source is not None
+            before = source.stat().st_size
+        if command.precision is None and size is None:
+            assert command.level is not None
+            after, how = truncate_trf(source, command.level, output), ""
+        else:
+            after, how = _coded(command, source, size)
+    say(f"{output}: {megabytes(after)}" + (f" of {megabytes(before)} ({after / before:.0%})" if before else "") + how)
 
 
-def _fetched(address: str, levels: int | None = None) -> Incoming:
+def _fetched(address: str, levels: int | None, path: Path) -> int | None:
+    """Write the file at an address, or what its first ``levels`` need of it, with a bar; return the size of all of it,
+    None where nobody says it. UserError where it has not so many levels."""
+    incoming = _received(address, levels)
+    incoming.save(path, levels or len(incoming.file().chunks))
+    return incoming.progress.size
+
+
+def _received(address: str, levels: int | None = None) -> Incoming:
     """The file at an address, or as much of it as its first ``levels`` need, with a bar."""
     from taichi_rf.console import bar
     from taichi_rf.incoming import fetch
@@ -229,6 +262,37 @@ def _fetched(address: str, levels: int | None = None) -> Incoming:
             levels,
             progress=lambda now: show(now.received / now.size if now.size else 0.0, now.trouble or ""),
         )
+
+
+def _coded(command: Slim, source: Path, size: int | None) -> tuple[int, str]:
+    """Write the model to another precision; its bytes, and a remark on what was chosen and why."""
+    from taichi_rf import backend
+    from taichi_rf.compact import Compactor
+    from taichi_rf.console import waiting
+    from taichi_rf.model import Model
+    from taichi_rf.storage import read_trf, truncate_trf, write_trf
+
+    if size is not None:
+        sizes = read_trf(source, command.level).prefix_bytes
+        if sizes[-1] <= size:
+            return truncate_trf(source, command.level or len(sizes), command.output), ", as it is: it fits"
+    backend.init(command.arch)
+    model = Model.load(source, command.level)
+    _warn(model.metadata["warnings"])
+    name, level = model.field.level_name, model.field.num_levels
+    with waiting("measuring what numbers are worth"):
+        compactor = Compactor(model)
+    if size is None:
+        assert command.precision is not None
+        made, why = compactor.losing(command.precision), ""
+    else:
+        with waiting("trying precisions"):
+            made, level = compactor.under(size)
+        why = f", {compactor.rule}"
+    after = write_trf(command.output, made.header, made.chunks[:level])[-1]
+    loss = made.losses[level - 1]
+    psnr = "" if compactor.psnr is None else f", so {compactor.psnr[level - 1] - loss:.2f} dB on held-out views"
+    return after, f", {name} {level}: about {loss:.2f} dB less than before by estimate{psnr}{why}"
 
 
 def evaluate(command: Evaluate) -> None:

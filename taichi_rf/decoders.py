@@ -11,6 +11,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Schema
 from taichi_rf.linear import TILE, Linear, blocks_of
 from taichi_rf.optim import Parameters
+from taichi_rf.weight_coding import rounded, values_of
 
 FEATURES = 27
 
@@ -51,6 +52,19 @@ class Decoder(ABC):
     def schema(cls) -> Schema:
         """Name, type and shape of what :meth:`pack` stores."""
         return {}
+
+    def coded(self, noise: float, squares: list[np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
+        """What a coded file stores (see :meth:`taichi_rf.fields.base.Field.coded`), and by how much that is expected to
+        raise the mean squared error of a pixel's channel."""
+        return {}, 0.0
+
+    @classmethod
+    def coded_schema(cls) -> Schema:
+        """Name, type and shape of what :meth:`coded` stores."""
+        return {}
+
+    def unpack_coded(self, arrays: dict[str, np.ndarray]) -> None:
+        """The inverse of :meth:`coded`, but for what was rounded."""
 
 
 @ti.func
@@ -231,6 +245,23 @@ class Perceptron(Decoder):
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> None:
         self.value.from_numpy(arrays[self.kind].astype(np.float32))
+        self.published()
+
+    @classmethod
+    def _runs(cls) -> tuple[int, ...]:
+        """How many weights, then how many biases, each layer has."""
+        return (cls.inputs * cls.hidden, cls.hidden, cls.hidden * cls.hidden, cls.hidden, cls.hidden * 3, 3)
+
+    def coded(self, noise: float, squares: list[np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
+        numbers, steps, error = rounded(self.value.to_numpy(), squares[0], self._runs(), noise)
+        return {"decoder": numbers, "decoder_steps": steps}, error / 3  # summed over three channels
+
+    @classmethod
+    def coded_schema(cls) -> Schema:
+        return {"decoder": ("u2", (cls._size(),)), "decoder_steps": ("f2", (len(cls._runs()),))}
+
+    def unpack_coded(self, arrays: dict[str, np.ndarray]) -> None:
+        self.value.from_numpy(values_of(arrays["decoder"], arrays["decoder_steps"], self._runs()))
         self.published()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from taichi_rf.backend import ti
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Arrays, Field, Header
+from taichi_rf.fields.base import HALF, Arrays, Field, Header
 from taichi_rf.headers import wrong
 from taichi_rf.model import Model
 from taichi_rf.modelfile import base_schema, checked, level_schema, model_around, take_base, unpacked_level
@@ -35,6 +35,7 @@ class Part:
     """One level that has come, ready for the device."""
 
     level: int
+    header: Header
     base: Arrays
     """Of level 1: what the model has besides its field. Empty for the others."""
     prepared: Any
@@ -70,8 +71,9 @@ class Outline:
 
     @property
     def promised(self) -> int:
-        """Bytes of the arrays of all levels, none of them deflated."""
-        schemas = [level_schema(self.kind, self.header, level) for level in range(1, self.levels + 1)]
+        """Bytes of the arrays of all levels in half precision, none of them deflated."""
+        plain = {**self.header, "decoder_coding": HALF, "field": {**self.header["field"], "coding": HALF}}
+        schemas = [level_schema(self.kind, plain, level) for level in range(1, self.levels + 1)]
         return sum(math.prod(shape) * np.dtype(kind).itemsize for s in schemas for kind, shape in s.values())
 
     def unpack(self, level: int, chunk: bytes, before: Part | None, size: int) -> Part:
@@ -79,7 +81,7 @@ class Outline:
         arrays = unpacked_level(self.kind, self.header, level, chunk)
         base = {name: arrays.pop(name) for name in base_schema(self.kind, self.header)} if level == 1 else {}
         prepared = self.kind.prepared(self.header["field"], arrays, None if before is None else before.prepared)
-        return Part(level, base, prepared, size)
+        return Part(level, self.header, base, prepared, size)
 
 
 def reserve(outline: Outline) -> Model:
@@ -150,6 +152,6 @@ class _Ball:
 def put(model: Model, part: Part) -> None:
     """Give a reserved model its next level."""
     if part.level == 1:
-        take_base(model, part.base)
+        take_base(model, part.header, part.base)
     model.field.put(part.level, part.prepared)
     model.metadata["prefix_bytes"].append(part.size)

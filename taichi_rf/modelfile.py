@@ -1,10 +1,12 @@
 """A model as a progressive file: what goes into the header, the base chunk and the chunk of each level.
 
-The header names the kinds and sizes from which every array's shape follows; chunks hold those arrays and nothing else.
+The header names the kinds and sizes from which every array's shape follows, and how its numbers are coded: in half
+precision, or as :mod:`taichi_rf.compact` does it. Chunks hold those arrays and nothing else.
 Nothing in a file is trusted: sizes are bounded before memory is taken, and values are checked to be finite.
 """
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from taichi_rf.arrays import Arrays, pack_arrays, unpack_arrays
 from taichi_rf.decoders import DECODERS, make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields import field_type
-from taichi_rf.fields.base import Field, Header, Schema
+from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.headers import are_numbers, is_number, wrong
 from taichi_rf.march import Occupancy
 from taichi_rf.model import Model
@@ -32,9 +34,22 @@ def save_model(model: Model, path: Path) -> list[int]:
 
 def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     """Header and chunks of a model: chunk i holds level i + 1, the first also decoder and occupancy."""
+    levels = [model.field.pack(level) for level in range(1, model.field.num_levels + 1)]
+    return _chunks(model, model.field.header(), levels, model.decoder.pack(), model.decoder.compressed)
+
+
+def coded_chunks(model: Model, coded: Coded, decoder: Arrays) -> tuple[dict[str, Any], list[bytes]]:
+    """Header and chunks of a model whose field was coded by :meth:`Field.coded`, ``decoder`` by that of the decoder."""
+    header, chunks = _chunks(model, coded.header, coded.pack(), decoder, decoder)
+    return {**header, "decoder_coding": COMPACT}, chunks
+
+
+def _chunks(
+    model: Model, field_header: Header, levels: list[Arrays], base: Arrays, compress: Collection[str]
+) -> tuple[dict[str, Any], list[bytes]]:
     field = model.field
     header = {
-        "field": field.header(),
+        "field": field_header,
         "decoder": model.decoder.kind,
         "box": model.box.tolist(),
         "near": model.near,
@@ -47,15 +62,12 @@ def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     }
     if model.renders != Model.renders:
         header["render"] = model.renders
-    base = model.decoder.pack()
     if not field.knows_space:
-        base["occupancy"] = model.occupancy.packed()
-    compress = {"occupancy", *field.compressed, *model.decoder.compressed}
-    chunks = []
-    for level in range(1, header["field"]["num_levels"] + 1):
-        arrays = field.pack(level)
-        chunks.append(pack_arrays({**base, **arrays} if level == 1 else arrays, compress))
-    return header, chunks
+        base = {**base, "occupancy": model.occupancy.packed()}
+    compress = {"occupancy", *field.compressed, *compress}
+    return header, [
+        pack_arrays({**base, **arrays} if level == 1 else arrays, compress) for level, arrays in enumerate(levels, 1)
+    ]
 
 
 def load_model(path: Path, level: int | None = None) -> Model:
@@ -80,7 +92,7 @@ def load_model(path: Path, level: int | None = None) -> Model:
         raise UserError(f"{path}: {error}") from None
     model = model_around(field, header)
     model.metadata |= {"warnings": list(file.warnings), "prefix_bytes": list(file.prefix_bytes)}
-    take_base(model, base)
+    take_base(model, header, base)
     return model
 
 
@@ -101,9 +113,12 @@ def model_around(field: Field, header: Header) -> Model:
     )
 
 
-def take_base(model: Model, base: Arrays) -> None:
+def take_base(model: Model, header: Header, base: Arrays) -> None:
     """Give a model the decoder and the occupancy of its base chunk."""
-    model.decoder.unpack(base)
+    if header.get("decoder_coding", HALF) == HALF:
+        model.decoder.unpack(base)
+    else:
+        model.decoder.unpack_coded(base)
     if not model.field.knows_space:
         model.occupancy = Occupancy(model.field.resolution)
         model.occupancy.set_packed(base["occupancy"])
@@ -117,7 +132,8 @@ def _unpacked(file: TrfFile, kind: type[Field], header: Header) -> tuple[Arrays,
 
 def base_schema(kind: type[Field], header: Header) -> Schema:
     """What the base chunk holds besides the arrays of level 1."""
-    base: Schema = dict(DECODERS[header["decoder"]].schema())
+    decoder = DECODERS[header["decoder"]]
+    base: Schema = dict(decoder.schema() if header.get("decoder_coding", HALF) == HALF else decoder.coded_schema())
     if not kind.knows_space:
         base["occupancy"] = ("u1", (-(-math.prod(n - 1 for n in header["field"]["resolution"]) // 8),))
     return base
@@ -153,6 +169,8 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
     if DECODERS[decoder].features != kind.feature_width:
         fitting = [name for name, d in DECODERS.items() if d.features == kind.feature_width]
         raise wrong("decoder", f"one that goes with a field of kind '{kind.kind}': {', '.join(fitting)}")
+    if header.get("decoder_coding", HALF) not in (HALF, COMPACT):
+        raise wrong("decoder_coding", f"{HALF} or {COMPACT}; a newer version may know it")
     box = header.get("box")
     if not (isinstance(box, list) and len(box) == 2 and all(are_numbers(corner, 3, -1e6, 1e6) for corner in box)):
         raise wrong("box", "two corners of three finite numbers")

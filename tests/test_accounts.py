@@ -7,7 +7,7 @@ import pytest
 
 from taichi_rf.arrays import pack_arrays, stored_sizes
 from taichi_rf.errors import UserError
-from taichi_rf.fields.accounts import formula, octree_accounts
+from taichi_rf.fields.accounts import formula, octree_accounts, vm_accounts
 
 
 def test_sizes_of_arrays_are_those_in_the_block():
@@ -56,3 +56,14 @@ def test_features_as_they_are_have_no_formula():
     accounts = octree_accounts(header, [{"tree": 5, "features": 800}], [900])
     assert "formula" not in {row[0] for row in accounts.rows}
     assert not any("formula" in note for note in accounts.notes)
+
+
+def test_the_parts_of_a_tensors_file_add_up_to_its_chunks():
+    stored = [{"occupancy": 100, "table": 30, "planes": 500, "basis": 20}, {"planes": 300, "basis": 20}]
+    found = vm_accounts(stored, [700, 350], half=2175)
+    assert found.rows[0] == ("part", "bytes", "share")
+    assert {row[0]: int(row[1].replace(",", "")) for row in found.rows[1:]} == {
+        "occupancy": 100, "table": 30, "planes": 800, "basis": 40, "frames": 80, "all levels": 1050,
+    }  # fmt: skip
+    assert found.rows[3] == ("planes", "800", "76.2%")
+    assert found.notes == ("factors and basis: 870 bytes, in half precision 4,350: 5.0x smaller",)

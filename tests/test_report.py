@@ -17,7 +17,7 @@ from taichi_rf import axes, plot
 from taichi_rf.axes import Axis
 from taichi_rf.errors import UserError
 from taichi_rf.plot import Labels, Page
-from taichi_rf.report import WIDTH, caption, megabytes, report
+from taichi_rf.report import WIDTH, bytes_of, caption, megabytes, report
 
 
 def run(count: int, /, **changes: Any) -> dict[str, Any]:
@@ -199,3 +199,11 @@ def test_long_text_is_cut_and_strange_signs_are_replaced() -> None:
     assert plot.text_width(text, 15) <= 80
     assert plot.fit_text("short", 15, 80) == "short"
     assert plot.legible("Löwe · 日\x1b\n±") == "Lowe · ???±"
+
+
+def test_a_size_is_read_as_it_is_printed():
+    found = [bytes_of(text, "--size") for text in ("1MB", "1.5 M", "300kB", "300 K", "0.25mb", "2GB", "77", "77 b")]
+    assert found == [1_000_000, 1_500_000, 300_000, 300_000, 250_000, 2_000_000_000, 77, 77]
+    for text in ("", "MB", "1e6", "-1MB", "0", "0.1", "1TB", "1 000", "9" * 40, "nan", "\u0661MB"):
+        with pytest.raises(UserError, match="--size"):
+            bytes_of(text, "--size")

@@ -9,6 +9,8 @@ from taichi_rf.device import BLOCK
 from taichi_rf.fields.base import Accounts, Header
 
 HALF = 2  # bytes of a number
+VM_FIELD = ("factors", "basis", "table", "steps", "scales", "lines", "planes")
+"""Arrays that hold tensor factors and their basis, in whatever form."""
 CODES = ("indices", "codebook", "features", "factors", "matrix")
 """Arrays that hold features, in whatever form."""
 SMALLER = "smaller: features in half precision over what stands for them here, measured"
@@ -39,3 +41,20 @@ def octree_accounts(header: Header, stored: list[dict[str, int]], chunks: list[i
         for row, entry in zip(rows, column, strict=True):
             row.append(entry)
     return Accounts([tuple(row) for row in rows], (SMALLER, FORMULA) if indexed else (SMALLER,))
+
+
+def vm_accounts(stored: list[dict[str, int]], chunks: list[int], half: int) -> Accounts:
+    """What the parts of a file of tensor factors take, of all its levels; ``half`` is a level in half precision."""
+    parts: dict[str, int] = {}
+    for level in stored:
+        for name, size in level.items():
+            parts[name] = parts.get(name, 0) + size
+    total = sum(chunks)
+    parts["frames"] = total - sum(parts.values())
+    rows: list[tuple[str, ...]] = [("part", "bytes", "share")]
+    rows += [(name, f"{size:,}", f"{size / total:.1%}") for name, size in parts.items()]
+    rows.append(("all levels", f"{total:,}", "100.0%"))
+    plain = half * len(stored)
+    coded = sum(size for name, size in parts.items() if name in VM_FIELD)
+    note = f"factors and basis: {coded:,} bytes, in half precision {plain:,}: {plain / max(coded, 1):.1f}x smaller"
+    return Accounts(rows, (note,))

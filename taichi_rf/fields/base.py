@@ -18,6 +18,9 @@ Arrays = dict[str, np.ndarray]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
 Header = dict[str, Any]
 
+HALF, COMPACT = "half", "compact"
+"""What a file's header may say of how numbers are coded; half precision where it says nothing."""
+
 
 @dataclass(frozen=True)
 class Accounts:
@@ -25,6 +28,17 @@ class Accounts:
 
     rows: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A field in fewer bits than half precision: what the file stores, and what that costs."""
+
+    header: Header
+    pack: Callable[[], list[Arrays]]
+    """Makes the arrays of level 1, 2, ..., which takes a moment."""
+    errors: np.ndarray
+    """(levels,) by how much the mean squared error of a pixel's channel is expected to rise at level 1, 2, ..."""
 
 
 @dataclass(frozen=True)
@@ -236,6 +250,19 @@ class Field(ABC):
             chunks: the bytes of the chunks that these arrays are in.
         """
         return None
+
+    def coded(self, noise: float, squares: list[np.ndarray], occupied: np.ndarray) -> Coded:
+        """This field to a precision that is chosen, and no better where that shows.
+
+        Args:
+            noise: errors are about as large as a step of this size of a parameter whose square is one.
+            squares: of each of :meth:`parameters`, what :func:`taichi_rf.sensitivity.sensitivities` found.
+            occupied: cells that a ray may read, (z, y, x).
+
+        Raises:
+            UserError: there is only one precision for such a field.
+        """
+        raise UserError(f"a field of kind '{self.kind}' is stored in one precision only: leave --precision and --size")
 
     @abstractmethod
     def pack(self, level: int) -> Arrays:

@@ -17,7 +17,9 @@ import numpy as np
 from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Arrays, GridField, Header, Schema, Stage
+from taichi_rf.fields import factor_coding
+from taichi_rf.fields.accounts import vm_accounts
+from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, GridField, Header, Schema, Stage
 from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
@@ -53,6 +55,12 @@ def locate(u, nodes):
     return i, g - i
 
 
+class Decoded(Arrays):
+    """A level as it is in half precision, and the reader of the next."""
+
+    reader: factor_coding.Reader
+
+
 @ti.data_oriented
 class VMField(GridField):
     """A VM field on a grid of ``resolution`` nodes. ``capacity_texels`` reserves room for a finer grid later.
@@ -68,6 +76,7 @@ class VMField(GridField):
     kind = "vm"
     level_name = "rank"
     feature_width = FEATURES
+    compressed = factor_coding.COMPRESSED
 
     def __init__(
         self,
@@ -592,7 +601,7 @@ class VMField(GridField):
             ),
         ]  # fmt: skip
 
-    # Storage: half precision, as the paper stores it
+    # Storage: half precision, as the paper stores it, or coded
 
     def header(self) -> Header:
         return {
@@ -613,15 +622,21 @@ class VMField(GridField):
             raise wrong("field.activation", "softplus or relu")
         if not is_number(header.get("density_shift"), -100, 100):
             raise wrong("field.density_shift", "a number from -100 to 100")
+        if header.get("coding", HALF) not in (HALF, COMPACT):
+            raise wrong("field.coding", f"{HALF} or {COMPACT}; a newer version may know it")
+        numbers = levels * (1 + APPEARANCE_PER_LEVEL) * unit_texels(tuple(header["resolution"]))
+        if header.get("coding") == COMPACT and numbers > factor_coding.MAX_NUMBERS:
+            most = factor_coding.MAX_NUMBERS
+            raise wrong("field.resolution", f"such that all levels are {most:,} numbers at most, not {numbers:,}")
 
     @classmethod
     def level_schema(cls, header: Header, level: int) -> Schema:
         """Every level stores the same: one density and three appearance components, and their rows of the basis."""
         nx, ny, nz = header["resolution"]
-        return {
-            "factors": ("f2", (1 + APPEARANCE_PER_LEVEL, unit_texels((nx, ny, nz)))),
-            "basis": ("f2", (3, APPEARANCE_PER_LEVEL, FEATURES)),
-        }
+        basis: Schema = {"basis": ("f2", (3, APPEARANCE_PER_LEVEL, FEATURES))}
+        if header.get("coding") == COMPACT:
+            return factor_coding.schema((nx, ny, nz), 1 + APPEARANCE_PER_LEVEL, level) | basis
+        return {"factors": ("f2", (1 + APPEARANCE_PER_LEVEL, unit_texels((nx, ny, nz))))} | basis
 
     @classmethod
     def from_file(cls, header: Header, arrays: list[Arrays], *, rows: int = 1 << 16) -> "VMField":
@@ -633,6 +648,9 @@ class VMField(GridField):
             rows=rows,
             seed=None,
         )
+        if header.get("coding") == COMPACT:
+            factors = factor_coding.read(arrays, field.resolution)
+            arrays = [{"factors": own, "basis": level["basis"]} for own, level in zip(factors, arrays)]
         field.unpack(arrays)
         return field
 
@@ -647,16 +665,50 @@ class VMField(GridField):
             seed=None,
         )
 
+    @classmethod
+    def prepared(cls, header: Header, arrays: Arrays, before: Any) -> Any:
+        if header.get("coding", HALF) == HALF:
+            return arrays
+        reader = before.reader if before is not None else factor_coding.Reader(arrays["table"], header["resolution"])
+        read = Decoded(factors=reader.level(arrays), basis=arrays["basis"])
+        read.reader = reader
+        return read
+
+    def coded(self, noise: float, squares: list[np.ndarray], occupied: np.ndarray) -> Coded:
+        ranks = range(1, self.num_levels + 1)
+        values, weights = (
+            np.stack([self._factors(level, array) for level in ranks]) for array in (self.value.to_numpy(), squares[0])
+        )
+        numbers, steps, errors = factor_coding.coded(values, weights, self._resolution, occupied, noise)
+
+        def pack() -> list[Arrays]:
+            levels = factor_coding.pack(numbers, steps, self._resolution)
+            return [{**arrays, "basis": self._basis(level)} for level, arrays in zip(ranks, levels)]
+
+        # squares are summed over three channels, of which the error is the mean; levels add up
+        return Coded({**self.header(), "coding": COMPACT}, pack, np.cumsum(errors) / 3)
+
+    @classmethod
+    def accounts(cls, header: Header, stored: list[dict[str, int]], chunks: list[int]) -> Accounts | None:
+        half = cls.level_schema({**header, "coding": HALF}, 1)
+        size = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in half.values())
+        return vm_accounts(stored, chunks, size)
+
+    def _factors(self, level: int, arena: np.ndarray) -> np.ndarray:
+        """What an arena of texels (n, 16) has for one level: (components, texels)."""
+        units = arena[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
+        return np.stack([units[b, :, c] for b, c in self._components(level)])
+
     def pack(self, level: int) -> Arrays:
-        value = self.value.to_numpy()[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
-        factors = np.stack([value[b, :, c] for b, c in self._components(level)])
+        factors = self._factors(level, self.value.to_numpy())
+        limit = np.finfo(np.float16).max
+        return {"factors": np.clip(factors, -limit, limit).astype(np.float16), "basis": self._basis(level)}
+
+    def _basis(self, level: int) -> np.ndarray:
+        """A level's rows of the basis, as stored."""
         basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
         first = APPEARANCE_PER_LEVEL * (level - 1)
-        limit = np.finfo(np.float16).max
-        return {
-            "factors": np.clip(factors, -limit, limit).astype(np.float16),
-            "basis": basis[:, first : first + APPEARANCE_PER_LEVEL].astype(np.float16),
-        }
+        return basis[:, first : first + APPEARANCE_PER_LEVEL].astype(np.float16)
 
     def unpack(self, arrays: list[Arrays]) -> None:
         """Replace the levels 1, 2, ... by what :meth:`pack` made of them; those above stay."""
@@ -673,7 +725,7 @@ class VMField(GridField):
         self.published()
 
     def rehearse(self, header: Header) -> None:
-        self.put(1, self.zeros(header, 1))
+        self.put(1, self.zeros({**header, "coding": HALF}, 1))
 
     @ti.kernel
     def _put(self, unit: int, block: int, component: int, column: ti.types.ndarray(dtype=ti.f32, ndim=1)):

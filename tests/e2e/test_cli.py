@@ -149,6 +149,45 @@ def test_slim_replaces_only_what_it_is_told_to(model, tmp_path):
     refuses("slim", model, "--rank", 1, "-o", "no/where.trf", folder=tmp_path, because="no/where.trf")
 
 
+def test_slim_codes_a_model_to_a_precision_which_scores_almost_as_before(model, tmp_path):
+    output = works("slim", model, "--precision", "small", "-o", "small.trf", folder=tmp_path)
+    assert "rank 4: about 0.10 dB less" in output
+    for name in ("model.trf", "small.trf"):
+        works("evaluate", name, *SCENE, "--json", f"{name}.json", folder=tmp_path)
+    before, after = (read_json(tmp_path / f"{name}.json")["levels"] for name in ("model.trf", "small.trf"))
+    assert after[-1]["bytes"] < before[-1]["bytes"] / 2  # a grid this small is half random
+    assert after[-1]["bytes"] == (tmp_path / "small.trf").stat().st_size
+    for was, now in zip(before, after, strict=True):
+        assert -0.3 < now["psnr"] - was["psnr"] < 0.3  # a score of two views of a few pixels
+    works("slim", "small.trf", "--rank", 2, "-o", "smaller.trf", folder=tmp_path)
+    assert (tmp_path / "smaller.trf").stat().st_size == after[1]["bytes"]
+    output = works("info", "small.trf", folder=tmp_path)
+    rows = {words[0]: words[1:] for line in output.splitlines() if (words := line.split())}
+    assert {"planes", "lines", "table", "basis", "occupancy"} <= rows.keys()
+    assert "x smaller" in output
+    assert "cost about 0.10 dB at rank 4" in output
+
+
+def test_slim_finds_the_best_model_of_a_size(model, tmp_path):
+    whole = model.stat().st_size
+    output = works("slim", model, "--size", f"{whole // 4}", "-o", "quarter.trf", folder=tmp_path)
+    assert "the highest PSNR by estimate of all that fit" in output
+    assert (tmp_path / "quarter.trf").stat().st_size <= whole // 4
+    works("render", "quarter.trf", "-o", "x.png", "--width", 16, "--height", 16, folder=tmp_path)
+    output = works("slim", model, "--size", "1GB", "--rank", 3, "-o", "large.trf", folder=tmp_path)
+    assert "as it is: it fits" in output
+    assert (tmp_path / "large.trf").read_bytes() == model.read_bytes()[: read_trf(model).prefix_bytes[2]]
+    refuses("slim", model, "--size", "1kB", "-o", "x.trf", folder=tmp_path, because="kB or more")
+    refuses("slim", model, "--size", "much", "-o", "x.trf", folder=tmp_path, because="--size much: a size is expected")
+    refuses("slim", model, "-o", "x.trf", folder=tmp_path, because="give --rank (or --lod), --precision or --size")
+    both = ("--precision", "small", "--size", "1MB")
+    refuses("slim", model, *both, "-o", "x.trf", folder=tmp_path, because="--size chooses the precision")
+
+
+def test_an_octree_has_one_precision(octree_run, tmp_path):
+    refuses("slim", octree_run, "--precision", "small", "-o", "x.trf", folder=tmp_path, because="one precision only")
+
+
 @pytest.mark.parametrize("level", [0, 5, -1])
 @pytest.mark.parametrize(
     "command",
