@@ -553,7 +553,7 @@ class OctreeField(Field):
     @classmethod
     def reserved(cls, header: Header, *, rows: int = 1 << 16) -> "OctreeField":
         """Until a level has come it is one empty cell, of a tree in which anything may be anywhere."""
-        counts = tuple(header["vertices"])
+        counts = tuple(header["vertices"][: header["num_levels"]])
         field = cls(
             Octree.from_cells([0], header["base_depth"], header["base_depth"]),
             reserved_coder(header, counts, max(sum(counts), CORNERS)), levels=header["num_levels"],
