@@ -20,8 +20,11 @@ from taichi_rf.model import Model
 from taichi_rf.storage import read_trf, write_trf
 from tests.tiny import ROWS
 from tests.trickle import Trickle, served
+from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRender
+from viewer.orbit import Orbit
 from viewer.pages import column
 from viewer.panels import Panels
+from viewer.progressive import Progressive, View
 from viewer.session import Session
 from viewer.studio import Studio
 
@@ -115,6 +118,34 @@ def test_a_level_more_replaces_the_picture_without_a_coarse_one_in_between(serve
     session.set_level(1)
     session.frame(640, 480, 0.0)
     assert session.composer.divisor > 1  # but a person sees at once what they asked for
+
+
+def test_a_picture_in_the_making_goes_on_with_what_comes_and_is_made_again_above() -> None:
+    """Else levels that come faster than pictures are made would never be seen below the top."""
+    clock = Clock()
+    render = FakeRender(clock)
+    progressive = Progressive(lambda camera, level, mode: render(FakeModel(), camera, level=level, mode=mode), clock)
+    camera = Orbit.from_state(None, BOX).camera(64, 48)
+    whole = camera.width * camera.height / RAYS_PER_SECOND  # seconds
+    while not progressive.complete:
+        progressive.advance(View(camera, 1, "colour", came=1), whole)
+    first = progressive.picture.copy()
+    progressive.advance(View(camera, 2, "colour", came=2), whole / 4)
+    progressive.advance(View(camera, 3, "colour", came=3), whole / 4)
+    assert not progressive.complete
+    assert progressive.divisor == 1
+    rows = [progressive.picture[row].copy() for row in (0, 20, 47)]
+    while not progressive.complete:
+        progressive.advance(View(camera, 3, "colour", came=3), whole)
+    assert progressive.shown is not None
+    assert progressive.shown.level == 3
+    last = progressive.picture
+    assert not np.array_equal(rows[0], first[0])  # of level 2
+    assert not np.array_equal(rows[0], last[0])
+    np.testing.assert_array_equal(rows[1], last[20])  # of level 3 at once
+    np.testing.assert_array_equal(rows[2], first[47])  # not reached yet
+    assert progressive.advance(View(camera, 1, "colour"), 0.0)
+    assert progressive.divisor > 1  # what a person asks for is seen at once
 
 
 def test_one_who_chose_a_level_stays_there(serve: Serve, sizes: list[int]) -> None:

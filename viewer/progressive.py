@@ -87,6 +87,9 @@ class Progressive:
             self._resize(view.camera.width, view.camera.height)
             self.divisor, self._pass = 0, None
             self._begin(view, max(self._affordable(view, budget), finest))
+        elif self._pass is not None and view.level != self._pass.view.level:
+            # a level more: the rows still to come are of it, and another pass will see to those above
+            self._pass.view = replace(self._pass.view, level=view.level)
         changed = False
         while self._more(view, finest):
             if budget <= 0 and self.divisor:  # nothing is asked for, and something is there to see
