@@ -12,6 +12,7 @@ import pytest
 
 from taichi_rf import backend
 from taichi_rf.backend import ti
+from taichi_rf.compact import Compactor
 from taichi_rf.decoders import make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Field
@@ -29,7 +30,7 @@ from tests.tiny import tiny_scene
 
 ROWS = 1 << 10
 CODERS = {"learned": 4, "kmeans": 3, "hash": 8, "lowrank": 4, "none": 0}
-KINDS = ("vm", "solid", *CODERS)
+KINDS = ("vm", "compact", "solid", *CODERS)
 BOX = np.array([[-1.0] * 3, [1.0] * 3], np.float32)
 
 
@@ -76,7 +77,11 @@ def made(kind: str) -> Model:
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     fresh()
     path = tmp_path_factory.mktemp("model") / f"{request.param}.trf"
-    made(request.param).save(path)
+    if request.param == "compact":
+        coded_file = Compactor(made("vm")).losing("small")
+        write_trf(path, coded_file.header, coded_file.chunks)
+    else:
+        made(request.param).save(path)
     return path
 
 
