@@ -55,7 +55,7 @@ def rounded(
     steps = np.array([step_for(noise, np.maximum(w, 1e-30), v) for v, w in parts], np.float16)
     wide = np.repeat(steps.astype(np.float32), runs)
     whole = np.clip(np.rint(values / wide), -LARGEST, LARGEST)
-    error = float((weights * (whole * wide - values) ** 2).sum(dtype=np.float64))
+    error = float((weights * (whole * wide - values).astype(np.float64) ** 2).sum())
     return zigzag(whole.astype(np.int32)), steps, error
 
 

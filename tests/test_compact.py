@@ -75,26 +75,28 @@ def contents(model: Model) -> list[dict[str, bytes]]:
 # What numbers are worth
 
 
-@only_sh
 def test_sensitivities_are_sums_of_squared_derivatives(model):
-    found = sensitivities(model, batches=64)[0]
+    found = sensitivities(model, batches=64)
     rays = random_rays(model, 4096, np.random.default_rng(9))
 
     def pixels() -> np.ndarray:
         shown: np.ndarray = model.forward(*rays, seed=5).pixels.to_numpy()[:4096]
         return shown
 
-    before, value = pixels(), model.field.value.to_numpy()
-    ratios = []
-    for flat in np.argsort(found.reshape(-1))[-200::25]:
-        changed = value.copy()
-        changed.reshape(-1)[flat] += 0.02
-        model.field.value.from_numpy(changed)
-        squared = (((pixels() - before) / 0.02) ** 2).sum(axis=1).mean()
-        ratios.append(found.reshape(-1)[flat] / squared)
-    model.field.value.from_numpy(value)
-    assert 0.75 < np.mean(ratios) < 1.35  # 64 random signs: an eighth each
-    assert not any(p.gradient.to_numpy().any() for p in model.parameters())
+    before, rng = pixels(), np.random.default_rng(1)
+    for p, squares in zip(model.parameters(), found, strict=True):
+        value, sums = p.value.to_numpy(), np.zeros(2)
+        upper = np.flatnonzero(squares > np.quantile(squares[squares > 0], 0.7))  # more than rare rays meet them
+        for flat in rng.choice(upper, 16, replace=False):
+            changed = value.copy()
+            changed.reshape(-1)[flat] += 0.02
+            p.value.from_numpy(changed)
+            model.published()
+            sums += squares.reshape(-1)[flat], (((pixels() - before) / 0.02) ** 2).sum(axis=1).mean()
+        p.value.from_numpy(value)
+        model.published()
+        assert 0.75 < sums[0] / sums[1] < 1.33, p.name  # 64 random signs: an eighth for each, a fraction for all
+        assert not p.gradient.to_numpy().any()
 
 
 @only_sh
@@ -124,7 +126,8 @@ def test_the_error_that_is_expected_is_what_pixels_show(model, compactor, tmp_pa
         expected = 10 ** (-PSNR[-1] / 10) * (10 ** (made.losses[-1] / 10) - 1)
         write_trf(tmp_path / "coded.trf", made.header, made.chunks)
         error = ((Model.load(tmp_path / "coded.trf").forward(*rays).pixels.to_numpy()[:4096] - before) ** 2).mean()
-        assert 0.2 * expected < error < 1.5 * expected
+        # an untrained MLP has weights so idle that a step takes many of them to zero, which costs less than it seems
+        assert (0.2 if model.decoder.kind == "sh" else 0.05) * expected < error < 1.5 * expected
 
 
 def base_schema(model: Model) -> dict[str, Any]:
