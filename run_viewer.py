@@ -6,6 +6,8 @@ python run_viewer.py runs/lego/model.trf --rank 4
 python run_viewer.py runs/lego --headless --screenshot out.png --level 4
 python run_viewer.py runs/lego --headless --turntable turn.mp4 --sweep
 python run_viewer.py runs/lego --headless --path camera_path.json --output flight.mp4
+python run_viewer.py https://host/model.trf                shown as soon as its first level has come
+python run_viewer.py runs/lego/model.trf --bandwidth 1M    as it would be over a link of 1 Mbit/s
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ _HOST, _PORT = "127.0.0.1", 8080  # of --web
 class Options:
     """Look at a trained model in a window, or make a picture or a video of it without one."""
 
-    # A .trf file, a run's folder (one that was stopped goes on), or a scene to train: --web begins at once, with the
-    # preset and the downscale of the last time. Default: choose in the window.
+    # A .trf file or its address (http, https, s3, gs, ...), a run's folder (one that was stopped goes on), or a scene
+    # to train: --web begins at once, with the preset and the downscale of the last time. Default: choose in the
+    # window.
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     # The level (rank, LOD) to show first. Default: the highest.
     level: Annotated[int | None, tyro.conf.arg(aliases=["--rank", "--lod"])] = None
@@ -64,6 +67,9 @@ class Options:
     # Pixels down. Default: the last window's for a window, 720 for a picture, and for a video what the camera path
     # says, or 720.
     height: int | None = None
+    # Take no more than this of the model's file or address: 1M is 1,000,000 bits a second, 125kB is 125,000 bytes a
+    # second. Default: as much as comes.
+    bandwidth: str | None = None
     # Where the camera stands: degrees around the upright axis. Default: the model's own first view.
     azimuth: float | None = None
     # Where the camera stands: degrees above the horizon.
@@ -121,27 +127,45 @@ def view(options: Options, stopper: entry.Stopper) -> None:
 
 def write(options: Options) -> None:
     """Write a picture or a video of a model, without a window. UserError as :func:`view`."""
-    from viewer.session import Session, model_file
-
     _check(options)
-    assert options.model is not None
-    path = model_file(Path(options.model))
     way = _camera_path(options)
-
-    from taichi_rf import backend
-    from taichi_rf.model import Model
+    session = _read(options)
     from viewer.headless import write_picture
 
-    backend.init(options.arch)
-    model = Model.load(path)
-    for warning in model.metadata.get("warnings", ()):
-        print(f"run_viewer.py: {warning}", file=sys.stderr)
-    session = Session(model)
-    _prepare(session, options)
     if options.screenshot is not None:
         write_picture(session, options.screenshot, options.width or _SIZE[0], options.height or _SIZE[1])
     else:
         _write_video(options, session, way)
+
+
+def _read(options: Options) -> Session:
+    """A session of the model, or of as many of its levels as are asked for, all of them there."""
+    from taichi_rf.source import is_address
+    from viewer.session import Session, model_file
+
+    assert options.model is not None
+    path = options.model if is_address(options.model) else str(model_file(Path(options.model)))
+    from taichi_rf import backend
+    from taichi_rf.model import Model
+
+    if is_address(path) or options.bandwidth is not None:
+        from viewer.headless import receive
+
+        session = receive(path, options.level, _bandwidth(options), lambda: backend.init(options.arch))
+    else:
+        backend.init(options.arch)
+        session = Session(Model.load(path))
+    for warning in session.model.metadata.get("warnings", ()):
+        print(f"run_viewer.py: {warning}", file=sys.stderr)
+    _prepare(session, options)
+    return session
+
+
+def _bandwidth(options: Options) -> float | None:
+    """Bytes a second, None where there is no limit. UserError where that is not what the option says."""
+    from taichi_rf.incoming import bandwidth
+
+    return None if options.bandwidth is None else bandwidth(options.bandwidth)
 
 
 def _sit(options: Options, stopper: entry.Stopper) -> None:
@@ -156,7 +180,9 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
     with until_closed(studio):
         if options.model is not None:
             with bar("opening") as show:
-                studio.open_now(options.model, lambda text, progress: show(progress, text))
+                studio.open_now(
+                    options.model, lambda text, progress: show(progress, text), bandwidth=_bandwidth(options)
+                )
         if options.web and studio.session is None:
             _begin(studio)
         if studio.session is not None:
@@ -221,9 +247,13 @@ def _check(options: Options) -> None:
             "--path camera_path.json --output FILE.mp4"
         )
     if options.without_window and options.model is None:
-        raise UserError("name the model: a .trf file, or the folder of a run")
+        raise UserError("name the model: a .trf file or its address, or the folder of a run")
     if options.web and options.without_window:
         raise UserError(f"--web and --{(asked or ['headless'])[0]}: one at a time")
+    if options.bandwidth is not None:
+        if options.model is None:
+            raise UserError("--bandwidth goes with the file or the address of a model")
+        _bandwidth(options)
     if options.web and options.model is None:
         raise UserError("--web: name what to show: a .trf file, the folder of a run, or a scene to train")
     if options.port is not None and not 0 <= options.port <= 65535:

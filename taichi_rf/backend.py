@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import io
 import os
 import platform
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,22 @@ os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 import taichi as ti  # noqa: E402
 
 from taichi_rf.errors import UserError  # noqa: E402
+
+
+class _Unwrapped:
+    """Stands in for the TextWrapper by which Taichi breaks the line of source that belongs to each node of a kernel's
+    syntax tree, for messages that hardly ever come: half of the time that a kernel takes to be read."""
+
+    def __init__(self, width: int) -> None: ...
+
+    def wrap(self, text: str) -> list[str]:
+        return [text] if text.strip() else []
+
+
+with contextlib.suppress(ImportError, AttributeError):  # another Taichi: then it takes its time
+    _reading: Any = importlib.import_module(f"{ti.__name__}.lang.ast.ast_transformer_utils")
+    if _reading.TextWrapper is textwrap.TextWrapper:
+        _reading.TextWrapper = _Unwrapped
 
 ARCHES = ("auto", "cpu", "cuda", "vulkan", "metal")
 

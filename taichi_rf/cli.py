@@ -2,6 +2,7 @@
 
 python -m taichi_rf info runs/lego
 python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
+python -m taichi_rf slim https://host/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim runs/lego/model.trf --precision small -o small.trf
 python -m taichi_rf slim runs/lego/model.trf --size 300kB -o small.trf
 python -m taichi_rf evaluate small.trf data/lego --downscale 2
@@ -13,7 +14,9 @@ python -m taichi_rf bench --json bench.json
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,7 @@ from taichi_rf.errors import UserError
 
 if TYPE_CHECKING:
     from taichi_rf.fields.base import Accounts
+    from taichi_rf.incoming import Incoming
     from taichi_rf.storage import TrfFile
 
 PROGRAM = "python -m taichi_rf"
@@ -37,16 +41,16 @@ Arch = Literal["auto", "cpu", "cuda", "vulkan", "metal"]
 class Info:
     """Say what a model is, and what each of its levels costs."""
 
-    # A .trf file, or the folder of a run.
-    model: Annotated[Path, tyro.conf.Positional]
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional]
 
 
 @dataclass(frozen=True)
 class Slim:
     """Make a model's file smaller: its first levels only, or its numbers less precise, or whatever fits a size."""
 
-    # A .trf file, or the folder of a run.
-    model: Annotated[Path, tyro.conf.Positional]
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional]
     # The file to write.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # How many levels (ranks, LODs) to keep: a faster model, too. Default: all.
@@ -86,8 +90,8 @@ class Evaluate:
 class Render:
     """Write a picture of a model, or a video of a turn around it or of a way through it."""
 
-    # A .trf file, or the folder of a run.
-    model: Annotated[Path, tyro.conf.Positional]
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional]
     # The file to write: .png for a picture, .mp4 or .gif for a video.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # A video of one turn around the scene.
@@ -167,10 +171,11 @@ def info(command: Info) -> None:
     from rich.text import Text
 
     from taichi_rf.console import console, plain_table, say, size_and_quality
+    from taichi_rf.source import is_address
     from taichi_rf.storage import read_trf
 
-    path = _model_file(command.model)
-    file = read_trf(path)
+    path = command.model if is_address(command.model) else _model_file(Path(command.model))
+    file = _received(command.model).file() if is_address(command.model) else read_trf(path)
     _warn(file.warnings)
     header, metadata = file.header, file.header.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
@@ -205,6 +210,7 @@ def slim(command: Slim) -> None:
     """Copy the first levels, checksums verified, without decoding anything; or code them anew."""
     from taichi_rf.console import say
     from taichi_rf.report import bytes_of, megabytes
+    from taichi_rf.source import is_address
     from taichi_rf.storage import truncate_trf
 
     if command.level is None and command.precision is None and command.size is None:
@@ -212,19 +218,50 @@ def slim(command: Slim) -> None:
     if command.precision is not None and command.size is not None:
         raise UserError("--size chooses the precision: leave --precision, or give it with --rank alone")
     size = None if command.size is None else bytes_of(command.size, "--size")
-    source, output = _model_file(command.model), command.output
+    output, address = command.output, command.model if is_address(command.model) else None
+    source = None if address is not None else _model_file(Path(command.model))
     if output.exists():
-        if os.path.samefile(source, output):
+        if source is not None and os.path.samefile(source, output):
             raise UserError(f"{output} is the model itself: choose another --output, so that its other levels stay")
         if not command.overwrite:
             raise UserError(f"{output} is there already: choose another --output, or give --overwrite")
-    before = source.stat().st_size
-    if command.precision is None and size is None:
-        assert command.level is not None
-        after, how = truncate_trf(source, command.level, output), ""
-    else:
-        after, how = _coded(command, source, size)
-    say(f"{output}: {megabytes(after)} of {megabytes(before)} ({after / before:.0%}){how}")
+    with contextlib.ExitStack() as stack:
+        if address is not None:
+            if command.level is not None and command.level < 1:
+                raise UserError(f"level {command.level} does not exist; levels start at 1")
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taichi-rf-"))
+            source = Path(folder) / "model.trf"
+            before = _fetched(address, command.level, source)
+        else:
+            assert source is not None
+            before = source.stat().st_size
+        if command.precision is None and size is None:
+            assert command.level is not None
+            after, how = truncate_trf(source, command.level, output), ""
+        else:
+            after, how = _coded(command, source, size)
+    say(f"{output}: {megabytes(after)}" + (f" of {megabytes(before)} ({after / before:.0%})" if before else "") + how)
+
+
+def _fetched(address: str, levels: int | None, path: Path) -> int | None:
+    """Write the file at an address, or what its first ``levels`` need of it, with a bar; return the size of all of it,
+    None where nobody says it. UserError where it has not so many levels."""
+    incoming = _received(address, levels)
+    incoming.save(path, levels or len(incoming.file().chunks))
+    return incoming.progress.size
+
+
+def _received(address: str, levels: int | None = None) -> Incoming:
+    """The file at an address, or as much of it as its first ``levels`` need, with a bar."""
+    from taichi_rf.console import bar
+    from taichi_rf.incoming import fetch
+
+    with bar("receiving") as show:
+        return fetch(
+            address,
+            levels,
+            progress=lambda now: show(now.received / now.size if now.size else 0.0, now.trouble or ""),
+        )
 
 
 def _coded(command: Slim, source: Path, size: int | None) -> tuple[int, str]:
@@ -313,6 +350,7 @@ def evaluate(command: Evaluate) -> None:
 def render(command: Render) -> None:
     """Write the picture or the video, as the viewer would."""
     import run_viewer
+    from taichi_rf.source import is_address
 
     if command.turntable and command.path is not None:
         raise UserError("--turntable and --path: one at a time")
@@ -322,7 +360,7 @@ def render(command: Render) -> None:
     side = None if command.path is not None else 800
     run_viewer.write(
         run_viewer.Options(
-            model=str(_model_file(command.model)),
+            model=command.model if is_address(command.model) else str(_model_file(Path(command.model))),
             level=command.level,
             mode=command.mode,
             headless=True,

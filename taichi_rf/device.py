@@ -21,13 +21,20 @@ Vec3s: Any = ti.types.ndarray(dtype=Vec3, ndim=1)
 
 def empty(dtype: Any, count: int) -> Any:
     """A flat device array of ``count`` elements of ``dtype`` (ti.f32, ti.i32 or a vector type), all zero."""
-    array = (
-        ti.Vector.ndarray(dtype.n, dtype.dtype, max(1, count))
-        if hasattr(dtype, "n")
-        else ti.ndarray(dtype, max(1, count))
-    )
-    array.fill(0)
+    if hasattr(dtype, "n"):
+        array = ti.Vector.ndarray(dtype.n, dtype.dtype, max(1, count))
+        _clear(array, dtype.n)  # Taichi's own fill compiles a kernel for every array of vectors
+    else:
+        array = ti.ndarray(dtype, max(1, count))
+        array.fill(0)
     return array
+
+
+@ti.kernel
+def _clear(array: ti.types.ndarray(ndim=1), width: ti.template()):
+    for i in range(array.shape[0]):
+        for k in ti.static(range(width)):
+            array[i][k] = 0
 
 
 def upload(values: np.ndarray, dtype: Any = ti.f32) -> Any:

@@ -90,10 +90,19 @@ class Occupancy:
 
     def set_cells(self, cells: np.ndarray) -> None:
         """Occupied cells from a (z, y, x) array of bool."""
-        padded = np.zeros((*cells.shape[:2], self.words * 32), np.uint8)
-        padded[..., : self.cells[0]] = cells
-        words = np.packbits(padded.reshape(-1), bitorder="little").view("<u4").astype(np.uint32)
-        self.bits.from_numpy(words.view(np.int32))
+        self.set_words(self.words_of(cells))
+
+    @staticmethod
+    def words_of(cells: np.ndarray) -> np.ndarray:
+        """The bits of a (z, y, x) array of bool as they are on the device: int32, every row begins a word."""
+        words = -(-cells.shape[2] // 32)
+        padded = np.zeros((*cells.shape[:2], words * 32), np.uint8)
+        padded[..., : cells.shape[2]] = cells
+        return np.packbits(padded.reshape(-1), bitorder="little").view("<u4").astype(np.uint32).view(np.int32)
+
+    def set_words(self, words: np.ndarray) -> None:
+        """Occupied cells from what :meth:`words_of` made of them."""
+        self.bits.from_numpy(words)
         _mark_coarse(*self.cells, self.words, *self.coarse_cells, self.bits, self.coarse)
 
     def packed_size(self) -> int:

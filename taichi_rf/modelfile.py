@@ -85,19 +85,21 @@ def load_model(path: Path, level: int | None = None) -> Model:
         raise UserError(f"level {level} is outside {path}: choose 1 to {levels}")
     # everything is unpacked and checked before device memory is taken
     try:
-        kind, header = _checked(file)
+        kind, header = checked(file.header, levels)
         base, arrays = _unpacked(file, kind, header)
         field = kind.from_file(header["field"], arrays)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    model = model_around(field, header)
+    model.metadata |= {"warnings": list(file.warnings), "prefix_bytes": list(file.prefix_bytes)}
+    take_base(model, header, base)
+    return model
+
+
+def model_around(field: Field, header: Header) -> Model:
+    """The model of a checked ``header`` with that field; what is in the base chunk besides is :func:`take_base`'s."""
     decoder = make_decoder(header["decoder"], rows=field.rows)
-    if header.get("decoder_coding", HALF) == HALF:
-        decoder.unpack(base)
-    else:
-        decoder.unpack_coded(base)
-    metadata = dict(header["metadata"])
-    metadata |= {"warnings": list(file.warnings), "prefix_bytes": list(file.prefix_bytes)}
-    model = MODELS[header.get("render", Model.renders)](
+    return MODELS[header.get("render", Model.renders)](
         field,
         decoder,
         box=np.array(header["box"], np.float32),
@@ -107,34 +109,54 @@ def load_model(path: Path, level: int | None = None) -> Model:
         step_ratio=header["step_ratio"],
         distance_scale=header["distance_scale"],
         weight_threshold=header["weight_threshold"],
-        metadata=metadata,
+        metadata=dict(header["metadata"]),
     )
-    if not field.knows_space:
-        model.occupancy = Occupancy(field.resolution)
+
+
+def take_base(model: Model, header: Header, base: Arrays) -> None:
+    """Give a model the decoder and the occupancy of its base chunk."""
+    if header.get("decoder_coding", HALF) == HALF:
+        model.decoder.unpack(base)
+    else:
+        model.decoder.unpack_coded(base)
+    if not model.field.knows_space:
+        model.occupancy = Occupancy(model.field.resolution)
         model.occupancy.set_packed(base["occupancy"])
-    return model
 
 
 def _unpacked(file: TrfFile, kind: type[Field], header: Header) -> tuple[Arrays, list[Arrays]]:
     """The arrays of decoder and occupancy, and those of every level of the field; all numbers finite."""
+    levels = [unpacked_level(kind, header, level, chunk) for level, chunk in enumerate(file.chunks, 1)]
+    return {name: levels[0].pop(name) for name in base_schema(kind, header)}, levels
+
+
+def base_schema(kind: type[Field], header: Header) -> Schema:
+    """What the base chunk holds besides the arrays of level 1."""
     decoder = DECODERS[header["decoder"]]
     base: Schema = dict(decoder.schema() if header.get("decoder_coding", HALF) == HALF else decoder.coded_schema())
     if not kind.knows_space:
         base["occupancy"] = ("u1", (-(-math.prod(n - 1 for n in header["field"]["resolution"]) // 8),))
-    levels = []
-    for level, chunk in enumerate(file.chunks, 1):
-        schema = kind.level_schema(header["field"], level)
-        arrays = unpack_arrays(chunk, {**base, **schema} if level == 1 else schema, where=f"{kind.level_name} {level}")
-        for name, values in arrays.items():
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise UserError(f"{kind.level_name} {level} holds numbers that are not finite in '{name}'")
-        levels.append(arrays)
-    return {name: levels[0].pop(name) for name in base}, levels
+    return base
 
 
-def _checked(file: TrfFile) -> tuple[type[Field], Header]:
-    """The kind of field and the header, every entry of the type and range that the loader relies on."""
-    header = file.header
+def level_schema(kind: type[Field], header: Header, level: int) -> Schema:
+    """What the chunk of a level holds."""
+    schema = kind.level_schema(header["field"], level)
+    return {**base_schema(kind, header), **schema} if level == 1 else schema
+
+
+def unpacked_level(kind: type[Field], header: Header, level: int, chunk: bytes) -> Arrays:
+    """The arrays of a level's chunk, all numbers finite; UserError where they are not what the header promises."""
+    arrays = unpack_arrays(chunk, level_schema(kind, header, level), where=f"{kind.level_name} {level}")
+    for name, values in arrays.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise UserError(f"{kind.level_name} {level} holds numbers that are not finite in '{name}'")
+    return arrays
+
+
+def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
+    """The kind of field and the header of a file that holds the first ``levels`` levels, every entry of the type and
+    range that the loader relies on. UserError where one is not."""
     field, decoder = header.get("field"), header.get("decoder")
     if not isinstance(field, dict):
         raise wrong("field", "an object")
@@ -164,7 +186,7 @@ def _checked(file: TrfFile) -> tuple[type[Field], Header]:
         raise wrong("weight_threshold", "a number from 0 to 1")
     if not isinstance(header.get("metadata"), dict):
         raise wrong("metadata", "an object")
-    kind.checked_header(field, len(file.chunks))
+    kind.checked_header(field, levels)
     _check_render(header)
     return kind, header
 

@@ -3,10 +3,7 @@
 A ``.trf`` file is a preamble, a JSON header and a row of chunks: the base (decoder, occupancy, first level), then one a
 level. Each chunk's checksum also covers everything before it, so any prefix that ends on a chunk is a whole model, and
 slimming is copying fewer bytes. Readers trust nothing: lengths are checked against the file before memory is taken.
-
-    preamble  magic 8 | version u4 | levels u4 | header length u4 | crc32 of version, levels, length and header u4
-    header    canonical JSON
-    chunk     "LEVL" | index u4 | length u8 | BLAKE2b-64 of (checksum before, index, length, payload) 8 | payload
+The bytes themselves are ``container.py``'s.
 """
 
 from __future__ import annotations
@@ -19,13 +16,36 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taichi_rf.arrays import ARRAY_TYPES, MAX_DIMENSIONS, Arrays, pack_arrays, type_code, unpack_arrays
+from taichi_rf.container import (
+    CHUNK,
+    DIGEST,
+    MAGIC,
+    MAX_CHUNK,
+    MAX_HEADER,
+    MAX_LEVELS,
+    PREAMBLE,
+    TAG,
+    VERSION,
+    Damaged,
+    Frame,
+    canonical,
+    check_frame,
+    check_header,
+    check_preamble,
+    chunk_checksum,
+    chunk_hasher,
+    damaged_base,
+    damaged_level,
+    ends_before_base,
+    header_crc,
+    start_checksum,
+)
 from taichi_rf.errors import UserError
 from taichi_rf.files import atomic_write, open_regular, parse_json, plain
 
@@ -42,16 +62,6 @@ __all__ = [
     "write_trf",
 ]
 
-VERSION = 1
-MAX_HEADER = 64 << 10  # bytes
-MAX_LEVELS = 1024
-MAX_CHUNK = 1 << 30  # bytes; the largest presets need about 10 MB a level
-
-_MAGIC = b"\x89TRF\r\n\x1a\n"  # as PNG's: a transfer in text mode damages it visibly
-_PREAMBLE = struct.Struct("<8sIIII")
-_CHUNK = struct.Struct("<4sIQ8s")
-_TAG = b"LEVL"
-_DIGEST = 8  # bytes
 _BLOCK = 1 << 20  # bytes copied at a time
 
 Path = str | os.PathLike[str]
@@ -97,16 +107,16 @@ def write_trf(path: Path, header: Mapping[str, Any], chunks: Sequence[bytes]) ->
         raise ValueError(f"a file holds 1 to {MAX_LEVELS} chunks, got {len(chunks)}")
     if max(map(len, chunks)) > MAX_CHUNK:
         raise ValueError(f"a chunk may be {MAX_CHUNK} bytes long, got {max(map(len, chunks))}")
-    text = _canonical(header)
+    text = canonical(header)
     if len(text) > MAX_HEADER:
         raise ValueError(f"the header may be {MAX_HEADER} bytes long, got {len(text)}")
-    start = _PREAMBLE.pack(_MAGIC, VERSION, len(chunks), len(text), _header_crc(VERSION, len(chunks), text)) + text
-    checksum = _checksum(start)
+    start = PREAMBLE.pack(MAGIC, VERSION, len(chunks), len(text), header_crc(VERSION, len(chunks), text)) + text
+    checksum = start_checksum(start)
     with atomic_write(path) as file:
         file.write(start)
         for index, chunk in enumerate(chunks):
-            checksum = _chunk_checksum(checksum, index, len(chunk), chunk)
-            file.write(_CHUNK.pack(_TAG, index, len(chunk), checksum))
+            checksum = chunk_checksum(checksum, index, len(chunk), chunk)
+            file.write(CHUNK.pack(TAG, index, len(chunk), checksum))
             file.write(chunk)
     return prefix_bytes(header, [len(chunk) for chunk in chunks])
 
@@ -135,16 +145,15 @@ def read_trf(path: Path, max_level: int | None = None) -> TrfFile:
         try:
             while len(chunks) < wanted and not reader.at_end():
                 chunks.append(reader.chunk(len(chunks)))
-                sizes.append(sizes[-1] + _CHUNK.size + len(chunks[-1]))
+                sizes.append(sizes[-1] + CHUNK.size + len(chunks[-1]))
             if len(chunks) == reader.total_levels and not reader.at_end():
                 warnings.append(f"{path}: {reader.remaining} bytes after the last level were ignored")
-        except _Damaged as error:
+        except Damaged as error:
             if not chunks:
-                raise UserError(f"{path} cannot be loaded: the base chunk is damaged ({error})") from None
-            loaded = f"loaded levels 1 to {len(chunks)} of {reader.total_levels}"
-            warnings.append(f"{path}: level {len(chunks) + 1} is damaged ({error}); {loaded}")
+                raise damaged_base(path, error) from None
+            warnings.append(damaged_level(path, len(chunks), reader.total_levels, error))
         if not chunks:
-            raise UserError(f"{path} cannot be loaded: the file ends before the base chunk")
+            raise ends_before_base(path)
         return TrfFile(reader.header, chunks, warnings, reader.total_levels, sizes[1:])
 
 
@@ -173,7 +182,7 @@ def truncate_trf(source: Path, level: int, destination: Path) -> int:
                     file.write(frame.raw)
                     size += len(frame.raw) + frame.length
                     reader.payload(index, frame, file.write)
-            except _Damaged as error:
+            except Damaged as error:
                 raise UserError(
                     f"{source} cannot be cut at level {level}: level {index + 1} is damaged ({error})"
                 ) from None
@@ -193,7 +202,7 @@ def chunk_sizes(path: Path) -> list[int]:
                 frame = reader.frame(len(sizes))
                 reader.skip(frame.length)
                 sizes.append(len(frame.raw) + frame.length)
-        except _Damaged:
+        except Damaged:
             pass
         if not sizes:
             raise UserError(f"{path} cannot be loaded: the base chunk is damaged")
@@ -202,21 +211,10 @@ def chunk_sizes(path: Path) -> list[int]:
 
 def prefix_bytes(header: Mapping[str, Any], chunk_lengths: Sequence[int]) -> list[int]:
     """Return the size in bytes of the file for each prefix, from the header and the lengths of the payloads."""
-    sizes = [_PREAMBLE.size + len(_canonical(header))]
+    sizes = [PREAMBLE.size + len(canonical(header))]
     for length in chunk_lengths:
-        sizes.append(sizes[-1] + _CHUNK.size + length)
+        sizes.append(sizes[-1] + CHUNK.size + length)
     return sizes[1:]
-
-
-class _Damaged(Exception):
-    """A chunk is not as it was written; the message says how."""
-
-
-@dataclass(frozen=True)
-class _Frame:
-    raw: bytes
-    length: int
-    checksum: bytes
 
 
 class _Reader:
@@ -224,62 +222,33 @@ class _Reader:
 
     def __init__(self, file: BinaryIO, size: int, path: Path) -> None:
         self.file, self.remaining = file, size
-        preamble = self._take(_PREAMBLE.size)
-        if preamble[: len(_MAGIC)] != _MAGIC:
-            raise UserError(f"{path} is not a .trf model")
-        if len(preamble) < _PREAMBLE.size:
-            raise UserError(f"{path} cannot be loaded: the file ends within its header")
-        _, version, self.total_levels, length, crc = _PREAMBLE.unpack(preamble)
-        if version > VERSION:
-            raise UserError(
-                f"{path} has format version {version}, this program reads up to {VERSION}: please update it"
-            )
-        if length > MAX_HEADER:
-            raise UserError(f"{path} cannot be loaded: its header claims {length} bytes, {MAX_HEADER} are allowed")
-        text = self._take(length)
-        if len(text) < length:
-            raise UserError(f"{path} cannot be loaded: the file ends within its header")
-        if crc != _header_crc(version, self.total_levels, text):
-            raise UserError(f"{path} cannot be loaded: its header is damaged (checksum)")
-        if version < 1 or not 1 <= self.total_levels <= MAX_LEVELS:
-            raise UserError(f"{path} cannot be loaded: it claims version {version} and {self.total_levels} levels")
-        header = parse_json(text, f"the header of {path}")
-        if not isinstance(header, dict):
-            raise UserError(f"{path} cannot be loaded: its header is not a JSON object")
-        self.header: dict[str, Any] = header
+        preamble = self._take(PREAMBLE.size)
+        text = self._take(check_preamble(preamble, path))
+        self.total_levels, self.header = check_header(preamble, text, path)
         self.start = preamble + text
         self.header_bytes = len(self.start)
-        self._previous = _checksum(self.start)
+        self._previous = start_checksum(self.start)
 
     def at_end(self) -> bool:
         return self.remaining == 0
 
-    def frame(self, index: int) -> _Frame:
-        raw = self._take(_CHUNK.size)
-        if len(raw) < _CHUNK.size:
-            raise _Damaged("the file ends within it")
-        tag, number, length, checksum = _CHUNK.unpack(raw)
-        if tag != _TAG or number != index:
-            raise _Damaged("its frame is not where it should be")
-        if length > MAX_CHUNK:
-            raise _Damaged(f"it claims {length} bytes, {MAX_CHUNK} are allowed")
-        if length > self.remaining:
-            raise _Damaged(f"it claims {length} bytes, {self.remaining} are left")
-        return _Frame(raw, length, checksum)
+    def frame(self, index: int) -> Frame:
+        raw = self._take(CHUNK.size)
+        return check_frame(raw, index, self.remaining)
 
-    def payload(self, index: int, frame: _Frame, sink: Callable[[bytes], object]) -> None:
+    def payload(self, index: int, frame: Frame, sink: Callable[[bytes], object]) -> None:
         """Hand the payload to ``sink`` in blocks; raises at the end if the checksum is wrong."""
-        digest = _chunk_hasher(self._previous, index, frame.length)
+        digest = chunk_hasher(self._previous, index, frame.length)
         left = frame.length
         while left:
             block = self._take(min(left, _BLOCK))
             if not block:
-                raise _Damaged("the file ends within it")
+                raise Damaged("the file ends within it")
             digest.update(block)
             sink(block)
             left -= len(block)
         if digest.digest() != frame.checksum:
-            raise _Damaged("checksum")
+            raise Damaged("checksum")
         self._previous = frame.checksum
 
     def chunk(self, index: int) -> bytes:
@@ -301,28 +270,6 @@ class _Reader:
 def _opened(path: Path) -> Iterator[_Reader]:
     with open_regular(path) as (file, size):
         yield _Reader(file, size, path)
-
-
-def _canonical(obj: Mapping[str, Any]) -> bytes:
-    return json.dumps(plain(dict(obj)), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _header_crc(version: int, levels: int, text: bytes) -> int:
-    return zlib.crc32(struct.pack("<III", version, levels, len(text)) + text)
-
-
-def _checksum(data: bytes) -> bytes:
-    return blake2b(data, digest_size=_DIGEST).digest()
-
-
-def _chunk_hasher(previous: bytes, index: int, length: int) -> blake2b:
-    return blake2b(previous + struct.pack("<IQ", index, length), digest_size=_DIGEST)
-
-
-def _chunk_checksum(previous: bytes, index: int, length: int, payload: bytes) -> bytes:
-    digest = _chunk_hasher(previous, index, length)
-    digest.update(payload)
-    return digest.digest()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -359,10 +306,10 @@ def save_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], state: Mappi
     with atomic_write(path) as file:
         file.write(_CHECKPOINT.pack(_CHECKPOINT_MAGIC, CHECKPOINT_VERSION, len(text), zlib.crc32(text)))
         file.write(text)
-        checksum = _checksum(text)
+        checksum = start_checksum(text)
         for index, array in enumerate(arrays.values()):
             values = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
-            digest = _chunk_hasher(checksum, index, values.nbytes)
+            digest = chunk_hasher(checksum, index, values.nbytes)
             for start in range(0, values.nbytes, _BLOCK):
                 block = values[start : start + _BLOCK].data
                 digest.update(block)
@@ -396,20 +343,20 @@ def load_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
         if len(text) != length or zlib.crc32(text) != crc:
             raise UserError(f"{damaged}: the state fails its checksum")
         table, state = _checkpoint_index(text, damaged)
-        claimed = sum(math.prod(shape) * dtype.itemsize + _DIGEST for _, dtype, shape in table)
+        claimed = sum(math.prod(shape) * dtype.itemsize + DIGEST for _, dtype, shape in table)
         if claimed != size - _CHECKPOINT.size - length:
             raise UserError(f"{damaged}: its arrays need {claimed} bytes, {size - _CHECKPOINT.size - length} are there")
         arrays: Arrays = {}
-        checksum = _checksum(text)
+        checksum = start_checksum(text)
         for index, (name, dtype, shape) in enumerate(table):
             values = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
-            digest = _chunk_hasher(checksum, index, values.nbytes)
+            digest = chunk_hasher(checksum, index, values.nbytes)
             for start in range(0, values.nbytes, _BLOCK):
                 block = values[start : start + _BLOCK].data
                 file.readinto(block)  # type: ignore[attr-defined]  # BinaryIO lacks it, files have it
                 digest.update(block)
             checksum = digest.digest()
-            if file.read(_DIGEST) != checksum or (dtype.kind == "b" and values.max(initial=0) > 1):
+            if file.read(DIGEST) != checksum or (dtype.kind == "b" and values.max(initial=0) > 1):
                 raise UserError(f"{damaged}: array '{name}' fails its checksum")
             arrays[name] = values.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
         return arrays, state

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
@@ -22,7 +23,9 @@ from viser import _messages
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from taichi_rf import growing
 from taichi_rf.errors import UserError
+from taichi_rf.incoming import Progress
 from taichi_rf.rays import Cameras, look_at
 from tests.viewer_fakes import Clock, FakeField, FakeModel, FakeRender, FakeTrainer, Views
 from viewer import web
@@ -926,3 +929,35 @@ def test_ctrl_c_goes_through_with_the_server_down():
     with pytest.raises(KeyboardInterrupt):
         web.serve(studio_with(session), port=0, stop=stop, ready=addresses.append)
     assert_closed(addresses[0])
+
+
+def test_a_model_on_its_way_is_shown_as_it_comes_and_the_slider_ends_where_it_ends(monkeypatch):
+    monkeypatch.setattr(growing, "put", lambda model, part: None)
+    monkeypatch.setattr(growing, "rehearsal", lambda model, outline: iter(()))
+    clock, incoming = Clock(), SimpleNamespace(
+        outline=SimpleNamespace(levels=4), parts=[], over=False, error=None, warning=None,
+        progress=Progress(0, 4, 900, 9000, 0.4, 1e5, None, False),
+    )  # fmt: skip
+    session = Session(FakeModel(), render=FakeRender(clock), clock=clock, incoming=incoming)
+    browsers = Browsers(studio_with(session), clock)
+    client = browsers.join(Client(size=(320, 180)))
+    browsers.turns(30)
+    waiting = client.pictures[-1]
+    assert np.ptp(waiting) > 100  # something is there to read
+    sent = len(client.pictures)
+    for received in range(910, 940):
+        incoming.progress = replace(incoming.progress, received=received)
+        browsers.turns()
+    assert len(client.pictures) == sent  # bytes alone are no reason for another picture
+    slider = browsers.gui.made["rank"]
+    for level in (1, 2):
+        incoming.parts.append(SimpleNamespace(level=level))
+        incoming.progress = replace(incoming.progress, levels=level)
+        browsers.turns(60)
+        assert slider.value == level
+        assert f"rank {level} of 4" in browsers.texts()
+    assert not np.array_equal(client.pictures[-1], waiting)
+    incoming.over, incoming.warning = True, "level 3 is damaged"
+    browsers.turns(60)
+    assert (slider.value, slider.max) == (2, 2)
+    assert session.message.text == "level 3 is damaged"

@@ -29,10 +29,12 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Side:
-    """What one side shows: the model at ``level`` in ``mode``, or the photograph when ``level`` is None."""
+    """What one side shows: the model at ``level`` in ``mode``, or the photograph when ``level`` is None; ``came`` as of
+    :class:`View`."""
 
     level: int | None
     mode: str = "colour"
+    came: int = 0
 
 
 class Composer:
@@ -67,6 +69,13 @@ class Composer:
     @property
     def rays_per_second(self) -> float:
         return self.sides[0].rays_per_second
+
+    def show(self, picture: Bytes) -> None:
+        """Show ``picture`` (height, width, 3) instead of the model."""
+        height, width = picture.shape[:2]
+        if self.canvas.shape[:2] != (width, height):
+            self.canvas = np.full((width, height, 4), 255, dtype=np.uint8)
+        self.picture[:] = picture
 
     def compose(
         self,
@@ -125,7 +134,7 @@ class Composer:
         progressive = self.sides[index]
         self._active.append(progressive)
         mode = "colour" if side.mode == "error" else side.mode
-        changed = progressive.advance(View(camera, side.level, mode, version), budget, finest=finest)
+        changed = progressive.advance(View(camera, side.level, mode, version, side.came), budget, finest=finest)
         if side.mode != "error":
             self._errors.pop(index, None)
             return progressive.canvas

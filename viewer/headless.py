@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from taichi_rf.camera_path import CameraPath
 from taichi_rf.console import bar, duration, say
 from taichi_rf.errors import UserError
+from taichi_rf.growing import reserve
+from taichi_rf.incoming import Incoming
 from taichi_rf.report import megabytes
 from viewer.record import Recording
 from viewer.session import Session
 from viewer.still import Still
 
 _BUDGET = 0.25  # seconds of work between two looks at its progress
+_PATIENCE = 60.0  # seconds without a byte after which nobody waits any more: there is no one to close a window
+
+
+def receive(address: str, level: int | None, bandwidth: float | None, start: Callable[[], object]) -> Session:
+    """A session of a model that has to come first, with a bar: of all of its levels, or the first ``level``.
+
+    Args:
+        bandwidth: bytes a second that are taken at most.
+        start: starts Taichi; called as soon as it is clear that there is something to show.
+
+    Raises:
+        UserError: it does not come, or ends before ``level``.
+    """
+    incoming = Incoming(address, bandwidth=bandwidth, levels=level, patience=_PATIENCE).start()
+    try:
+        with bar("receiving") as show:
+            while not incoming.wait(lambda: incoming.outline is not None, 0.1):
+                show(0.0, incoming.progress.trouble or "")
+            if incoming.error is not None:
+                raise incoming.error
+            assert incoming.outline is not None
+            start()
+            session = Session(reserve(incoming.outline), incoming=incoming)
+            arrivals = session.arrivals
+            assert arrivals is not None
+            wanted = session.num_levels if level is None else session.check_level(level)
+            while not arrivals.over:
+                session.work(0.0)
+                incoming.wait(lambda: len(incoming.parts) > arrivals.level, 0.1)
+                progress = incoming.progress
+                coming = (progress.levels + (progress.share if progress.levels < wanted else 0.0)) / wanted
+                show(min(coming, 1.0), arrivals.text())
+    finally:
+        incoming.close()
+    if arrivals.failure is not None:
+        raise UserError(arrivals.failure)
+    if level is not None:
+        session.check_level(level)
+    if incoming.warning is not None:
+        session.model.metadata["warnings"].append(incoming.warning)
+    return session
 
 
 def write_picture(session: Session, path: Path, width: int, height: int) -> None:

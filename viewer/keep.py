@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from taichi_rf.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
 from taichi_rf.errors import UserError
 from taichi_rf.files import write_json, writing
+from taichi_rf.incoming import Incoming
 from taichi_rf.run import short
 from taichi_rf.storage import truncate_trf
 from taichi_rf.video import FASTEST
@@ -137,7 +138,10 @@ class Keeper:
         """Write the model slimmed to the level shown."""
         session = self._session
         file = None if session.trainer is not None else self.file
-        return self._kept(lambda: save_level(session.model, file, session.level, self.made_folder(), self._name()))
+        came = None if session.arrivals is None else session.arrivals.incoming
+        return self._kept(
+            lambda: save_level(session.model, came or file, session.level, self.made_folder(), self._name())
+        )
 
     def camera(self) -> Path | None:
         """Write the camera as JSON."""
@@ -207,6 +211,9 @@ class Keeper:
         if self.job is not None:
             self._session.say(f"wait for the {self.job.what} to be done, or cancel it", alarm=True)
             return
+        if self._session.arrivals is not None and not self._session.arrivals.level:
+            self._session.say("nothing of the model has come yet", alarm=True)
+            return
         try:
             self.job = begin()
         except (UserError, OSError) as error:
@@ -228,15 +235,19 @@ class Keeper:
         return f"{slug(self._session.field.level_name).lower()}{self._session.level}"
 
 
-def save_level(model: Any, file: Path | None, level: int, folder: Path, name: str) -> Path:
+def save_level(model: Any, file: Path | Incoming | None, level: int, folder: Path, name: str) -> Path:
     """Write the first ``level`` levels as a file of their own in ``folder`` and return where.
 
-    ``file`` is the one that ``model`` was read from; without one the model is written whole first, as it is now.
+    ``file`` is the one that ``model`` was read from, or comes from; without one the model is written whole first, as it
+    is now.
 
     Raises:
         UserError: it cannot be written.
     """
     path = free_file(folder, f"{name}-{slug(model.field.level_name).lower()}{level}", ".trf")
+    if isinstance(file, Incoming):
+        file.save(path, level)
+        return path
     if file is not None:
         truncate_trf(file, level, path)
         return path

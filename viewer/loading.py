@@ -17,6 +17,7 @@ from typing import Any
 import scenes
 from taichi_rf import checkpoint
 from taichi_rf.errors import UserError
+from taichi_rf.incoming import Incoming
 from taichi_rf.presets import QUICK
 from taichi_rf.run import MODEL, Recipe, RunFolder
 from taichi_rf.storage import load_checkpoint, read_trf
@@ -120,8 +121,15 @@ class Plan:
     scene: Any = None
     photographs: Recipe | None = None
     train: bool = False
+    incoming: Incoming | None = None
+    """Brings a model to look at, whose header is there."""
     notes: tuple[str, ...] = ()
     """What the person should know, in sentences."""
+
+    def dismiss(self) -> None:
+        """Nobody will look at it any more: what is still coming need not."""
+        if self.incoming is not None:
+            self.incoming.close()
 
     def to_look_at(self, *reasons: str) -> Plan:
         """The model alone, and why. UserError where there is none."""
@@ -146,6 +154,24 @@ def plan_model(path: Path, loading: Loading) -> Plan:
     if isinstance(source, str) and isinstance(downscale, int):
         photographs = Recipe(QUICK, source, downscale)
     return Plan(str(path), model=path, notes=notes, photographs=photographs)
+
+
+def plan_incoming(address: str, bandwidth: float | None, loading: Loading) -> Plan:
+    """A model that is looked at while it comes, at no more than ``bandwidth`` bytes a second; ready with its header.
+
+    Raises:
+        UserError: it is not there, or no model.
+    """
+    incoming = Incoming(address, bandwidth=bandwidth).start()
+    try:
+        while not incoming.wait(lambda: incoming.outline is not None, 0.1):
+            loading.report(incoming.progress.trouble or f"waiting for {address}")
+        if incoming.error is not None:
+            raise incoming.error
+    except BaseException:
+        incoming.close()
+        raise
+    return Plan(address, incoming=incoming)
 
 
 def plan_run(folder: RunFolder, loading: Loading) -> Plan:

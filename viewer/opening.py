@@ -14,6 +14,7 @@ import scenes
 from taichi_rf import backend
 from taichi_rf.errors import UserError
 from taichi_rf.files import read_json
+from taichi_rf.growing import reserve
 from taichi_rf.model import Model
 from taichi_rf.run import METRICS, Recipe, RunFolder, Training
 from taichi_rf.trainer import Trainer, trainer_for
@@ -103,6 +104,9 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, gua
 
 def build_model(plan: Plan) -> Model:
     """The model of ``plan``, ready to be rendered. UserError if it is broken."""
+    if plan.incoming is not None:
+        assert plan.incoming.outline is not None
+        return reserve(plan.incoming.outline)
     assert plan.model is not None
     return Model.load(plan.model)
 

@@ -78,6 +78,7 @@ class Overlays:
             self._legend(sheet, stats)
             self._where(sheet, stats)
         self._recording(sheet, stats)
+        self._arriving(sheet, stats)
         self._message(sheet, stats)
         if not hidden:
             self._sides(sheet, stats)
@@ -138,10 +139,10 @@ class Overlays:
     def _figures(self, sheet: Sheet, stats: Mapping[str, Any], demo: bool) -> None:
         size = sheet.text(40 if demo else 27, 14)
         entries = _figures(stats, demo, None if demo else self._frame_rate(stats))
-        levels, training = None, stats.get("training") or {}
+        levels, reached = None, stats.get("training") or stats.get("arriving") or {}
         if stats.get("level") and stats.get("num_levels"):
             count = int(stats["num_levels"])
-            levels = Levels(int(stats["level"]), int(training.get("level") or count), count)
+            levels = Levels(int(stats["level"]), int(reached.get("level") or count), count)
         key = (tuple(entries), levels, size)
         self._stack(sheet, "figures", key, lambda room: cards.figures(entries, levels, size, room))
 
@@ -189,6 +190,19 @@ class Overlays:
         self._stack(
             sheet, "recording", key, lambda room: cards.progress(text, share, size, min(room, 0.5 * sheet.width))
         )
+
+    def _arriving(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        """How far a model has come that is on its way; before its first level, a screen of its own says so."""
+        arriving = stats.get("arriving")
+        if not arriving or arriving.get("over") or not arriving.get("level"):
+            return
+        share, size, text = arriving.get("progress"), sheet.text(17, 13), str(arriving.get("text") or "")
+        share = min(max(float(share), 0.0), 1.0) if finite(share) else 0.0
+        key = (text, round(share, 2), size)
+        self._stack(
+            sheet, "arriving", key,
+            lambda room: cards.progress(text, share, size, min(room, 0.6 * sheet.width), DARK.first),
+        )  # fmt: skip
 
     def _message(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
         message = stats.get("message")

@@ -130,6 +130,8 @@ def _level(session: Session) -> Rows:
         rows.append(Slider(f"right {name}", session.other_level, 1, stats["num_levels"], session.set_other_level))
     psnr = "not measured" if stats["psnr"] is None else f"{stats['psnr']:.2f} dB"
     sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
+    if (arriving := stats["arriving"]) is not None and not arriving["over"]:
+        rows += wrapped(arriving["text"], ACCENT if arriving["trouble"] is None else ALARM, 3)
     return [
         *rows,
         Text(f"size    {_megabytes(stats['megabytes'])}"),

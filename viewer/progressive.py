@@ -27,16 +27,23 @@ _FIRST_GUESS = 50_000.0  # rays a second, until there is something to measure
 
 @dataclass(frozen=True)
 class View:
-    """What a picture shows. ``version`` counts the training steps behind it; a new one alone does not start over."""
+    """What a picture shows. ``version`` counts the training steps behind it; a new one alone does not start over.
+
+    ``came`` is how many levels of a model that is on its way have come, where the picture follows them upwards, else 0:
+    a level more does not start over either.
+    """
 
     camera: Camera
     level: int
     mode: str
     version: int = 0
+    came: int = 0
 
     def differs(self, other: View | None) -> bool:
-        """Whether ``other`` shows something else than a newer version of the same view."""
-        if other is None or (self.level, self.mode) != (other.level, other.mode):
+        """Whether this shows something else than ``other``, or a newer version of it."""
+        if other is None or self.mode != other.mode:
+            return True
+        if self.level != other.level and not self.came > other.came > 0:
             return True
         a, b = self.camera, other.camera
         sizes = (a.width, a.height, a.fx, a.fy, a.cx, a.cy) != (b.width, b.height, b.fx, b.fy, b.cx, b.cy)
@@ -80,6 +87,9 @@ class Progressive:
             self._resize(view.camera.width, view.camera.height)
             self.divisor, self._pass = 0, None
             self._begin(view, max(self._affordable(view, budget), finest))
+        elif self._pass is not None and view.level != self._pass.view.level:
+            # a level more: the rows still to come are of it, and another pass will see to those above
+            self._pass.view = replace(self._pass.view, level=view.level)
         changed = False
         while self._more(view, finest):
             if budget <= 0 and self.divisor:  # nothing is asked for, and something is there to see
@@ -124,7 +134,7 @@ class Progressive:
             sharper = [divisor for divisor in SHARPER if finest <= divisor < self.divisor]
             if sharper:
                 self._begin(view, sharper[0])
-            elif self._shown is None or self._shown.version != view.version:
+            elif self._shown is None or (self._shown.version, self._shown.level) != (view.version, view.level):
                 self._begin(view, max(finest, min(self.divisor, SHARPER[0])))
         return self._pass is not None
 

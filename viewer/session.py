@@ -20,13 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.errors import UserError
+from taichi_rf.incoming import Incoming
 from taichi_rf.rays import Camera
+from viewer.arrivals import Arrivals
 from viewer.compose import Composer, Side
 from viewer.demo import Demo
 from viewer.keep import Job, Keeper
 from viewer.learning import History, Learning, Trainer
 from viewer.orbit import Orbit
 from viewer.progressive import PREVIEWS, quantise
+from viewer.screen import screen
 from viewer.stats import stats
 from viewer.viewpoint import SceneView, Viewpoint
 
@@ -98,6 +101,7 @@ class Session:
         clock: seconds, for frame rates and budgets.
         folder: where pictures, films and slimmed models go; the working directory when None.
         file: the file that the model was read from.
+        incoming: what brings the levels of ``model``, which was reserved for them.
 
     Raises:
         UserError: ``level`` is not one of the model's.
@@ -115,11 +119,14 @@ class Session:
         clock: Callable[[], float] = time.perf_counter,
         folder: Path | None = None,
         file: Path | None = None,
+        incoming: Incoming | None = None,
     ) -> None:
         if (model is None) == (trainer is None):
             raise ValueError("a session shows a model or a trainer's model: give one of the two")
         self._model, self._clock = model, clock
         self.learning = None if trainer is None else Learning(trainer, clock)
+        self.arrivals = None if incoming is None else Arrivals(incoming, cast(Any, model), clock)
+        self._waiting: tuple[object, npt.NDArray[np.uint8]] = (None, np.zeros((1, 1, 3), np.uint8))
         self.scene = scene if trainer is None else trainer.scene
         self._render = render or render_from_anywhere
         self._save = save or getattr(trainer, "save", None)
@@ -176,15 +183,17 @@ class Session:
 
     @property
     def num_levels(self) -> int:
-        return self.field.num_levels
+        return self.field.num_levels if self.arrivals is None else self.arrivals.total
 
     @property
     def _highest(self) -> int:
+        if self.arrivals is not None:
+            return max(self.arrivals.level, 1)
         return self.num_levels if self.trainer is None else self.trainer.level
 
     @property
     def level(self) -> int:
-        """The level shown: the one asked for, or the highest that training has reached."""
+        """The level shown: the one asked for, or the highest that training has reached, or that has come."""
         return min(self._wanted, self._highest)
 
     @property
@@ -193,7 +202,7 @@ class Session:
         return min(self._other, self._highest)
 
     def set_level(self, level: float) -> None:
-        """Show ``level``, or the nearest there is. The highest also means: follow the training upwards."""
+        """Show ``level``, or the nearest there is. The highest also means: follow upwards what trains or comes."""
         self._wanted = min(max(round(level), 1), self.num_levels)
 
     def step_level(self, step: int) -> None:
@@ -360,6 +369,9 @@ class Session:
             self.viewpoint.orbit = self._demo.orbit(now)
             self._wanted = self._demo.level(now, self._highest)
         self.size = (max(width, 1), max(height, 1))
+        if self.arrivals is not None and not self.arrivals.level:
+            self.composer.show(self._awaited(self.arrivals))
+            return self.composer.picture
         finest = 1
         self._budget += 0.1 * (budget - self._budget)
         if self.training:
@@ -384,8 +396,17 @@ class Session:
         )
         return self.composer.picture
 
+    def _awaited(self, arrivals: Arrivals) -> npt.NDArray[np.uint8]:
+        """What there is to read while there is nothing to look at: (height, width, 3)."""
+        share = None if arrivals.over else round(arrivals.stats()["progress"] * arrivals.total, 2)
+        content = (arrivals.text(), share, self.size)
+        if self._waiting[0] != content:
+            self._waiting = content, screen("Taichi RF", [arrivals.text()], share, *self.size)
+        return self._waiting[1]
+
     def _sides(self) -> tuple[Side, ...]:
-        mine = Side(self.level, self.mode)
+        follows = self.arrivals is not None and self._wanted >= self._highest
+        mine = Side(self.level, self.mode, self._highest if follows else 0)
         if self.compare == "level":
             return mine, Side(self.other_level, self.mode)
         if self.compare == "photo":
@@ -445,7 +466,10 @@ class Session:
             self.learning.toggle()
 
     def work(self, budget: float) -> None:
-        """Train for about ``budget`` seconds; a recording takes half of that, or all where nothing trains."""
+        """Train for about ``budget`` seconds; a recording takes half of that, or all where nothing trains. Levels that
+        have come are taken over."""
+        if self.arrivals is not None:
+            self._receive(self.arrivals)
         if self.keeper.job is not None:
             own = budget / 2 if self.training else budget
             self.keeper.advance(own)
@@ -458,6 +482,17 @@ class Session:
             elif self.learning.hitch is not None:
                 self.say(f"the training is paused: {self.learning.hitch}; mend that and go on (space)", alarm=True)
                 self.learning.hitch = None
+
+    def _receive(self, arrivals: Arrivals) -> None:
+        """Take over what has come, and tell what the person should know."""
+        before = arrivals.total
+        news = arrivals.advance()
+        if self._wanted >= before:
+            self._wanted = arrivals.total  # the highest there is, where that has turned out to be another
+        if news.end is not None:
+            self.say(news.end, alarm=True)
+        elif news.trouble is not None:
+            self.say(news.trouble)
 
     @property
     def recording(self) -> Job | None:

@@ -19,6 +19,7 @@ from taichi_rf import backend
 from taichi_rf.errors import UserError
 from taichi_rf.finish import finishing
 from taichi_rf.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
+from taichi_rf.source import is_address
 from viewer.loading import Loading, Plan, load_scene
 from viewer.opening import Guard, Run, Standing, build_model, build_run, device_for, reason
 from viewer.session import Message, Session
@@ -101,6 +102,7 @@ class Stage:
         if plan.train and plan.folder is not None and self._is_open(plan.folder):
             raise UserError("this run is already open here")
         before = None if self.session is None else Standing.of(self.session)
+        shown = self._shown
         self._cancelled = None
         trouble = self._put_on(plan)
         if trouble and plan.train and plan.model is not None:
@@ -108,9 +110,12 @@ class Stage:
             trouble = self._put_on(plan)
         if trouble and self.session is None:
             self._come_back(before)
+        if self._shown is not shown and shown is not None:
+            shown.dismiss()
         self._load_photographs()
         cancelled: list[str] = [] if self._cancelled is None else [f"the {self._cancelled} was cancelled"]
         if trouble:
+            plan.dismiss()
             raise UserError("; ".join([trouble, *cancelled]))
         if plan.notes or cancelled:
             said = plan.notes or ([self.message.text] if self.message is not None else [])
@@ -179,10 +184,13 @@ class Stage:
             elif run.training.iteration and not run.over:
                 self.say(f"going on from iteration {run.training.iteration:,}")
             return
-        assert plan.model is not None
         model = build_model(plan)
-        place = plan.model.parent
-        self.session = self._make_session(model, scene=plan.scene, folder=place, file=plan.model)
+        if plan.incoming is not None:
+            place = Path() if is_address(plan.title) else Path(plan.title).parent
+            self.session = self._make_session(model, folder=place, incoming=plan.incoming)
+        else:
+            assert plan.model is not None
+            self.session = self._make_session(model, scene=plan.scene, folder=plan.model.parent, file=plan.model)
         self.session.share = self.share
         self._shown = plan
 
@@ -241,6 +249,8 @@ class Stage:
         """
         if self._photographs is not None:
             self._photographs.cancel()
+        if self._shown is not None:
+            self._shown.dismiss()
         run, session = self.run, self.session
         if session is not None:
             session.keeper.cancel()

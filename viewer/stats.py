@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 def stats(session: Session) -> dict[str, Any]:
-    """What ``session`` shows and does; ``psnr``, ``view``, ``recording``, ``message`` and ``training`` are None where
-    there is none."""
+    """What ``session`` shows and does; ``psnr``, ``view``, ``recording``, ``message``, ``training`` and
+    ``arriving`` are None where there is none."""
     level, view, message, job = session.level, session.at_view, session.message, session.keeper.job
     name = session.field.level_name
     right = "photo" if session.compare == "photo" else f"{name} {session.other_level}"
@@ -37,6 +37,7 @@ def stats(session: Session) -> dict[str, Any]:
         "recording": job and {"what": job.what, "progress": job.progress, "path": str(job.path)},
         "message": message and {"text": message.text, "alarm": message.alarm},
         "training": _training(session),
+        "arriving": None if session.arrivals is None else session.arrivals.stats(),
     }
 
 

@@ -16,10 +16,11 @@ import scenes
 from taichi_rf.errors import UserError
 from taichi_rf.presets import METHODS, PRESETS, find_preset
 from taichi_rf.run import Recipe, RunFolder, Training
+from taichi_rf.source import is_address
 from viewer import catalogue
-from viewer.loading import Cancelled, Loading, Plan, plan_model, plan_run, plan_training
+from viewer.loading import Cancelled, Loading, Plan, plan_incoming, plan_model, plan_run, plan_training
 from viewer.opening import reason
-from viewer.session import Session
+from viewer.session import Session, model_file
 from viewer.settings import Settings
 from viewer.stage import Stage
 
@@ -94,7 +95,8 @@ class Studio(Stage):
     # Asking for something else
 
     def open(self, what: str | Path) -> bool:
-        """Ask for a model file, a run's folder (or its name in ``runs``), or a scene, which is then chosen.
+        """Ask for a model file or its address, a run's folder (or its name in ``runs``), or a scene, which is then
+        chosen.
 
         An unfinished run goes on. Returns False, with a message, where there is nothing of the kind.
         """
@@ -127,6 +129,8 @@ class Studio(Stage):
         """Forget what was asked for."""
         if self._loading is not None:
             self._loading.cancel()
+        if self._plan is not None:
+            self._plan.dismiss()
         self._loading = self._plan = None
 
     @property
@@ -152,16 +156,23 @@ class Studio(Stage):
             self._remember(plan.title)
         return self.session
 
-    def open_now(self, what: str | Path, progress: Callable[[str, float], None] | None = None) -> None:
+    def open_now(
+        self,
+        what: str | Path,
+        progress: Callable[[str, float], None] | None = None,
+        *,
+        bandwidth: float | None = None,
+    ) -> None:
         """:meth:`open` and :meth:`switch` at once, before there is a window.
 
         Args:
             progress: called with what is being done and how far it is, 0..1.
+            bandwidth: look at a model while it is read at no more than so many bytes a second.
 
         Raises:
             UserError: there is nothing to show.
         """
-        loading = self._reading(what)
+        loading = self._reading(what, bandwidth)
         if loading is not None:
             self._show_now(loading, progress)
 
@@ -212,8 +223,11 @@ class Studio(Stage):
         self.cancel()
         return super().close()
 
-    def _reading(self, what: str | Path) -> Loading | None:
+    def _reading(self, what: str | Path, bandwidth: float | None = None) -> Loading | None:
         """The reading of ``what``; None where it was a scene, which is now chosen."""
+        if is_address(what) or bandwidth is not None:
+            address = str(what) if is_address(what) else str(model_file(_place(what)[0]))
+            return Loading(f"waiting for {address}", lambda loading: plan_incoming(address, bandwidth, loading))
         path, kind = _place(what)
         if kind not in ("run", "model", "scene") and _place(self.runs / what)[1] == "run":
             path, kind = _place(self.runs / what)
@@ -241,7 +255,7 @@ class Studio(Stage):
             self.say(reason(loading.error), alarm=True)
 
     def _remember(self, what: str) -> None:
-        if self.settings is not None:
+        if self.settings is not None and not is_address(what):  # those who list it look for files
             self.settings.remember(what)
 
 

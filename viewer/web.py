@@ -289,6 +289,8 @@ def _what(session: Session, stats: dict[str, Any], width: int, height: int) -> s
     """All that the picture and what is laid over it depend on."""
     iteration = session.trainer.iteration if session.trainer is not None else 0
     shown = {name: value for name, value in stats.items() if name not in ("divisor", "complete", "training")}
+    if (arriving := stats.get("arriving")) is not None:  # a few bytes more are no reason for another picture
+        shown["arriving"] = arriving["text"], round(arriving["progress"], 2), arriving["over"]
     return repr((id(session), iteration, shown, session.other_level, session.orbit.state(), width, height))
 
 

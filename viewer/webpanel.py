@@ -119,6 +119,8 @@ class Panel:
             handles["history"] = gui.add_image(_blank(), format="png")
         for name in ("level", "mode", "compare", "other", "layout", "divider", "demo", "share", "split", "number"):
             if name in handles:
+                if name in ("level", "other"):
+                    self._known[name, "max"] = session.num_levels
                 self._inbox.watch(name, handles[name])
                 self._known[name, "value"] = handles[name].value
         for name in ("reset", "toggle"):
@@ -197,6 +199,8 @@ class Panel:
             "demo": session.demo,
         }.items():
             self._set(name, value=value)
+        for name in ("level", "other"):
+            self._set(name, max=max(session.num_levels, 2))  # less where a file that was slimmed has come
         self._set("other", visible=session.compare == "level")
         self._set("layout", visible=session.compare != "off")
         self._set("divider", visible=session.compare != "off" and session.layout == "wipe")

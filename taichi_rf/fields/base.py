@@ -205,6 +205,41 @@ class Field(ABC):
             UserError: the arrays contradict each other or the header.
         """
 
+    # A file that comes level by level
+
+    @classmethod
+    @abstractmethod
+    def reserved(cls, header: Header, *, rows: int = 1 << 16) -> "Field":
+        """A field with room for all of "num_levels", which :meth:`put` brings one after the other; until a level has
+        come, its numbers mean nothing. ``header`` was checked for all of them."""
+
+    @classmethod
+    def prepared(cls, header: Header, arrays: Arrays, before: Any) -> Any:
+        """What :meth:`put` takes of the next level, worked out without the device: in any thread.
+
+        Args:
+            header: as of :meth:`reserved`.
+            arrays: as of :meth:`from_file`, of one level.
+            before: what this returned for the level below; None for level 1.
+
+        Raises:
+            UserError: the arrays contradict the levels below or the header.
+        """
+        return arrays
+
+    @abstractmethod
+    def put(self, level: int, prepared: Any) -> None:
+        """Take the next level into a :meth:`reserved` field, where nothing is compiled anew for it."""
+
+    @abstractmethod
+    def rehearse(self, header: Header) -> None:
+        """Have compiled what :meth:`put` needs, before any level has come to a :meth:`reserved` field."""
+
+    @classmethod
+    def zeros(cls, header: Header, level: int) -> Arrays:
+        """Arrays of :meth:`level_schema` that say nothing."""
+        return {name: np.zeros(shape, kind) for name, (kind, shape) in cls.level_schema(header, level).items()}
+
     @classmethod
     def accounts(cls, header: Header, stored: list[dict[str, int]], chunks: list[int]) -> Accounts | None:
         """A table of what the levels of a file are made of, for people; None where there is nothing to say.

@@ -21,6 +21,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
 from taichi_rf.fields.bits import aligned, pack_aligned, packed_bytes, unpack_aligned
 from taichi_rf.fields.coders import EPSILON, PARTITIONS, Coder, Gradients, asked, fresh, half, moment
+from taichi_rf.fields.tree import coordinates
 from taichi_rf.optim import Moments, Parameters
 
 MAX_LEARNED_BITS = 8
@@ -382,6 +383,12 @@ class Codes(Coder):
             indices[first:last] = unpack_aligned(arrays["indices"], last - first, self.bits)
             self.index.from_numpy(indices)
         self.published()
+
+    def placed(self, level: int, vertices: np.ndarray) -> None:
+        if self.kind == "hash":
+            indices = self.index.to_numpy()
+            indices[self.firsts[level - 1] : self.firsts[level]] = hashed(coordinates(vertices), self.bits)
+            self.index.from_numpy(indices)
 
 
 def check_bits(kind: str, bits: int) -> None:

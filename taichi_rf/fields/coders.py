@@ -101,6 +101,10 @@ class Coder(ABC):
     def unpack(self, level: int, arrays: Arrays) -> None:
         """The inverse of :meth:`pack`."""
 
+    def placed(self, level: int, vertices: np.ndarray) -> None:
+        """The vertices of a level lie at lattice points of these Morton codes (n,): for coders whose codes follow from
+        that."""
+
 
 def half(values: np.ndarray) -> np.ndarray:
     """As stored: float16, clipped to what it can hold."""
@@ -191,9 +195,20 @@ class Uncompressed(Coder):
         return {"features": half(self.features()[self.firsts[level - 1] : self.firsts[level]])}
 
     def unpack(self, level: int, arrays: Arrays) -> None:
-        values = self.value.to_numpy()
-        values[self.firsts[level - 1] : self.firsts[level]] = arrays["features"]
-        self.value.from_numpy(values)
+        put_rows(self.firsts[level - 1], arrays["features"], self.value)
+
+
+def put_rows(first: int, rows: np.ndarray, target: Any) -> None:
+    """target[first], target[first + 1], ... become ``rows`` (n, width), and nothing else is touched."""
+    if len(rows):
+        _put_rows(len(rows), first, np.ascontiguousarray(rows, np.float32), target)
+
+
+@ti.kernel
+def _put_rows(n: int, first: int, rows: ti.types.ndarray(dtype=ti.f32, ndim=2), target: ti.template()):
+    for i in range(n):
+        for k in ti.static(range(target.n)):
+            target[first + i][k] = rows[i, k]
 
 
 @ti.func

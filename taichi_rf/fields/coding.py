@@ -117,14 +117,20 @@ def coder_schema(header: dict[str, Any], vertices: int) -> Schema:
     return schema
 
 
+def reserved_coder(header: dict[str, Any], counts: tuple[int, ...], capacity: int) -> Coder:
+    """A coder of ``counts`` vertices that is to be unpacked, and :meth:`~Coder.placed`; it does not train."""
+    kind = header["codes"]
+    if kind == "none":
+        return Uncompressed(counts, capacity, seed=None)
+    if kind == "lowrank":
+        return LowRank(counts, capacity, rank=header["rank"], trains=False)
+    indices = np.zeros(sum(counts), np.int32)
+    return Codes(counts, capacity, kind=kind, bits=header["bits"], indices=indices, trains=False, seed=None)
+
+
 def stored_coder(header: dict[str, Any], counts: tuple[int, ...], tree: Octree) -> Coder:
     """A coder that is to be unpacked; it does not train."""
-    kind, total = header["codes"], sum(counts)
-    if kind == "none":
-        return Uncompressed(counts, total, seed=None)
-    if kind == "lowrank":
-        return LowRank(counts, total, rank=header["rank"], trains=False)
-    indices = None
-    if kind == "hash":
-        indices = np.concatenate([hashed(coordinates(layer.vertices), header["bits"]) for layer in tree.layers])
-    return Codes(counts, total, kind=kind, bits=header["bits"], indices=indices, trains=False, seed=None)
+    coder = reserved_coder(header, counts, sum(counts))
+    for level, layer in enumerate(tree.layers, 1):
+        coder.placed(level, layer.vertices)
+    return coder

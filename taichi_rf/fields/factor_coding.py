@@ -164,22 +164,34 @@ def read(levels: list[Arrays], grid: Grid) -> NDArray[np.float32]:
     Raises:
         UserError: nothing that it made.
     """
-    models = Models(levels[0]["table"])
-    shapes = plane_shapes(grid)
-    activities = [Activity(shape) for shape in shapes]
-    components = len(levels[0]["steps"])
-    parts = part_slices(grid)
-    numbers = np.empty((len(levels), components, parts[-1].stop), np.int32)
-    for own, arrays in zip(numbers, levels):
+    reader = Reader(levels[0]["table"], grid)
+    return np.stack([reader.level(arrays) for arrays in levels])
+
+
+class Reader:
+    """Reads what :func:`pack` made, level after level; each needs what those before it were.
+
+    Raises:
+        UserError: the table is none.
+    """
+
+    def __init__(self, table: NDArray[np.uint8], grid: Grid) -> None:
+        self._models, self._grid = Models(table), grid
+        self._activities = [Activity(shape) for shape in plane_shapes(grid)]
+
+    def level(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Factors (components, texels) of the next level. UserError where :func:`pack` made nothing such."""
         if arrays["scales"].max() >= SCALES:
             raise UserError("the scale of a plane is damaged")
-        decoder = Decoder(arrays["planes"], models)
-        for p, shape in enumerate(shapes):
-            planes = decoded((components, *shape), arrays["scales"][:, p], activities[p], decoder)
-            own[:, parts[p]] = planes.reshape(components, -1)
+        components, parts = len(arrays["steps"]), part_slices(self._grid)
+        numbers = np.empty((components, parts[-1].stop), np.int32)
+        decoder = Decoder(arrays["planes"], self._models)
+        for p, shape in enumerate(plane_shapes(self._grid)):
+            planes = decoded((components, *shape), arrays["scales"][:, p], self._activities[p], decoder)
+            numbers[:, parts[p]] = planes.reshape(components, -1)
         decoder.finish()
-        own[:, parts[PLANES].start :] = signed(arrays["lines"])
-    return factors_of(numbers, np.stack([arrays["steps"] for arrays in levels]), grid)
+        numbers[:, parts[PLANES].start :] = signed(arrays["lines"])
+        return factors_of(numbers[None], arrays["steps"][None], self._grid)[0]
 
 
 def schema(grid: Grid, components: int, level: int) -> Schema:

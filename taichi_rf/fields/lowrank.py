@@ -8,7 +8,7 @@ from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, Block
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
-from taichi_rf.fields.coders import EPSILON, PARTITIONS, Coder, Gradients, asked, half, moment
+from taichi_rf.fields.coders import EPSILON, PARTITIONS, Coder, Gradients, asked, half, moment, put_rows
 from taichi_rf.optim import Moments, Parameters, zeros_like
 
 MAX_RANK = 15
@@ -166,11 +166,8 @@ class LowRank(Coder):
         return {"factors": half(self.value.to_numpy()[part]), "matrix": half(matrices[level - 1])}
 
     def unpack(self, level: int, arrays: Arrays) -> None:
-        values, matrices = self.value.to_numpy(), self.matrix.to_numpy()
-        values[self.firsts[level - 1] : self.firsts[level]] = arrays["factors"]
-        matrices[(level - 1) * self.rank : level * self.rank] = arrays["matrix"]
-        self.value.from_numpy(values)
-        self.matrix.from_numpy(matrices)
+        put_rows(self.firsts[level - 1], arrays["factors"], self.value)
+        put_rows((level - 1) * self.rank, arrays["matrix"], self.matrix)
 
 
 def check_rank(rank: int) -> None:

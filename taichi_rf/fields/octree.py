@@ -8,6 +8,7 @@ is not empty: outside them its density is zero. How the vertices' features are r
 (``coders.py``, ``codebook.py``).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.fields.accounts import octree_accounts
 from taichi_rf.fields.base import Accounts, Arrays, Field, Header, Schema, Stage
 from taichi_rf.fields.coders import Coder, Gradients
-from taichi_rf.fields.coding import check_coder, coder_schema, empty_coder, stored_coder
+from taichi_rf.fields.coding import check_coder, coder_schema, empty_coder, reserved_coder, stored_coder
 from taichi_rf.fields.tree import MAX_DEPTH, Octree, morton
 from taichi_rf.fields.vm import softplus
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
@@ -46,6 +47,15 @@ def corner_weights(f):
             * (f[2] if c >> 2 & 1 else 1.0 - f[2])
         )
     return w
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """A level that came, worked out up to where the device is needed: the tree with it, and its cells as bits."""
+
+    arrays: Arrays
+    tree: Octree
+    space: np.ndarray
 
 
 @ti.data_oriented
@@ -531,18 +541,70 @@ class OctreeField(Field):
 
     @classmethod
     def from_file(cls, header: Header, arrays: list[Arrays], *, rows: int = 1 << 16) -> "OctreeField":
-        tree = Octree.unpack([a["tree"] for a in arrays], header["base_depth"])
-        counts = tuple(len(layer.vertices) for layer in tree.layers)
-        cells = [len(layer.cells) for layer in tree.layers]
-        if list(counts) != header["vertices"][: len(counts)] or cells != header["cells"][: len(cells)]:
-            raise UserError("its octree is not the one that the header tells of")
-        coder = stored_coder(header, counts, tree)
+        tree = _told_of(header, Octree.unpack([a["tree"] for a in arrays], header["base_depth"]))
+        coder = stored_coder(header, tuple(len(layer.vertices) for layer in tree.layers), tree)
         for level, of_level in enumerate(arrays, 1):
             coder.unpack(level, of_level)
         return cls(
             tree, coder, levels=len(arrays), finest_depth=header["finest_depth"], activation=header["activation"],
             density_shift=header["density_shift"], rows=rows, trains=False,
         )  # fmt: skip
+
+    @classmethod
+    def reserved(cls, header: Header, *, rows: int = 1 << 16) -> "OctreeField":
+        """Until a level has come it is one empty cell, of a tree in which anything may be anywhere."""
+        counts = tuple(header["vertices"][: header["num_levels"]])
+        field = cls(
+            Octree.from_cells([0], header["base_depth"], header["base_depth"]),
+            reserved_coder(header, counts, max(sum(counts), CORNERS)), levels=header["num_levels"],
+            finest_depth=header["finest_depth"], activation=header["activation"],
+            density_shift=header["density_shift"], rows=rows, trains=False,
+        )  # fmt: skip
+        side = (1 << header["base_depth"]) + 1
+        field._space[1] = Occupancy((side, side, side))
+        return field
+
+    @classmethod
+    def prepared(cls, header: Header, arrays: Arrays, before: Any) -> Grown:
+        tree = Octree.unpack([arrays["tree"]], header["base_depth"]) if before is None else None
+        tree = _told_of(header, tree or before.tree.extended(arrays["tree"]))
+        return Grown(arrays, tree, Occupancy.words_of(tree.mask(len(tree.layers))))
+
+    def put(self, level: int, prepared: Grown) -> None:
+        tree, layer = prepared.tree, prepared.tree.layers[-1]
+        assert len(tree.layers) == level
+        if level == 1:
+            self._set_tree(tree)
+        else:
+            before = tree.layers[-2]
+            vertex = sum(len(l.vertices) for l in tree.layers[:-1])
+            above = self.cells - len(before.cells)
+            self._put_cells(len(layer.cells), self.cells, vertex, layer.corners, self.corners, 0)
+            self._put_cells(len(before.cells), above, self.cells, before.children, self.children, 1)
+            self.cells, self.tree = self.cells + len(layer.cells), tree
+        side = (1 << layer.depth) + 1
+        self._space[level] = Occupancy((side, side, side))
+        self._space[level].set_words(prepared.space)
+        self.coder.unpack(level, prepared.arrays)
+        self.coder.placed(level, layer.vertices)
+
+    def rehearse(self, header: Header) -> None:
+        self.coder.unpack(1, self.zeros(header, 1))
+        self.coder.placed(1, np.zeros(header["vertices"][0], np.uint32))
+        nothing = np.zeros((1, CORNERS), np.int32)
+        for target in (self.corners, self.children):
+            self._put_cells(0, 0, 0, nothing, target, 0)
+
+    @ti.kernel
+    def _put_cells(
+        self, n: int, first: int, offset: int, rows: ti.types.ndarray(dtype=ti.i32, ndim=2), target: ti.template(),
+        sparse: int,
+    ):  # fmt: skip
+        # eight ids each, counted from ``offset`` on; of sparse ones -1 stays -1
+        for i in range(n):
+            for c in ti.static(range(CORNERS)):
+                row = rows[i, c]
+                target[first + i][c] = ti.select(sparse != 0 and row < 0, -1, row + offset)
 
     def pack(self, level: int) -> Arrays:
         return {"tree": self.tree.pack(level), **self.coder.pack(level)}
@@ -563,6 +625,14 @@ class OctreeField(Field):
             rate, logit_rate = self.rates
             self.coder = empty_coder(described, tree, rate=rate, logit_rate=logit_rate)
         self._set_tree(tree)
+
+
+def _told_of(header: Header, tree: Octree) -> Octree:
+    """The tree, if it is the one that the header tells of; else UserError."""
+    for index, layer in enumerate(tree.layers):
+        if len(layer.vertices) != header["vertices"][index] or len(layer.cells) != header["cells"][index]:
+            raise UserError("its octree is not the one that the header tells of")
+    return tree
 
 
 def check_levels(base_depth: int, levels: int) -> None:

@@ -8,7 +8,7 @@ the lowest bit, so that the children of cell c are 8 c to 8 c + 7 and ascending 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -265,6 +265,17 @@ class Octree:
         np.bitwise_or.at(packed, cells >> 3, np.left_shift(1, cells & 7).astype(np.uint8))
         return packed
 
+    def extended(self, packed: npt.NDArray[Any]) -> Octree:
+        """This tree with the next level of :meth:`pack`, whose layers but the last are the same objects.
+
+        Raises:
+            UserError: as :meth:`unpack`.
+        """
+        _check_depths(self.base_depth, self.depth + 1)
+        last = self.layers[-1]
+        cells = _finer(last.cells, packed, len(self.layers) + 1)
+        return Octree((*self.layers[:-1], _with_children(last, cells), _layer(cells, self.depth + 1)))
+
     @classmethod
     def unpack(cls, arrays: Sequence[npt.NDArray[Any]], base_depth: int) -> Octree:
         """The tree of :meth:`pack`'s arrays for level 1 and on; fewer than were packed give the tree of these levels.
@@ -289,15 +300,7 @@ class Octree:
         if len(cells[0]) and int(cells[0][-1]) >= 1 << 3 * base_depth:
             raise UserError("octree, level 1: bits are set beyond the last cell")
         for level, masks in enumerate(arrays[1:], start=2):
-            if len(masks) != len(cells[-1]):
-                raise UserError(
-                    f"octree, level {level}: {len(masks)} bytes of child bits; level {level - 1} has {len(cells[-1])} "
-                    "cells, and each has one"
-                )
-            if not masks.all():
-                raise UserError(f"octree, level {level}: cell {int(masks.argmin())} of the level before has no child")
-            places = _set_bits(masks)
-            cells.append(cells[-1][places >> 3] << 3 | places & 7)
+            cells.append(_finer(cells[-1], masks, level))
         return cls(_layers(cells, base_depth))
 
 
@@ -322,25 +325,47 @@ def _set_bits(packed: Bytes) -> Codes:
     return (there[which] << 3 | bit).astype(np.uint32)
 
 
+def _finer(cells: Codes, masks: npt.NDArray[Any], level: int) -> Codes:
+    """The cells of ``level`` by the child bits of those of the level before, one byte for each."""
+    if len(masks) != len(cells):
+        raise UserError(
+            f"octree, level {level}: {len(masks)} bytes of child bits; level {level - 1} has {len(cells)} "
+            "cells, and each has one"
+        )
+    if not masks.all():
+        raise UserError(f"octree, level {level}: cell {int(masks.argmin())} of the level before has no child")
+    places = _set_bits(masks)
+    finer: Codes = cells[places >> 3] << 3 | places & 7
+    return finer
+
+
 def _layers(cells: list[Codes], base_depth: int) -> tuple[Layer, ...]:
     """Layers of ascending ``cells``, each array exactly the parents of the next."""
     if not len(cells[-1]):
         raise UserError("octree: no cell is left; nothing in the box was found to hold a surface")
-    layers = []
-    for index, here in enumerate(cells):
-        points = [here]
-        for axis in range(3):
-            points += [_after(corner, axis) for corner in points]
-        corner_codes = np.stack(points, axis=1)
-        vertices = _unique(corner_codes.reshape(-1))
-        corners = np.searchsorted(vertices, corner_codes).astype(np.int32)
-        children = np.full((len(here), 8), -1, np.int32)
-        if index + 1 < len(cells):
-            finer = cells[index + 1]
-            parents = finer >> 3
-            owner = np.cumsum(np.concatenate([[False], parents[1:] != parents[:-1]]))
-            children[owner, finer & 7] = np.arange(len(finer), dtype=np.int32)
-        for array in (here, vertices, corners, children):
-            array.setflags(write=False)
-        layers.append(Layer(base_depth + index, here, vertices, corners, children))
-    return tuple(layers)
+    layers = [_layer(here, base_depth + index) for index, here in enumerate(cells)]
+    return (*(_with_children(layer, finer) for layer, finer in zip(layers, cells[1:])), layers[-1])
+
+
+def _layer(cells: Codes, depth: int) -> Layer:
+    """The layer of ascending ``cells``, without children."""
+    points = [cells]
+    for axis in range(3):
+        points += [_after(corner, axis) for corner in points]
+    corner_codes = np.stack(points, axis=1)
+    vertices = _unique(corner_codes.reshape(-1))
+    corners = np.searchsorted(vertices, corner_codes).astype(np.int32)
+    children = np.full((len(cells), 8), -1, np.int32)
+    for array in (cells, vertices, corners, children):
+        array.setflags(write=False)
+    return Layer(depth, cells, vertices, corners, children)
+
+
+def _with_children(layer: Layer, finer: Codes) -> Layer:
+    """The layer as the parents of ascending cells, of each of which it has a child at least."""
+    parents = finer >> 3
+    owner = np.cumsum(np.concatenate([[False], parents[1:] != parents[:-1]]))
+    children = np.full((len(layer.cells), 8), -1, np.int32)
+    children[owner, finer & 7] = np.arange(len(finer), dtype=np.int32)
+    children.setflags(write=False)
+    return replace(layer, children=children)

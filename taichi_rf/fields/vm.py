@@ -55,6 +55,12 @@ def locate(u, nodes):
     return i, g - i
 
 
+class Decoded(Arrays):
+    """A level as it is in half precision, and the reader of the next."""
+
+    reader: factor_coding.Reader
+
+
 @ti.data_oriented
 class VMField(GridField):
     """A VM field on a grid of ``resolution`` nodes. ``capacity_texels`` reserves room for a finer grid later.
@@ -647,6 +653,26 @@ class VMField(GridField):
         field.unpack(arrays)
         return field
 
+    @classmethod
+    def reserved(cls, header: Header, *, rows: int = 1 << 16) -> "VMField":
+        return cls(
+            ranks=header["num_levels"],
+            resolution=tuple(header["resolution"]),
+            activation=header["activation"],
+            density_shift=header["density_shift"],
+            rows=rows,
+            seed=None,
+        )
+
+    @classmethod
+    def prepared(cls, header: Header, arrays: Arrays, before: Any) -> Any:
+        if header.get("coding", HALF) == HALF:
+            return arrays
+        reader = before.reader if before is not None else factor_coding.Reader(arrays["table"], header["resolution"])
+        read = Decoded(factors=reader.level(arrays), basis=arrays["basis"])
+        read.reader = reader
+        return read
+
     def coded(self, noise: float, squares: list[np.ndarray], occupied: np.ndarray) -> Coded:
         ranks = range(1, self.num_levels + 1)
         values, weights = (
@@ -685,17 +711,25 @@ class VMField(GridField):
 
     def unpack(self, arrays: list[Arrays]) -> None:
         """Replace the levels 1, 2, ... by what :meth:`pack` made of them; those above stay."""
-        value = self.value.to_numpy()
-        units = value[: self.unit * self.total_blocks].reshape(self.total_blocks, self.unit, BLOCK)
-        basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
         for level, stored in enumerate(arrays, 1):
-            for (b, c), column in zip(self._components(level), stored["factors"], strict=True):
-                units[b, :, c] = column
-            first = APPEARANCE_PER_LEVEL * (level - 1)
-            basis[:, first : first + APPEARANCE_PER_LEVEL] = stored["basis"]
-        self.value.from_numpy(value)
+            self.put(level, stored)
+
+    def put(self, level: int, prepared: Arrays) -> None:
+        for (block, component), column in zip(self._components(level), prepared["factors"], strict=True):
+            self._put(self.unit, block, component, np.ascontiguousarray(column, np.float32))
+        basis = self.basis_value.to_numpy().reshape(3, -1, FEATURES)
+        first = APPEARANCE_PER_LEVEL * (level - 1)
+        basis[:, first : first + APPEARANCE_PER_LEVEL] = prepared["basis"]
         self.basis_value.from_numpy(basis.reshape(-1))
         self.published()
+
+    def rehearse(self, header: Header) -> None:
+        self.put(1, self.zeros({**header, "coding": HALF}, 1))
+
+    @ti.kernel
+    def _put(self, unit: int, block: int, component: int, column: ti.types.ndarray(dtype=ti.f32, ndim=1)):
+        for t in range(unit):
+            self.value[block * unit + t][component] = column[t]
 
     def _components(self, level: int) -> list[tuple[int, int]]:
         """(block, component in it) of what ``level`` adds: one density component, then three of appearance."""
