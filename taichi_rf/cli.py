@@ -26,6 +26,7 @@ import tyro
 
 from taichi_rf import entry
 from taichi_rf.errors import UserError
+from taichi_rf.headers import is_whole
 
 if TYPE_CHECKING:
     from taichi_rf.fields.base import Accounts
@@ -53,8 +54,9 @@ class Slim:
     model: Annotated[str, tyro.conf.Positional]
     # The file to write.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    # How many levels (ranks, LODs) to keep: a faster model, too. Default: all.
-    level: Annotated[int | None, LEVELS] = None
+    # How many levels (ranks, LODs) to keep: a faster model, too. auto: what train.py --rank auto found.
+    # Default: all.
+    level: Annotated[int | Literal["auto"] | None, LEVELS] = None
     # Code a tensor's numbers anew, so that they cost about 0.03 dB (fine), 0.1 dB (small) or 0.4 dB (tiny) by an
     # estimate that needs no scene. Default: as they are.
     precision: Literal["fine", "small", "tiny"] | None = None
@@ -211,7 +213,7 @@ def slim(command: Slim) -> None:
     from taichi_rf.console import say
     from taichi_rf.report import bytes_of, megabytes
     from taichi_rf.source import is_address
-    from taichi_rf.storage import truncate_trf
+    from taichi_rf.storage import read_trf, truncate_trf
 
     if command.level is None and command.precision is None and command.size is None:
         raise UserError("how small? give --rank (or --lod), --precision or --size")
@@ -225,22 +227,36 @@ def slim(command: Slim) -> None:
             raise UserError(f"{output} is the model itself: choose another --output, so that its other levels stay")
         if not command.overwrite:
             raise UserError(f"{output} is there already: choose another --output, or give --overwrite")
+    level = command.level
+    if level == "auto":
+        level = _best_level(
+            _received(command.model, 1).file() if source is None else read_trf(source, 1), command.model
+        )
     with contextlib.ExitStack() as stack:
         if address is not None:
-            if command.level is not None and command.level < 1:
-                raise UserError(f"level {command.level} does not exist; levels start at 1")
+            if level is not None and level < 1:
+                raise UserError(f"level {level} does not exist; levels start at 1")
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taichi-rf-"))
             source = Path(folder) / "model.trf"
-            before = _fetched(address, command.level, source)
+            before = _fetched(address, level, source)
         else:
             assert source is not None
             before = source.stat().st_size
         if command.precision is None and size is None:
-            assert command.level is not None
-            after, how = truncate_trf(source, command.level, output), ""
+            assert level is not None
+            after, how = truncate_trf(source, level, output), ""
         else:
-            after, how = _coded(command, source, size)
+            after, how = _coded(command, level, source, size)
     say(f"{output}: {megabytes(after)}" + (f" of {megabytes(before)} ({after / before:.0%})" if before else "") + how)
+
+
+def _best_level(file: TrfFile, name: str) -> int:
+    """What ``train.py --rank auto`` found, as the file says it."""
+    metadata = file.header.get("metadata")
+    best: Any = metadata.get("best_level") if isinstance(metadata, dict) else None
+    if not is_whole(best, 1, file.total_levels):
+        raise UserError(f"{name} does not say which of its levels is best: train it with --rank auto")
+    return int(best)
 
 
 def _fetched(address: str, levels: int | None, path: Path) -> int | None:
@@ -264,7 +280,7 @@ def _received(address: str, levels: int | None = None) -> Incoming:
         )
 
 
-def _coded(command: Slim, source: Path, size: int | None) -> tuple[int, str]:
+def _coded(command: Slim, wanted: int | None, source: Path, size: int | None) -> tuple[int, str]:
     """Write the model to another precision; its bytes, and a remark on what was chosen and why."""
     from taichi_rf import backend
     from taichi_rf.compact import Compactor
@@ -273,11 +289,11 @@ def _coded(command: Slim, source: Path, size: int | None) -> tuple[int, str]:
     from taichi_rf.storage import read_trf, truncate_trf, write_trf
 
     if size is not None:
-        sizes = read_trf(source, command.level).prefix_bytes
+        sizes = read_trf(source, wanted).prefix_bytes
         if sizes[-1] <= size:
-            return truncate_trf(source, command.level or len(sizes), command.output), ", as it is: it fits"
+            return truncate_trf(source, wanted or len(sizes), command.output), ", as it is: it fits"
     backend.init(command.arch)
-    model = Model.load(source, command.level)
+    model = Model.load(source, wanted)
     _warn(model.metadata["warnings"])
     name, level = model.field.level_name, model.field.num_levels
     with waiting("measuring what numbers are worth"):

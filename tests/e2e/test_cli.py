@@ -19,7 +19,7 @@ from PIL import Image
 from taichi_rf.camera_path import CameraPath, Frame
 from taichi_rf.files import read_json
 from taichi_rf.rays import look_at
-from taichi_rf.storage import read_trf
+from taichi_rf.storage import read_trf, write_trf
 from tests.tiny import write_tiny_scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +147,18 @@ def test_slim_replaces_only_what_it_is_told_to(model, tmp_path):
     assert len(read_trf(tmp_path / "other.trf").chunks) == 1
     assert model.read_bytes() == before
     refuses("slim", model, "--rank", 1, "-o", "no/where.trf", folder=tmp_path, because="no/where.trf")
+
+
+def test_slim_cuts_where_training_found_the_best_level(model, tmp_path):
+    refuses("slim", model, "--rank", "auto", "-o", "x.trf", folder=tmp_path, because="train it with --rank auto")
+    file = read_trf(model)
+    metadata = file.header["metadata"]
+    for best, because in ((0, "--rank auto"), (99, "--rank auto"), ("2", "--rank auto")):
+        write_trf(tmp_path / "lying.trf", file.header | {"metadata": metadata | {"best_level": best}}, file.chunks)
+        refuses("slim", "lying.trf", "--rank", "auto", "-o", "x.trf", folder=tmp_path, because=because)
+    write_trf(tmp_path / "told.trf", file.header | {"metadata": metadata | {"best_level": 2}}, file.chunks)
+    works("slim", "told.trf", "--rank", "auto", "-o", "best.trf", folder=tmp_path)
+    assert read_trf(tmp_path / "best.trf").chunks == file.chunks[:2]
 
 
 def test_slim_codes_a_model_to_a_precision_which_scores_almost_as_before(model, tmp_path):
