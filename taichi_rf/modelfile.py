@@ -34,8 +34,9 @@ def save_model(model: Model, path: Path) -> list[int]:
 
 def model_chunks(model: Model) -> tuple[dict[str, Any], list[bytes]]:
     """Header and chunks of a model: chunk i holds level i + 1, the first also decoder and occupancy."""
-    levels = [model.field.pack(level) for level in range(1, model.field.num_levels + 1)]
-    return _chunks(model, model.field.header(), levels, model.decoder.pack(), model.decoder.compressed)
+    header = model.field.header()  # an octree that still grows has fewer levels than its field will
+    levels = [model.field.pack(level) for level in range(1, header["num_levels"] + 1)]
+    return _chunks(model, header, levels, model.decoder.pack(), model.decoder.compressed)
 
 
 def coded_chunks(model: Model, coded: Coded, decoder: Arrays) -> tuple[dict[str, Any], list[bytes]]:
