@@ -3,6 +3,7 @@
 python run_viewer.py                                       choose a scene and train it
 python run_viewer.py runs/lego
 python run_viewer.py runs/lego/model.trf --rank 4
+python run_viewer.py runs/lego/model.trf --size 1MB        the highest rank that fits
 python run_viewer.py runs/lego --headless --screenshot out.png --level 4
 python run_viewer.py runs/lego --headless --turntable turn.mp4 --sweep
 python run_viewer.py runs/lego --headless --path camera_path.json --output flight.mp4
@@ -43,6 +44,8 @@ class Options:
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     # The level (rank, LOD) to show first. Default: the highest.
     level: Annotated[int | None, tyro.conf.arg(aliases=["--rank", "--lod"])] = None
+    # Show the highest level that takes no more than this, such as 1MB or 300kB, also of a model that trains or comes.
+    size: str | None = None
     # What to show.
     mode: Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"] | None = None
     # Render without a window, a display or Vulkan; goes with --screenshot, --turntable or --path.
@@ -168,6 +171,13 @@ def _bandwidth(options: Options) -> float | None:
     return None if options.bandwidth is None else bandwidth(options.bandwidth)
 
 
+def _bytes(size: str) -> int:
+    """What --size says. UserError where that is no size."""
+    from taichi_rf.report import bytes_of
+
+    return bytes_of(size, "--size")
+
+
 def _sit(options: Options, stopper: entry.Stopper) -> None:
     """Show what is to be shown in a window or in browsers until it is closed or stopped, and save what was trained."""
     from taichi_rf.console import bar
@@ -229,6 +239,8 @@ def _prepare(session: Session, options: Options) -> None:
     """Show what the options ask for. UserError where the model does not have it."""
     if options.level is not None:
         session.set_level(session.check_level(options.level))
+    if options.size is not None:
+        session.set_budget(_bytes(options.size))
     if options.mode is not None:
         session.set_mode(options.mode)
     session.start_from(
@@ -240,6 +252,10 @@ def _check(options: Options) -> None:
     from taichi_rf.camera_path import FPS, SECONDS, frame_count
     from taichi_rf.video import FASTEST, SLOWEST, check_video
 
+    if options.size is not None:
+        if options.level is not None:
+            raise UserError("--size chooses the level: leave --level (--rank, --lod)")
+        _bytes(options.size)
     asked = [name for name in ("screenshot", "turntable", "path") if getattr(options, name) is not None]
     if options.headless and not asked:
         raise UserError(

@@ -34,6 +34,9 @@ Learn = Callable[[slice, int, float, int], float]
 """learn(part, of, weight, index): forward and back for a part of a batch of which ``of`` rays share a level; returns
 their share of its mean loss, whose gradient counts ``weight``. Parts are numbered through the step by ``index``."""
 
+MARCHED = 1 << 17
+"""Rays at once, to see what they meet."""
+
 WARM_UP_RAYS = 1024
 WARM_UP_OPACITY = 1e4
 """Distance scale while warming up: a new field is so thin that nothing would be shaded, and no shading compiled."""
@@ -207,7 +210,7 @@ class Trainer:
         """Called once the model is there, at the end of making a trainer."""
         in_box = self._rays_in_box(self.scene.train.cameras)
         empty = self.model.hull is not None or self.model.field.knows_space
-        self.pixels = self._rays_that_meet(self.scene.train.cameras) if empty else in_box
+        self.pixels = self._that_meet(in_box) if empty else in_box
         """Indices, over all training images, of the pixels that are learnt from; ascending."""
         if self.config.held_out:
             cameras = self.scene.train.cameras
@@ -344,7 +347,7 @@ class Trainer:
     def filter_rays(self) -> None:
         """Drop training rays that see nothing occupied: they would only confirm the background."""
         self.growth.refresh()
-        remaining = np.intersect1d(self.pixels, self._rays_that_meet(self.scene.train.cameras), assume_unique=True)
+        remaining = self._that_meet(self.pixels)
         self.event("filter", rays=len(remaining), of=len(self.pixels))
         if len(remaining) >= self.config.batch_rays:
             self.keep_pixels(remaining)
@@ -373,14 +376,13 @@ class Trainer:
             )
         return pixels
 
-    def _rays_that_meet(self, cameras: Any) -> np.ndarray:
-        """Indices, over all images, of the pixels whose rays have a sample in an occupied cell."""
+    def _that_meet(self, pixels: np.ndarray) -> np.ndarray:
+        """Those of ``pixels``, indices over all images, whose rays have a sample in an occupied cell."""
         kept = []
-        for i in range(len(cameras)):
-            origins, directions = cameras[i].rays()
-            samples = self.model.march(origins, directions, count_only=True)
-            counts = np.diff(samples.offsets.to_numpy()[: len(origins) + 1])
-            kept.append(np.flatnonzero(counts) + i * len(origins))
+        for first in range(0, len(pixels), MARCHED):
+            part = pixels[first : first + MARCHED]
+            samples = self.model.march(*self.rays_of(part), count_only=True)
+            kept.append(part[np.diff(samples.offsets.to_numpy()[: len(part) + 1]) > 0])
         return np.concatenate(kept)
 
     def event(self, name: str, **values: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from taichi_rf.errors import UserError
 from tests.tiny import tiny_scene, write_tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
+from viewer import budget
 from viewer.pages import KEYS, PAGES, Chooser
 from viewer.panels import Panels
 from viewer.rows import Button, Rectangle, Slider, Text, panel_height
@@ -20,10 +21,10 @@ LETTER, PADDING = 7, 8  # pixels, of GGUI's font and ImGui's panels
 
 
 class Notebook:
-    """Notes what is drawn; ``slide`` is where the user puts the first slider, ``press`` the button pressed."""
+    """Notes what is drawn; ``slide`` is where the user puts the ``slider`` (the first), ``press`` the button pressed."""
 
-    def __init__(self, slide: int | None = None, press: str = ""):
-        self.slide, self.press = slide, press
+    def __init__(self, slide: int | None = None, press: str = "", slider: str = ""):
+        self.slide, self.press, self.slider = slide, press, slider
         self.texts: list[str] = []
         self.panels: list[tuple[str, float, float, float, float]] = []
         self.room, self.across = 0.0, 1280
@@ -36,6 +37,9 @@ class Notebook:
 
     def slider_int(self, text, value, low, high):
         self.texts.append(text)
+        assert low <= value <= high
+        if not text.startswith(self.slider):
+            return value
         slide, self.slide = self.slide, None
         return value if slide is None else slide
 
@@ -97,6 +101,21 @@ def test_slider_sets_the_level_and_cannot_leave_the_model(slide, level):
     session = session_of_model()
     draw(session, notebook=Notebook(slide=slide))
     assert session.level == level
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "level", "said"), [(499, 1, 499), (500, 2, 500), (99_999, 4, 1000), (-7, 1, 250)]
+)
+def test_bytes_can_be_chosen_and_the_level_follows(kilobytes, level, said):
+    session = session_of_model()
+    draw(session, notebook=Notebook(slide=kilobytes, slider="kB at most"))
+    assert session.level == level
+    assert budget.kilobytes(session) == (250, 1000, said)
+
+
+def test_one_level_leaves_no_bytes_to_choose():
+    session = session_in_training()  # it has one rank yet
+    assert "kB at most" not in draw(session).texts
 
 
 def test_button_pauses_the_training():

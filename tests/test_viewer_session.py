@@ -47,6 +47,33 @@ def test_first_level_outside_the_model_is_the_users_error():
             make(level=level)
 
 
+def test_budget_shows_the_highest_level_that_fits_until_a_level_is_asked_for():
+    session, _, _ = make(level=2)
+    assert session.budget == 500_000
+    for size, level in [(0, 1), (250_000, 1), (749_999, 2), (750_000, 3), (1e12, 4), (500_000, 2)]:
+        session.set_budget(size)
+        assert (session.level, session.budget) == (level, size)
+    session.step_level(1)
+    assert (session.level, session.budget) == (3, 750_000)
+
+
+def test_budget_holds_while_the_model_grows_but_not_in_a_demonstration():
+    session, _, clock = make(trainer=FakeTrainer(Clock()))
+    session.set_budget(500_000)
+    assert session.level == 1
+    while session.training:
+        session.work(0.1)
+    assert (session.trainer.level, session.level) == (4, 2)
+    session.model.bytes_at = lambda level: 400_000 * level  # as after a grid was made finer
+    clock.spend(1.0)
+    assert session.level == 1
+    session.toggle_demo()
+    session.frame(96, 64, 0.02)
+    assert session.level == 4
+    session.toggle_demo()
+    assert session.level == 1
+
+
 def test_bytes_and_psnr_follow_the_level():
     session, _, _ = make()
     for level, psnr in [(4, 30.0), (2, 25.0)]:

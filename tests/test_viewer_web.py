@@ -424,6 +424,23 @@ def test_level_out_of_range_is_put_back_into_it(browsers, sent, level):
 
 
 @pytest.mark.parametrize(
+    ("sent", "level", "said"),
+    [(600, 2, 600), (1e300, 4, 1000), (-7, 1, 250), (math.nan, 3, 750), (math.inf, 3, 750), ("many", 3, 750)],
+)
+def test_bytes_can_be_chosen_and_the_level_follows(browsers, sent, level, said):
+    browsers.join(Client())
+    browsers.session.set_level(3)
+    browsers.turns(3)
+    slider = browsers.gui.made["kB at most"]
+    assert (slider.min, slider.max, slider.value, slider.visible) == (250, 1000, 750, True)
+    slider.change(sent)
+    browsers.turns(5)
+    assert browsers.session.level == level
+    assert slider.value == said
+    assert browsers.gui.made["rank"].value == level
+
+
+@pytest.mark.parametrize(
     ("control", "sent"),
     [
         ("Show", "everything"),

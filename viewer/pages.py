@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from taichi_rf.console import duration
 from taichi_rf.presets import PRESETS
-from viewer import catalogue
+from viewer import budget, catalogue
 from viewer.rows import (
     ACCENT,
     ALARM,
@@ -126,6 +126,8 @@ def _level(session: Session) -> Rows:
     stats = session.stats()
     name, level = stats["level_name"], stats["level"]
     rows: Rows = [Slider(name, level, 1, stats["num_levels"], session.set_level, main=True)]
+    if (size := budget.kilobytes(session)) is not None:
+        rows.append(Slider("kB at most", size.value, size.low, size.high, partial(budget.choose, session)))
     if session.compare == "level":
         rows.append(Slider(f"right {name}", session.other_level, 1, stats["num_levels"], session.set_other_level))
     psnr = "not measured" if stats["psnr"] is None else f"{stats['psnr']:.2f} dB"

@@ -140,6 +140,7 @@ class Session:
         self._wanted = self.num_levels if best is None else min(max(round(best), 1), self.num_levels)
         if level is not None:
             self._wanted = self.check_level(level)
+        self._budget_bytes: float | None = None
         self._other = max(1, self.num_levels // 4)
         self._demo: Demo | None = None
         self._before_demo: tuple[Any, ...] = ()
@@ -193,8 +194,12 @@ class Session:
 
     @property
     def level(self) -> int:
-        """The level shown: the one asked for, or the highest that training has reached, or that has come."""
-        return min(self._wanted, self._highest)
+        """The level shown: the one asked for, or the highest that training has reached, that has come, or that fits the
+        budget of bytes."""
+        level = min(self._wanted, self._highest)
+        if self._budget_bytes is None or self.demo:
+            return level
+        return max(1, min(level, sum(point.megabytes * 1e6 <= self._budget_bytes for point in self.curve())))
 
     @property
     def other_level(self) -> int:
@@ -203,7 +208,17 @@ class Session:
 
     def set_level(self, level: float) -> None:
         """Show ``level``, or the nearest there is. The highest also means: follow upwards what trains or comes."""
-        self._wanted = min(max(round(level), 1), self.num_levels)
+        self._wanted, self._budget_bytes = min(max(round(level), 1), self.num_levels), None
+
+    def set_budget(self, size: float) -> None:
+        """Show the highest level that takes no more than ``size`` bytes, also of a model that grows; the first if none
+        does. A level that is asked for later ends it."""
+        self._wanted, self._budget_bytes = self.num_levels, size
+
+    @property
+    def budget(self) -> float:
+        """Bytes that the model on show may take: those that were set, or what the level takes."""
+        return self.megabytes(self.level) * 1e6 if self._budget_bytes is None else self._budget_bytes
 
     def step_level(self, step: int) -> None:
         """Show a level ``step`` higher or lower; at the top, follow the training upwards."""

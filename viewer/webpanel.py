@@ -10,7 +10,7 @@ import numpy as np
 
 from taichi_rf.console import duration
 from taichi_rf.errors import UserError
-from viewer import plots
+from viewer import budget, plots
 from viewer.catalogue import builtin_scenes
 from viewer.inbox import Inbox, Mail
 from viewer.overlay import size_text
@@ -25,6 +25,9 @@ _PLOT = (480, 330)  # pixels; the panel shows them at about 300 across, and scre
 _COMPARISONS = ("nothing", "another level", "the photograph")
 _STEPS = ("previous", "next")
 _SPLITS = {"test": "test", "training": "train"}
+_CHOICES = (
+    "level", "budget", "mode", "compare", "other", "layout", "divider", "demo", "share", "split", "number",
+)  # fmt: skip
 _NOTHING_OPEN = (
     "Start the viewer again with the name of a run, a model file or a scene:",
     "python run_viewer.py NAME --web",
@@ -96,6 +99,7 @@ class Panel:
         handles["figures"] = gui.add_markdown("")
         if session.num_levels > 1:
             handles["level"] = gui.add_slider(stats["level_name"], 1, session.num_levels, 1, session.level)
+            handles["budget"] = gui.add_slider("kB at most", 1, 2, 1, 1, visible=False)
         handles["curve"] = gui.add_image(_blank(), format="png")
         if session.trainer is not None:
             with gui.add_folder("Training"):
@@ -117,7 +121,7 @@ class Panel:
             handles["demo"] = gui.add_checkbox("Demo", session.demo, hint="Turn, and sweep through the levels")
         if session.trainer is not None:
             handles["history"] = gui.add_image(_blank(), format="png")
-        for name in ("level", "mode", "compare", "other", "layout", "divider", "demo", "share", "split", "number"):
+        for name in _CHOICES:
             if name in handles:
                 if name in ("level", "other"):
                     self._known[name, "max"] = session.num_levels
@@ -153,6 +157,8 @@ class Panel:
     def _apply(self, session: Session, name: str, value: Any) -> None:
         if name == "level":
             session.set_level(_number(value))
+        elif name == "budget":
+            budget.choose(session, _number(value))
         elif name == "other":
             session.set_other_level(_number(value))
         elif name == "mode":
@@ -201,6 +207,7 @@ class Panel:
             self._set(name, value=value)
         for name in ("level", "other"):
             self._set(name, max=max(session.num_levels, 2))  # less where a file that was slimmed has come
+        self._show_budget(session)
         self._set("other", visible=session.compare == "level")
         self._set("layout", visible=session.compare != "off")
         self._set("divider", visible=session.compare != "off" and session.layout == "wipe")
@@ -211,6 +218,15 @@ class Panel:
             self._set("training", content=training_figures(training, stats["level_name"]))
             self._set("toggle", label="Pause" if training["running"] else "Resume")
             self._set("toggle", disabled=training["done"] or training["failure"] is not None)
+
+    def _show_budget(self, session: Session) -> None:
+        """Bring the choice of bytes up to date: a model grows while it trains or comes."""
+        size = budget.kilobytes(session)
+        if size is not None:
+            self._set("budget", max=size.high)  # a browser puts the value between the others
+            self._set("budget", min=size.low)
+            self._set("budget", value=size.value)
+        self._set("budget", visible=size is not None)
 
     def _show_views(self, session: Session) -> None:
         """Bring the choice of a photograph up to date: they may come later than the model, and none may come."""

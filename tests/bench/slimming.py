@@ -4,9 +4,12 @@
 
 Each training is a process of its own with the same time (or, with --iterations, the same steps), and is scored on test
 views at every rank of --ranks. What is in --out already is kept, so that the same command goes on after an
-interruption; --table prints what there is. Nothing else should run meanwhile: time is what the ways share.
+interruption; --table prints what there is: means over seeds with their spread, and what is missing to models trained at
+each rank alone. --plot draws it. Nothing else should run meanwhile: time is what the ways share.
 
-A way is "plain-R" (a model of rank R alone), "train" (TRaIn), or a schedule of the class ``Way`` below, by name.
+A way is "plain-R" (a model of rank R alone), "train" (TRaIn with deadlines, as the presets have it), "paper" (TRaIn
+without), "prefix" (what the presets have), or a schedule of the class ``Way`` below, by name. NAME+small is the model of
+NAME coded to the precision "small", after it; also +fine and +tiny.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ from taichi_rf.presets import Config, find_preset  # noqa: E402
 
 RANKS = (1, 2, 4, 8, 12, 16)
 PLAIN = ("plain-2", "plain-4", "plain-8", "plain-16")
+NAMED = ("prefix", "train", "paper")
+NEVER = (2.0, 3.0)  # deadlines that no training reaches
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ WAYS = {
     "split-15": Way(share=0.15),
     "split-25-1248": Way(levels=(1, 2, 4, 8)),
     "split-25-all": Way(order="all"),
+    "split-25-1248-balance": Way(levels=(1, 2, 4, 8), balance=True),
+    "split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8)),
+    "both-50-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8)),
+    "train-split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4),
+    "train-split-40-balance-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4, balance=True),
     "split-25-any": Way(levels=tuple(range(1, 16)), order="random"),
     "split-25-balance": Way(balance=True),
     "split-40-balance": Way(share=0.4, balance=True),
@@ -168,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--out", type=Path, default=Path("runs/slimming"))
     parser.add_argument("--table", action="store_true", help="print what there is, and train nothing")
+    parser.add_argument("--plot", type=Path, help="draw PSNR against bytes of the first scene to this file (.png)")
     parser.add_argument("--work", help=argparse.SUPPRESS)  # a process of its own: one training, as JSON
     options = parser.parse_args(arguments)
     if options.work is not None:
@@ -176,12 +187,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.table:
         if not options.scenes or (options.seconds is None) == (options.iterations is None):
             parser.error("name a scene, and give --seconds or --iterations")
-        if unknown := [way for way in options.ways if way not in WAYS and way != "train" and way[:6] != "plain-"]:
+        if unknown := [way for way in options.ways if not is_way(way)]:
             parser.error(f"there is no way called {unknown[0]}")
         for work in works(options):
             run(work, options.out)
-    print(table(options.out))
+    results = collected(options.out)
+    print(table(results))
+    if options.plot is not None and results:
+        picture(results, results[0]["work"]["scene"], options.plot)
     return 0
+
+
+def is_way(name: str) -> bool:
+    base, _, precision = name.partition("+")
+    return (base in WAYS or base in NAMED or base.startswith("plain-")) and precision in ("", "fine", "small", "tiny")
 
 
 def works(options: argparse.Namespace) -> list[Work]:
@@ -230,20 +249,39 @@ def run(work: Work, out: Path) -> None:
             [sys.executable, __file__, "--work", json.dumps(asdict(work)), "--out", str(out)],
             stdout=log, stderr=subprocess.STDOUT, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-    print(_row(read_json(folder / "result.json")), flush=True)
+    result = read_json(folder / "result.json")
+    scores = {r: round(result["levels"][str(r)]["psnr"], 2) for r in RANKS if str(r) in result["levels"]}
+    print(f"{work.scene} {work.way} seed {work.seed}: {result['iterations']} steps, dB by rank {scores}", flush=True)
 
 
 def train(work: Work, out: Path) -> None:
-    """Train one, score it, and keep both."""
+    """Train one, or code one that was trained; score it, and keep both."""
     import scenes
     from taichi_rf import backend
     from taichi_rf.evaluate import evaluate
     from taichi_rf.model import Model
-    from taichi_rf.trainer import Trainer
 
     folder = out / work.folder
     backend.init("cpu")
-    scene = scenes.load(work.source, downscale=work.downscale, max_test_views=work.views)
+    base, _, precision = work.way.partition("+")
+    if precision:
+        before = out / replace(work, way=base).folder
+        sizes, steps, seconds = code(before, precision, folder / "model.trf")
+        scene = scenes.load(work.source, downscale=work.downscale, max_test_views=work.views)
+    else:
+        scene = scenes.load(work.source, downscale=work.downscale, max_test_views=work.views)
+        sizes, steps, seconds = fit(work, scene, folder / "model.trf")
+    found = evaluate(Model.load(folder / "model.trf"), scene.test, sizes, views=work.views)
+    levels = {score.level: {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores}
+    write_json(
+        folder / "result.json", {"work": asdict(work), "levels": levels, "iterations": steps, "seconds": seconds}
+    )
+
+
+def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
+    """Train; the bytes of every prefix, the steps and the seconds that they took."""
+    from taichi_rf.trainer import Trainer
+
     config = replace(find_preset("slimmerf", work.preset), seed=work.seed, ranks="plain")
     if work.seconds is not None:
         config = replace(config, max_seconds=work.seconds)
@@ -251,37 +289,118 @@ def train(work: Work, out: Path) -> None:
         config = replace(config, iterations=work.iterations)
     if work.way.startswith("plain-"):
         config = replace(config, num_ranks=int(work.way.removeprefix("plain-")))
-    elif work.way == "train":
-        config = replace(config, ranks="train")
+    elif work.way == "paper":
+        config = replace(config, ranks="train", eta=0.0, rank_deadlines=NEVER)
+    elif work.way in NAMED:
+        config = replace(config, ranks=work.way)
     trainer = Trainer(scene, config)
     if work.way in WAYS:
-        trainer.ranks = Schedule(WAYS[work.way], config)
+        trainer.ranks = Schedule(WAYS[work.way], config)  # type: ignore[assignment]
         trainer.model.field.level = trainer.ranks.level
     trainer.warm_up()
-    began = time.perf_counter()
     while not trainer.done:
         trainer.step()
-    print(f"{time.perf_counter() - began:.1f} s, {trainer.iteration} steps")
-    sizes = trainer.model.save(folder / "model.trf")
-    found = evaluate(Model.load(folder / "model.trf"), scene.test, sizes, views=work.views)
-    levels = {score.level: {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores}
-    write_json(
-        folder / "result.json",
-        {"work": asdict(work), "levels": levels, "iterations": trainer.iteration, "seconds": trainer.elapsed},
-    )
+    return trainer.model.save(path), trainer.iteration, trainer.elapsed
 
 
-def table(out: Path) -> str:
-    """A row a run: decibels at each rank."""
-    results = [read_json(path) for path in sorted(out.glob("*/*/result.json"), key=lambda p: p.stat().st_mtime)]
-    head = f"{'scene':12} {'way':24} {'seed':>4} {'steps':>6} " + " ".join(f"{f'rank {r}':>8}" for r in RANKS)
-    return "\n".join([head, *(_row(result) for result in results)])
+def code(before: Path, precision: str, path: Path) -> tuple[list[int], int, float]:
+    """Code the model in the folder ``before``; as :func:`fit`, the steps and seconds being those of the model."""
+    from taichi_rf.compact import Compactor
+    from taichi_rf.model import Model
+    from taichi_rf.storage import write_trf
+
+    if not (before / "result.json").exists():
+        raise UserError(f"{before} is not there: name its way first")
+    result = read_json(before / "result.json")
+    model = Model.load(before / "model.trf")
+    model.metadata["level_psnr"] = [level["psnr"] for level in result["levels"].values()]
+    made = Compactor(model).losing(precision)  # type: ignore[arg-type]
+    return write_trf(path, made.header, made.chunks), result["iterations"], result["seconds"]
 
 
-def _row(result: dict[str, Any]) -> str:
-    work, levels = result["work"], result["levels"]
-    scores = [f"{levels[str(r)]['psnr']:8.2f}" if str(r) in levels else " " * 8 for r in RANKS]
-    return f"{work['scene']:12} {work['way']:24} {work['seed']:4} {result['iterations']:6} {' '.join(scores)}"
+def collected(out: Path) -> list[dict[str, Any]]:
+    """What there is, the oldest first."""
+    return [read_json(path) for path in sorted(out.glob("*/*/result.json"), key=lambda p: p.stat().st_mtime)]
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """A row a way: decibels at each rank, the spread of seeds, and what is missing to models of that rank alone."""
+    head = f"{'scene':16} {'way':28} {'seeds':>5} {'steps':>6} " + " ".join(f"{f'rank {r}':>12}" for r in RANKS)
+    lines = [head]
+    for scene in dict.fromkeys(result["work"]["scene"] for result in results):
+        alone = {
+            r: mean(psnr(results, scene, f"plain-{r}", r)) for r in RANKS if psnr(results, scene, f"plain-{r}", r)
+        }
+        for way in dict.fromkeys(result["work"]["way"] for result in results if result["work"]["scene"] == scene):
+            own = of(results, scene, way)
+            cells = [cell(psnr(results, scene, way, r)) for r in RANKS]
+            steps = round(mean([result["iterations"] for result in own]))
+            lines.append(f"{scene:16} {way:28} {len(own):5} {steps:6} {' '.join(f'{text:>12}' for text in cells)}")
+            if not way.startswith("plain-") and alone:
+                found = {r: psnr(results, scene, way, r) for r in RANKS}
+                less = [f"{mean(found[r]) - alone[r]:+.2f}" if r in alone and found[r] else "" for r in RANKS]
+                lines.append(f"{'':58} {' '.join(f'{text:>12}' for text in less)}")
+    return "\n".join(lines)
+
+
+def of(results: Sequence[dict[str, Any]], scene: str, way: str) -> list[dict[str, Any]]:
+    return [result for result in results if (result["work"]["scene"], result["work"]["way"]) == (scene, way)]
+
+
+def psnr(results: Sequence[dict[str, Any]], scene: str, way: str, rank: int) -> list[float]:
+    """Of every seed."""
+    levels = [result["levels"] for result in of(results, scene, way)]
+    return [level[str(rank)]["psnr"] for level in levels if str(rank) in level]
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def cell(values: Sequence[float]) -> str:
+    """A mean, and half the range of what it is of."""
+    spread = f"+-{(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
+    return f"{mean(values):.2f}{spread}" if values else ""
+
+
+def picture(results: Sequence[dict[str, Any]], scene: str, path: Path) -> None:
+    """PSNR against bytes of the files: ways as curves, models of one rank alone as single dots."""
+    from taichi_rf.axes import Axis, Plot
+    from taichi_rf.plot import Labels, Page, text_width
+
+    page = Page(980, 560)
+    colours = (page.theme.first, page.theme.second, "#1a8a5a", "#8a4fbf", "#b8860b")
+    ways = list(dict.fromkeys(result["work"]["way"] for result in results if result["work"]["scene"] == scene))
+    curves: dict[str, list[tuple[int, float, float]]] = {"trained at one rank alone": []}
+    for way in ways:
+        first = of(results, scene, way)[0]["levels"]
+        points = [(int(r), first[r]["bytes"] / 1e6, mean(psnr(results, scene, way, int(r)))) for r in first]
+        if way.startswith("plain-"):
+            curves["trained at one rank alone"].append(points[-1])
+            if way == "plain-16":
+                curves["plain, cut"] = points
+        else:
+            curves[way] = points
+    everything = [point for points in curves.values() for point in points]
+    x = Axis.around([size for _, size, _ in everything], logarithmic=True)
+    y = Axis(min(max(min(value for *_, value in everything), 14.0), 14.0), max(value for *_, value in everything) + 1)
+    chart = Plot(page, (80, 50, 950, 490), x, y, "file size (MB)", "PSNR (dB)")
+    labels = Labels(page, (80, 40, 960, 490))
+    for row, (name, points) in enumerate((name, points) for name, points in curves.items() if points):
+        alone = name == "trained at one rank alone"
+        colour = page.theme.ink if alone else colours[(row - 1) % len(colours)]
+        points = sorted((point for point in points if point[2] >= y.low), key=lambda point: point[1])
+        if not alone:
+            chart.curve([point[1:] for point in points], colour, 2.0)
+        for rank, size, value in points:
+            page.dot(chart.at(size, value), 5.5 if alone else 3.5, colour)
+            if rank in (1, 2, 4, 8, 16) and not alone:
+                labels.put(chart.at(size, value), str(rank), 11, colour)
+        height = 490 - 24 * (len(curves) - row)
+        page.dot((950 - 190, height), 5.0, colour)
+        page.text((950 - 176, height), name, 13, anchor="lm")
+        assert text_width(name, 13) < 200
+    page.finish().save(path)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_help_names_every_option(tmp_path):
     assert done.returncode == 0
     for option in (
         "--level", "--rank", "--lod", "--headless", "--screenshot", "--width", "--arch", "--azimuth", "--turntable",
-        "--path", "--output", "--seconds", "--fps", "--sweep",
+        "--path", "--output", "--seconds", "--fps", "--sweep", "--size",
     ):  # fmt: skip
         assert option in done.stdout
 
@@ -71,6 +71,8 @@ def test_help_names_every_option(tmp_path):
         (["--screenshot", "out.png", "--distance", -1], "--distance -1"),
         (["--screenshot", "out.png", "--mode", "smell"], "smell"),
         (["--screenshot", "out.png", "--level", "high"], "high"),
+        (["--screenshot", "out.png", "--size", "much"], "--size much: a size is expected"),
+        (["--screenshot", "out.png", "--size", "1MB", "--rank", 2], "--size chooses the level"),
         (["--turntable", "out.avi"], "ends in .mp4 or .gif"),
         (["--turntable", "out.gif", "--fps", 60], "GIF plays 1 to 50 frames a second"),
         (["--turntable", "out.mp4", "--fps", 0], "--fps 0"),
@@ -183,6 +185,8 @@ def test_pictures_of_levels_modes_and_views_differ_and_the_flag_has_three_names(
     second = picture("--level", 2)
     np.testing.assert_array_equal(picture("--rank", 2), second)
     np.testing.assert_array_equal(picture("--lod", 2), second)
+    size = json.loads((tiny_run / "metrics.json").read_text())["levels"][1]["bytes"]
+    np.testing.assert_array_equal(picture("--size", f"{size}"), second)
     for other in (second, picture("--mode", "opacity"), picture("--azimuth", 100), picture("--elevation", 70)):
         assert np.abs(other - full).mean() > 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.png"]
