@@ -24,8 +24,11 @@ class Config:
     """Training time; the schedule is stretched or shortened to fit it."""
     batch_rays: int = 4096
 
-    ranks: Literal["train", "plain"] = "train"
-    """"train" adds ranks one by one (TRaIn); "plain" has all from the start (TensoRF)."""
+    ranks: Literal["prefix", "train", "plain"] = "train"
+    """"train" adds ranks one by one (TRaIn); "plain" has all from the start (TensoRF); "prefix" has them, too, and
+    trains prefixes of them as models of their own."""
+    prefix_share: float = 0.5
+    """Prefix training: the part of a step's rays that see a prefix as well as the whole."""
     num_ranks: int = 16
     upsilon: float = 0.4
     """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and
@@ -111,6 +114,8 @@ class Config:
     """Training pixels that are kept back, to find which level is best; see ``autorank``."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.prefix_share <= 1:
+            raise UserError("prefix_share must be 0 to 1")
         if self.held_out < 0:
             raise UserError("held_out must not be below 0")
         if self.iterations < 1 or self.batch_rays < 1:

@@ -115,6 +115,50 @@ class RankSchedule:
 
 
 @dataclass
+class PrefixRanks:
+    """All ranks from the start, and some rays of every step also on a prefix of them, so that every prefix is a model.
+
+    The prefixes are the powers of two below all ranks, and take turns from step to step; what lies between two of them
+    comes by itself. Rays that see a prefix see the whole, too: the trainer then looks everything up once.
+    """
+
+    config: Config
+    level: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.level = self.highest
+
+    @property
+    def highest(self) -> int:
+        """The last level there will be."""
+        return self.config.num_ranks
+
+    @property
+    def prefixes(self) -> list[int]:
+        """Ranks that are trained besides all of them."""
+        return [1 << k for k in range(self.level.bit_length()) if 1 << k < self.level]
+
+    def passes(self, rays: int, iteration: int) -> list[Pass]:
+        """What one step of ``rays`` rays does."""
+        level, prefixes = self.level, self.prefixes
+        begin = rays - round(self.config.prefix_share * rays)
+        if not prefixes or begin == rays:
+            return [(level, 0, rays, 1.0)]
+        whole = [(level, 0, begin, 1.0)] if begin else []
+        return [*whole, (level, begin, rays, 1.0), (prefixes[iteration % len(prefixes)], begin, rays, 1.0)]
+
+    def update(self, losses: Mapping[int, float], progress: float) -> str | None:
+        """All levels are there from the start."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        return {"level": self.level}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.level = int(state["level"])
+
+
+@dataclass
 class JointLevels:
     """Levels of detail that train together, so that every prefix is a good model; ``level`` of them so far.
 
@@ -157,9 +201,11 @@ class JointLevels:
         self.level = int(state["level"])
 
 
-def level_schedule(config: Config) -> RankSchedule | JointLevels:
-    """Which levels train when, by the configuration's method."""
-    return JointLevels(config) if config.method == "vqad" else RankSchedule(config)
+def level_schedule(config: Config) -> RankSchedule | PrefixRanks | JointLevels:
+    """Which levels train when, by the configuration."""
+    if config.method == "vqad":
+        return JointLevels(config)
+    return PrefixRanks(config) if config.ranks == "prefix" else RankSchedule(config)
 
 
 @dataclass

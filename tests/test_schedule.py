@@ -5,10 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from taichi_rf.errors import UserError
 from taichi_rf.growth import GridGrowth
 from taichi_rf.planting import TreeGrowth
 from taichi_rf.presets import PAPER, PRESETS, VQAD_PRESETS, VQAD_QUICK, Config
-from taichi_rf.schedule import JointLevels, LearningRate, Milestones, PixelOrder, RankSchedule, level_schedule
+from taichi_rf.schedule import (
+    JointLevels,
+    LearningRate,
+    Milestones,
+    PixelOrder,
+    PrefixRanks,
+    RankSchedule,
+    level_schedule,
+)
 
 NEVER = (2.0, 3.0)  # deadlines that no training reaches
 
@@ -24,6 +33,46 @@ def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> 
         ranks.update({1: loss}, step / iterations)
         levels.append(ranks.level)
     return levels
+
+
+# Prefixes
+
+
+def test_every_ray_sees_the_whole_and_some_a_prefix_too_which_take_turns():
+    ranks = PrefixRanks(Config(ranks="prefix", num_ranks=16, prefix_share=0.3))
+    assert ranks.prefixes == [1, 2, 4, 8]
+    for iteration in range(8):
+        passes = ranks.passes(1000, iteration)
+        prefix = 1 << iteration % 4
+        assert passes == [(16, 0, 700, 1.0), (16, 700, 1000, 1.0), (prefix, 700, 1000, 1.0)]
+    assert ranks.update({16: 1.0, 1: 9.0}, 0.5) is None
+    assert ranks.level == ranks.highest == 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({"num_ranks": 1}, [(1, 0, 10, 1.0)]),
+        ({"prefix_share": 0.0}, [(4, 0, 10, 1.0)]),
+        ({"prefix_share": 1.0}, [(4, 0, 10, 1.0), (1, 0, 10, 1.0)]),
+    ],
+)
+def test_a_step_without_prefixes_or_of_nothing_else_has_no_empty_part(changes, passes):
+    config = Config(**{"ranks": "prefix", "num_ranks": 4, **changes})
+    schedule = level_schedule(config)
+    assert isinstance(schedule, PrefixRanks)
+    assert schedule.passes(10, 0) == passes
+
+
+def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it():
+    prefixes = {n: PrefixRanks(Config(ranks="prefix", num_ranks=n)).prefixes for n in (2, 3, 5, 8, 24)}
+    assert prefixes == {2: [1], 3: [1, 2], 5: [1, 2, 4], 8: [1, 2, 4], 24: [1, 2, 4, 8, 16]}
+
+
+def test_a_share_of_rays_beyond_all_of_them_is_refused():
+    for share in (-0.1, 1.1):
+        with pytest.raises(UserError, match="prefix_share"):
+            Config(prefix_share=share)
 
 
 # TRaIn

@@ -19,7 +19,7 @@ from taichi_rf.presets import Config
 from taichi_rf.trainer import Trainer
 from tests.tiny import ROWS, tiny_config, tiny_scene
 
-DECODERS = ("sh", "mlp")
+RUNS: dict[str, dict[str, Any]] = {"sh": {}, "mlp": {"decoder": "mlp"}, "prefix": {"ranks": "prefix"}}
 SAVED_AT = (3, 25, 44)  # before almost everything; between two ranks; after shrink and filter, before the upsampling
 
 
@@ -61,8 +61,8 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     runs = {}
-    for decoder in DECODERS:
-        config, folder = tiny_config(decoder=decoder), tmp_path_factory.mktemp(decoder)
+    for name, changes in RUNS.items():
+        config, folder = tiny_config(**changes), tmp_path_factory.mktemp(name)
         trainer = make(config)
         trainer.warm_up()
         psnr = []
@@ -72,7 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
                 place = folder / str(trainer.iteration)
                 place.mkdir()
                 trainer.save(place)
-        runs[decoder] = Finished(config, folder, outcome(trainer), psnr)
+        runs[name] = Finished(config, folder, outcome(trainer), psnr)
     return runs
 
 
@@ -86,38 +86,38 @@ def saved(finished: dict[str, Finished], tmp_path: Path) -> Path:
 # To the bit
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_everything_that_a_schedule_can_do_happens_in_the_training_that_is_compared(finished, decoder):
-    _, state = finished[decoder].outcome
+@pytest.mark.parametrize("run", RUNS)
+def test_everything_that_a_schedule_can_do_happens_in_the_training_that_is_compared(finished, run):
+    _, state = finished[run].outcome
     by_name = {event["event"]: event for event in state["events"]}
     low, high = np.array(by_name["shrink"]["box"])
     assert ((high - low) < 3).any()
     assert 0 < by_name["filter"]["rays"] < by_name["filter"]["of"]
     assert by_name["upsample"]["resolution"] == state["field"]["resolution"]
     ranks = [event["level"] for event in state["events"] if event["event"] == "rank"]
-    assert ranks == [2, 3, 4]
-    assert np.mean(finished[decoder].psnr[-5:]) > np.mean(finished[decoder].psnr[:5]) + 6
+    assert ranks == ([] if run == "prefix" else [2, 3, 4])
+    assert np.mean(finished[run].psnr[-5:]) > np.mean(finished[run].psnr[:5]) + 6
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_a_second_training_is_the_same_and_neither_warming_up_nor_saving_leaves_a_trace(finished, decoder):
-    trainer = make(finished[decoder].config)
+@pytest.mark.parametrize("run", RUNS)
+def test_a_second_training_is_the_same_and_neither_warming_up_nor_saving_leaves_a_trace(finished, run):
+    trainer = make(finished[run].config)
     while not trainer.done:
         trainer.step()
-    assert_same(outcome(trainer), finished[decoder].outcome)
+    assert_same(outcome(trainer), finished[run].outcome)
 
 
-@pytest.mark.parametrize(("decoder", "iteration"), [("sh", 3), ("sh", 25), ("sh", 44), ("mlp", 44)])
-def test_a_resumed_training_is_the_uninterrupted_one(finished, decoder, iteration):
+@pytest.mark.parametrize(("run", "iteration"), [("sh", 3), ("sh", 25), ("sh", 44), ("mlp", 44), ("prefix", 25)])
+def test_a_resumed_training_is_the_uninterrupted_one(finished, run, iteration):
     fresh()
-    trainer = Trainer.resume(finished[decoder].folder / str(iteration), tiny_scene(), rows=ROWS)
+    trainer = Trainer.resume(finished[run].folder / str(iteration), tiny_scene(), rows=ROWS)
     assert trainer.iteration == iteration
     assert trainer.level == trainer.model.field.level
     if iteration == 44:  # once is enough: warming up leaves no trace in a shrunken, filtered training either
         trainer.warm_up()
     while not trainer.done:
         trainer.step()
-    assert_same(outcome(trainer), finished[decoder].outcome)
+    assert_same(outcome(trainer), finished[run].outcome)
 
 
 def test_another_seed_makes_another_model(finished):

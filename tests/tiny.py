@@ -22,7 +22,7 @@ BALLS = (((0.3, 0.2, 0.1), 0.6), ((-0.4, -0.3, -0.3), 0.4))  # centre, radius
 TINY = replace(
     QUICK, iterations=60, batch_rays=256, num_ranks=4, resolutions=(16, 20), upsample_at=(0.8,), density_shift=-4.0,
     occupancy_from=0.2, occupancy_every=4, occupancy_threshold=0.2, shrink_at=0.6, filter_at=0.7, eta=0.02,
-    rank_deadlines=(0.1, 0.8), factor_rate=0.1, l1=1e-3, l1_after_shrink=1e-3,
+    ranks="train", rank_deadlines=(0.1, 0.8), factor_rate=0.1, l1=1e-3, l1_after_shrink=1e-3,
 )  # fmt: skip
 """Ranks by rule and by deadline, occupancy, shrink, filter and upsampling, within sixty iterations."""
 

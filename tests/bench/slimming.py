@@ -76,6 +76,11 @@ WAYS = {
     "split-25-1248-balance": Way(levels=(1, 2, 4, 8), balance=True),
     "split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8)),
     "both-50-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8)),
+    "both-25-1248": Way(both=True, share=0.25, levels=(1, 2, 4, 8)),
+    "both-100-1248": Way(both=True, share=1.0, levels=(1, 2, 4, 8)),
+    "both-50-balance-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8), balance=True),
+    "both-100-balance-1248": Way(both=True, share=1.0, levels=(1, 2, 4, 8), balance=True),
+    "train-both-50-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8), start=-0.4),
     "train-split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4),
     "train-split-40-balance-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4, balance=True),
     "split-25-any": Way(levels=tuple(range(1, 16)), order="random"),
@@ -120,10 +125,11 @@ class Schedule:
         if way.steps:
             return [(chosen[0], 0, rays, 1.0)] if rng.random() < way.share else [(whole, 0, rays, 1.0)]
         lesser = round(way.share * rays)
-        last = rays if way.both else rays - lesser
         ends = np.linspace(rays - lesser, rays, len(chosen) + 1).round().astype(int)
-        parts = [(whole, 0, last, 1.0)]
+        parts = [(whole, 0, rays - lesser, 1.0)] if lesser < rays else []
         for level, first, end in zip(chosen, ends, ends[1:]):
+            if way.both:  # the same rays, so that the trainer shares the lookups
+                parts.append((whole, int(first), int(end), 1.0))
             weight = way.weight / len(chosen)
             if way.balance and self.losses[level] > 0:
                 weight *= self.losses[self.highest] / self.losses[level]
