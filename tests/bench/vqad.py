@@ -3,8 +3,8 @@
     python tests/bench/vqad.py --scenes lego=data/lego:2 duck=data/duck:2 --seconds 900 --views 25 --out runs/codes
 
 A scene is NAME=SOURCE:DOWNSCALE. Each training is a process of its own with the same time; k-means codes are made from
-the uncompressed training when it is over, and cost nothing more. A hash has as many bits as its codebooks need to be at
-least as large as what the learned codes take. Everything is scored on test views through the file that was written.
+the uncompressed training when it is over, and cost nothing more. A hash has as many bits as make its codebooks
+nearest in size to what the learned codes take. Everything is scored on test views through the file that was written.
 What is in --out already is kept, so that the same command goes on after an interruption, and --table prints what there
 is. Nothing else should run meanwhile: time is what the methods share.
 """
@@ -138,10 +138,10 @@ def parsed(scene: str) -> tuple[str, str, int]:
 
 
 def hash_bits(vertices: Sequence[int], bits: int) -> int:
-    """Bits of a hash whose codebooks take at least what indices and codebooks of ``bits`` take."""
+    """Bits of a hash whose codebooks are nearest in size to indices and codebooks of ``bits``."""
     codes = sum(feature_bytes("learned", bits, m) for m in vertices)
     rows = codes / (len(vertices) * WIDTH * HALF)
-    return min(max(1, math.ceil(math.log2(rows))), MOST_HASH_BITS)
+    return min(max(1, round(math.log2(rows))), MOST_HASH_BITS)
 
 
 def feature_bytes(codes: str, bits: int | None, vertices: int) -> float:
