@@ -1,8 +1,8 @@
 """A batch of rays at the field's level and at a prefix of it, for little more than the level alone.
 
-The march is the same, and so is every texel that densities read: a prefix of a sum is found on the way to the sum. Going
-back, both ask for a gradient of the same texels, which are then written once. What a prefix costs beyond that is its own
-compositing, and the colours of the samples that it sees.
+The march is the same, and so is every texel that densities read: a prefix of a sum is found on the way to the sum.
+Going back, both ask for a gradient of the same texels, which are then written once. What a prefix costs beyond that is
+its own compositing, and the colours of the samples that it sees.
 """
 
 from typing import Any

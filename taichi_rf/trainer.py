@@ -47,7 +47,7 @@ class Asked(NamedTuple):
 
 Learn = Callable[[slice, Sequence[Asked], int], Sequence[float]]
 """learn(part, levels, index): forward and back for a part of a batch at one level, or at two of a field that shares
-lookups, the higher first; returns the share of each level's mean loss. Parts are numbered through the step by ``index``."""
+lookups, the higher first; returns the share of each level's mean loss. ``index`` numbers the parts of a step."""
 
 MARCHED = 1 << 17
 """Rays at once, to see what they meet."""

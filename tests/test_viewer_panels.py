@@ -21,7 +21,7 @@ LETTER, PADDING = 7, 8  # pixels, of GGUI's font and ImGui's panels
 
 
 class Notebook:
-    """Notes what is drawn; ``slide`` is where the user puts the ``slider`` (the first), ``press`` the button pressed."""
+    """Notes what is drawn; ``slide`` is where the user puts the ``slider`` (or the first), ``press`` what is pressed."""
 
     def __init__(self, slide: int | None = None, press: str = "", slider: str = ""):
         self.slide, self.press, self.slider = slide, press, slider

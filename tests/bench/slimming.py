@@ -8,8 +8,8 @@ interruption; --table prints what there is: means over seeds with their spread, 
 each rank alone. --plot draws it. Nothing else should run meanwhile: time is what the ways share.
 
 A way is "plain-R" (a model of rank R alone), "train" (TRaIn with deadlines, as the presets have it), "paper" (TRaIn
-without), "prefix" (what the presets have), or a schedule of the class ``Way`` below, by name. NAME+small is the model of
-NAME coded to the precision "small", after it; also +fine and +tiny.
+without), "prefix" (what the presets have), or a schedule of the class ``Way`` below, by name. NAME+small is the model
+of NAME coded to the precision "small", after it; also +fine and +tiny.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
