@@ -25,8 +25,8 @@ class Config:
     batch_rays: int = 4096
 
     ranks: Literal["prefix", "train", "plain"] = "train"
-    """"train" adds ranks one by one (TRaIn); "plain" has all from the start (TensoRF); "prefix" has them, too, and
-    trains prefixes of them as models of their own."""
+    """"train" adds ranks one by one (TRaIn); "prefix" does, too, and keeps training prefixes of them as models of their
+    own; "plain" has all from the start (TensoRF)."""
     prefix_share: float = 0.5
     """Prefix training: the part of a step's rays that see a prefix as well as the whole."""
     num_ranks: int = 16

@@ -114,28 +114,16 @@ class RankSchedule:
         self.last_increment = float(state["last_increment"])
 
 
-@dataclass
-class PrefixRanks:
-    """All ranks from the start, and some rays of every step also on a prefix of them, so that every prefix is a model.
+class PrefixRanks(RankSchedule):
+    """TRaIn, and some rays of every step also see a prefix of the ranks there are, so that it stays a model.
 
-    The prefixes are the powers of two below all ranks, and take turns from step to step; what lies between two of them
-    comes by itself. Rays that see a prefix see the whole, too: the trainer then looks everything up once.
+    The prefixes are the powers of two, and take turns from step to step; what lies between two of them comes by itself.
+    Rays that see a prefix see the whole, too: the trainer then looks everything up once.
     """
-
-    config: Config
-    level: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.level = self.highest
-
-    @property
-    def highest(self) -> int:
-        """The last level there will be."""
-        return self.config.num_ranks
 
     @property
     def prefixes(self) -> list[int]:
-        """Ranks that are trained besides all of them."""
+        """Ranks that are trained besides all that there are."""
         return [1 << k for k in range(self.level.bit_length()) if 1 << k < self.level]
 
     def passes(self, rays: int, iteration: int) -> list[Pass]:
@@ -146,16 +134,6 @@ class PrefixRanks:
             return [(level, 0, rays, 1.0)]
         whole = [(level, 0, begin, 1.0)] if begin else []
         return [*whole, (level, begin, rays, 1.0), (prefixes[iteration % len(prefixes)], begin, rays, 1.0)]
-
-    def update(self, losses: Mapping[int, float], progress: float) -> str | None:
-        """All levels are there from the start."""
-        return None
-
-    def state(self) -> dict[str, Any]:
-        return {"level": self.level}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.level = int(state["level"])
 
 
 @dataclass
@@ -201,7 +179,7 @@ class JointLevels:
         self.level = int(state["level"])
 
 
-def level_schedule(config: Config) -> RankSchedule | PrefixRanks | JointLevels:
+def level_schedule(config: Config) -> RankSchedule | JointLevels:
     """Which levels train when, by the configuration."""
     if config.method == "vqad":
         return JointLevels(config)

@@ -38,35 +38,46 @@ def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> 
 # Prefixes
 
 
-def test_every_ray_sees_the_whole_and_some_a_prefix_too_which_take_turns():
-    ranks = PrefixRanks(Config(ranks="prefix", num_ranks=16, prefix_share=0.3))
+def prefix_schedule(level: int, **changes) -> PrefixRanks:
+    made = level_schedule(replace(PAPER, **{"ranks": "prefix", "num_ranks": 16, "prefix_share": 0.3, **changes}))
+    assert isinstance(made, PrefixRanks)
+    made.level = level
+    return made
+
+
+def test_every_ray_sees_all_ranks_there_are_and_some_a_prefix_too_which_take_turns():
+    ranks = prefix_schedule(16)
     assert ranks.prefixes == [1, 2, 4, 8]
     for iteration in range(8):
-        passes = ranks.passes(1000, iteration)
         prefix = 1 << iteration % 4
-        assert passes == [(16, 0, 700, 1.0), (16, 700, 1000, 1.0), (prefix, 700, 1000, 1.0)]
-    assert ranks.update({16: 1.0, 1: 9.0}, 0.5) is None
-    assert ranks.level == ranks.highest == 16
+        expected = [(16, 0, 700, 1.0), (16, 700, 1000, 1.0), (prefix, 700, 1000, 1.0)]
+        assert ranks.passes(1000, iteration) == expected
 
 
 @pytest.mark.parametrize(
-    ("changes", "passes"),
+    ("level", "share", "passes"),
     [
-        ({"num_ranks": 1}, [(1, 0, 10, 1.0)]),
-        ({"prefix_share": 0.0}, [(4, 0, 10, 1.0)]),
-        ({"prefix_share": 1.0}, [(4, 0, 10, 1.0), (1, 0, 10, 1.0)]),
+        (1, 0.3, [(1, 0, 10, 1.0)]),
+        (4, 0.0, [(4, 0, 10, 1.0)]),
+        (4, 1.0, [(4, 0, 10, 1.0), (1, 0, 10, 1.0)]),
     ],
 )
-def test_a_step_without_prefixes_or_of_nothing_else_has_no_empty_part(changes, passes):
-    config = Config(**{"ranks": "prefix", "num_ranks": 4, **changes})
-    schedule = level_schedule(config)
-    assert isinstance(schedule, PrefixRanks)
-    assert schedule.passes(10, 0) == passes
+def test_a_step_without_prefixes_or_of_nothing_else_has_no_empty_part(level, share, passes):
+    assert prefix_schedule(level, prefix_share=share).passes(10, 0) == passes
 
 
 def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it():
-    prefixes = {n: PrefixRanks(Config(ranks="prefix", num_ranks=n)).prefixes for n in (2, 3, 5, 8, 24)}
-    assert prefixes == {2: [1], 3: [1, 2], 5: [1, 2, 4], 8: [1, 2, 4], 24: [1, 2, 4, 8, 16]}
+    prefixes = {n: prefix_schedule(n, num_ranks=24).prefixes for n in (1, 2, 3, 5, 8, 24)}
+    assert prefixes == {1: [], 2: [1], 3: [1, 2], 5: [1, 2, 4], 8: [1, 2, 4], 24: [1, 2, 4, 8, 16]}
+
+
+def test_ranks_come_in_as_they_do_without_prefixes():
+    rng = np.random.default_rng(3)
+    losses = np.exp(rng.normal(-4, 0.5, 300)).tolist()
+    changes = {"num_ranks": 16, "upsilon": 1.0, "rank_deadlines": (0.1, 0.9)}
+    levels = run(schedule(**changes), losses, iterations=300)
+    assert run(prefix_schedule(1, **changes), losses, iterations=300) == levels
+    assert 1 < levels[100] < levels[-1]
 
 
 def test_a_share_of_rays_beyond_all_of_them_is_refused():

@@ -79,6 +79,11 @@ WAYS = {
     "both-100-1248": Way(both=True, share=1.0, levels=(1, 2, 4, 8)),
     "both-50-balance-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8), balance=True),
     "both-100-balance-1248": Way(both=True, share=1.0, levels=(1, 2, 4, 8), balance=True),
+    "train-both-12-124": Way(both=True, share=0.12, levels=(1, 2, 4), start=-0.4),
+    "train-both-12-124-balance": Way(both=True, share=0.12, levels=(1, 2, 4), start=-0.4, balance=True),
+    "train-both-12-12-light": Way(both=True, share=0.12, levels=(1, 2), start=-0.4, weight=0.3),
+    "train-both-25-124-balance": Way(both=True, share=0.25, levels=(1, 2, 4), start=-0.4, balance=True),
+    "train-both-50-1248-balance": Way(both=True, share=0.5, levels=(1, 2, 4, 8), start=-0.4, balance=True),
     "train-both-50-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8), start=-0.4),
     "train-split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4),
     "train-split-40-balance-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4, balance=True),
@@ -277,7 +282,7 @@ def train(work: Work, out: Path) -> None:
         scene = scenes.load(work.source, downscale=work.downscale, max_test_views=work.views)
         sizes, steps, seconds = fit(work, scene, folder / "model.trf")
     found = evaluate(Model.load(folder / "model.trf"), scene.test, sizes, views=work.views)
-    levels = {score.level: {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores}
+    levels = {str(score.level): {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores}
     write_json(
         folder / "result.json", {"work": asdict(work), "levels": levels, "iterations": steps, "seconds": seconds}
     )
