@@ -1,7 +1,7 @@
 """The training loop: one step at a time, evaluated, saved and resumed exactly. Returns and records, never prints."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,6 @@ the update. Smaller parts are dear: in two halves a step took 10 to 20 % longer,
 
 MOST_PARTS = 64
 """Of a step: each has its own numbers for the jitter."""
-
 
 
 class Asked(NamedTuple):
@@ -187,7 +186,8 @@ class Trainer:
         model.field.level = self.ranks.level
         n, learn = self._lesson(rays)
         whole = self.part_rays or n
-        losses, index = Counter[int](), 0
+        losses: defaultdict[int, float] = defaultdict(float)
+        index = 0
         for begin, end, asked in self._lessons(n):
             for first in range(begin, end, whole):
                 part = slice(first, min(first + whole, end))
@@ -256,7 +256,7 @@ class Trainer:
         def learn(part: slice, asked: Sequence[Asked], index: int) -> Sequence[float]:
             target = self.scratch.get("targets", Vec3, part.stop - part.start)
             copy_rows(targets[part], target)
-            seen = {"background": background, "seed": seed * MOST_PARTS + index}
+            seen: dict[str, Any] = {"background": background, "seed": seed * MOST_PARTS + index}
             if len(asked) == 2:
                 losses = self.together.learn(
                     self.model, asked[1].level, origins[part], directions[part], target,

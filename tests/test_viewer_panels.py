@@ -21,7 +21,7 @@ LETTER, PADDING = 7, 8  # pixels, of GGUI's font and ImGui's panels
 
 
 class Notebook:
-    """Notes what is drawn; ``slide`` is where the user puts the ``slider`` (or the first), ``press`` what is pressed."""
+    """Notes what is drawn; ``slide`` is where the user puts the ``slider`` (or the first), ``press`` a button."""
 
     def __init__(self, slide: int | None = None, press: str = "", slider: str = ""):
         self.slide, self.press, self.slider = slide, press, slider

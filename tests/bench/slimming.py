@@ -282,7 +282,9 @@ def train(work: Work, out: Path) -> None:
         scene = scenes.load(work.source, downscale=work.downscale, max_test_views=work.views)
         sizes, steps, seconds = fit(work, scene, folder / "model.trf")
     found = evaluate(Model.load(folder / "model.trf"), scene.test, sizes, views=work.views)
-    levels = {str(score.level): {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores}
+    levels = {
+        str(score.level): {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores
+    }
     write_json(
         folder / "result.json", {"work": asdict(work), "levels": levels, "iterations": steps, "seconds": seconds}
     )
@@ -338,9 +340,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     head = f"{'scene':16} {'way':28} {'seeds':>5} {'steps':>6} " + " ".join(f"{f'rank {r}':>12}" for r in RANKS)
     lines = [head]
     for scene in dict.fromkeys(result["work"]["scene"] for result in results):
-        alone = {
-            r: mean(psnr(results, scene, f"plain-{r}", r)) for r in RANKS if psnr(results, scene, f"plain-{r}", r)
-        }
+        alone = {r: mean(psnr(results, scene, f"plain-{r}", r)) for r in RANKS if psnr(results, scene, f"plain-{r}", r)}
         for way in dict.fromkeys(result["work"]["way"] for result in results if result["work"]["scene"] == scene):
             own = of(results, scene, way)
             cells = [cell(psnr(results, scene, way, r)) for r in RANKS]
