@@ -199,7 +199,7 @@ class Session:
         level = min(self._wanted, self._highest)
         if self._budget_bytes is None or self.demo:
             return level
-        return max(1, min(level, sum(point.megabytes * 1e6 <= self._budget_bytes for point in self.curve())))
+        return max(1, min(level, sum(round(point.megabytes * 1e6) <= self._budget_bytes for point in self.curve())))
 
     @property
     def other_level(self) -> int:
