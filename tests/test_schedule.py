@@ -74,7 +74,7 @@ def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it():
 def test_ranks_come_in_as_they_do_without_prefixes():
     rng = np.random.default_rng(3)
     losses = np.exp(rng.normal(-4, 0.5, 300)).tolist()
-    changes = {"num_ranks": 16, "upsilon": 1.0, "rank_deadlines": (0.1, 0.9)}
+    changes = {"num_ranks": 16, "upsilon": 3.0, "rank_deadlines": (0.1, 0.9)}
     levels = run(schedule(**changes), losses, iterations=300)
     assert run(prefix_schedule(1, **changes), losses, iterations=300) == levels
     assert 1 < levels[100] < levels[-1]

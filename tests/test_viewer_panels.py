@@ -11,6 +11,8 @@ from taichi_rf.errors import UserError
 from tests.tiny import tiny_scene, write_tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
 from viewer import budget
+from viewer import studio as studios
+from viewer.loading import Plan
 from viewer.pages import KEYS, PAGES, Chooser
 from viewer.panels import Panels
 from viewer.rows import Button, Rectangle, Slider, Text, panel_height
@@ -259,6 +261,29 @@ def test_scene_is_chosen_by_looking_into_folders(tmp_path):
     assert studio.max_seconds == 300
     draw(studio, panels, Notebook(slide=0))
     assert studio.max_seconds is None
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_page_is_closed_once_a_model_is_opened_however_fast_it_is_read(tmp_path, monkeypatch, readable):
+    def read(path, loading):
+        if not readable:
+            raise UserError("broken")
+        return Plan(str(path))
+
+    class Swift(Studio):
+        def _ask(self, loading):
+            super()._ask(loading)
+            while not loading.wait(1.0):
+                pass
+
+    monkeypatch.setattr(studios, "plan_model", read)
+    (tmp_path / "small.trf").write_bytes(b"TRF")
+    studio, panels = Swift(arch="cpu", runs=Path("nowhere")), Panels(Chooser(tmp_path))
+    studio.session = session_of_model()
+    panels.page = "open"
+    press(studio, panels, "small.trf (model)")
+    assert studio.ready == readable
+    assert panels.page == (None if readable else "open")
 
 
 def test_long_folders_are_paged_and_fit(tmp_path):

@@ -307,7 +307,8 @@ def _start(panels: Panels, studio: Studio) -> None:
 
 
 def _opened(panels: Panels, studio: Studio, path: Path) -> None:
-    if studio.open(path) and studio.pending is not None:  # a scene is chosen at once, and then there is more to choose
+    # A scene is chosen at once, and then there is more to choose; what is small may have been read by now.
+    if studio.open(path) and (studio.pending is not None or studio.ready):
         panels.page = None
 
 
