@@ -59,8 +59,8 @@ class Options:
     views: int | None = None
     # What is behind transparent pixels; random trains against a new colour every batch. Default: the preset's.
     background: Literal["white", "black", "random"] | None = None
-    # slimmerf. train: ranks come in one by one (TRaIn, the paper's way). prefix: so they do, and prefixes of them go on
-    # being trained as models of their own. plain: all at once, good only as a whole. Default: the preset's.
+    # slimmerf. prefix: ranks come in one by one, then prefixes of them are trained as models of their own, too. train:
+    # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. Default: the preset's.
     ranks: Literal["prefix", "train", "plain"] | None = None
     # Find the level (rank, LOD) that is best, on training rays that are kept back for that: with few views it may be
     # well below the highest. The file keeps all levels; the viewer begins with that one, and slim --rank auto cuts

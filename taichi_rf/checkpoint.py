@@ -57,6 +57,7 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
         "elapsed": trainer.elapsed,
         "rays_seen": trainer.rays_seen,
         "recent_loss": trainer.recent_loss,
+        "last_loss": trainer.last_loss,
         "events": list(trainer.events),
         "history": list(trainer.history),
     }
@@ -96,7 +97,7 @@ def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
     trainer.iteration = state["iteration"]
     trainer.elapsed = state["elapsed"]
     trainer.rays_seen = state["rays_seen"]
-    trainer.recent_loss = state["recent_loss"]
+    trainer.recent_loss, trainer.last_loss = state["recent_loss"], state["last_loss"]
     trainer.events, trainer.history = list(state["events"]), list(state["history"])
     model.published()
 

@@ -9,7 +9,7 @@ Features begin as the distance itself: at each level, the difference between the
 the levels before interpolate there. Training then lessens the mean squared error between the vertices, for every level.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from taichi_rf.presets import Config
 from taichi_rf.shape import Shape
 from taichi_rf.shape_metrics import measuring
 from taichi_rf.solid import SurfaceModel
-from taichi_rf.trainer import MOST_PARTS, Asked, Learn, Trainer
+from taichi_rf.trainer import MOST_PARTS, Learn, Trainer
 
 SAMPLES_A_CELL = 40
 """Points on the mesh for each finest cell's face that its area has room for: few cells are missed."""
@@ -110,8 +110,7 @@ class DistanceTrainer(Trainer):
     def _lesson(self, rays: int | None) -> tuple[int, Learn]:
         seed = self.config.seed * 1_000_003 + self.iteration
 
-        def learn(part: slice, asked: Sequence[Asked], index: int) -> Sequence[float]:
-            (_, of, weight), *_ = asked
+        def learn(part: slice, of: int, weight: float, index: int) -> float:
             field, get, count = self.model.field, self.scratch.get, part.stop - part.start
             drawn = (seed * MOST_PARTS + index) & 0x7FFFFFFF
             positions, targets = self._pools[field.level - 1].draw(count, drawn, self.scratch)
@@ -124,7 +123,7 @@ class DistanceTrainer(Trainer):
             loss = float(errors.to_numpy()[:count].sum(dtype=np.float64) / of)
             self._check(loss)
             field.density_adjoint(count, positions, distances, slopes)
-            return [loss]
+            return loss
 
         return rays or self.config.batch_rays, learn
 

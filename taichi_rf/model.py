@@ -137,27 +137,18 @@ class Model:
         samples = self.march(origins, directions, seed=seed)
         density = self.scratch.get("density", ti.f32, samples.count)
         self.field.density(samples.count, samples.positions, density)
-        behind = self.background_of(samples.rays, self.background if background is None else background)
-        return self.composed(samples, density, behind, self.compositor)
-
-    def composed(self, samples: Samples, density: Any, background: Any, compositor: Compositor) -> Batch:
-        """Pixels of samples whose density (n,) is known, at the field's level, before ``background`` (rays, 3)."""
-        shaded, opacity, depth = compositor.weigh(samples, density, self.distance_scale)
+        shaded, opacity, depth = self.compositor.weigh(samples, density, self.distance_scale)
         colours = self.scratch.get("colours", Vec3, shaded.count)
         for first, n in self._chunks(shaded.count):
             self._shade(first, n, shaded, samples, colours)
-        pixels = compositor.pixels(samples, shaded, colours, background)
-        return Batch(samples, density, shaded, colours, background, pixels, opacity, depth)
+        behind = self._background(samples.rays, self.background if background is None else background)
+        pixels = self.compositor.pixels(samples, shaded, colours, behind)
+        return Batch(samples, density, shaded, colours, behind, pixels, opacity, depth)
 
     def backward(self, batch: Batch, d_pixels: Any) -> None:
         """Add to the parameters' gradients what dL/d pixels (rays, 3) asks for."""
-        d_density = self.colours_adjoint(batch, d_pixels, self.compositor)
-        self.field.density_adjoint(batch.samples.count, batch.samples.positions, batch.density, d_density)
-
-    def colours_adjoint(self, batch: Batch, d_pixels: Any, compositor: Compositor) -> Any:
-        """The part of :meth:`backward` that colours ask for; returns what is asked of densities, (samples,)."""
         samples, shaded = batch.samples, batch.shaded
-        d_colours, d_density = compositor.adjoint(
+        d_colours, d_density = self.compositor.adjoint(
             samples, shaded, batch.density, batch.colours, batch.background, d_pixels
         )
         chunks = self._chunks(shaded.count)
@@ -168,7 +159,7 @@ class Model:
                 n, first, self._features, shaded.rays, samples.directions, batch.colours, d_colours
             )
             self.field.features_adjoint(n, first, shaded.positions, d_features)
-        return d_density
+        self.field.density_adjoint(samples.count, samples.positions, batch.density, d_density)
 
     def _chunks(self, count: int) -> list[tuple[int, int]]:
         rows = self.field.rows
@@ -179,8 +170,7 @@ class Model:
         self._features = self.field.features(n)
         self.decoder.forward(n, first, self._features, shaded.rays, samples.directions, colours)
 
-    def background_of(self, n: int, colour: Any) -> Any:
-        """A colour (3,) behind each of n rays, or one each (n, 3), on the device."""
+    def _background(self, n: int, colour: Any) -> Any:
         behind = self.scratch.get("background", Vec3, n)
         colour = np.asarray(colour, np.float32)
         if colour.ndim == 1:

@@ -25,10 +25,13 @@ class Config:
     batch_rays: int = 4096
 
     ranks: Literal["prefix", "train", "plain"] = "train"
-    """"train" adds ranks one by one (TRaIn); "prefix" does, too, and keeps training prefixes of them as models of their
+    """"train" adds ranks one by one (TRaIn); "prefix" does, too, and then trains prefixes of them as models of their
     own; "plain" has all from the start (TensoRF)."""
-    prefix_share: float = 0.5
-    """Prefix training: the part of a step's rays that see a prefix as well as the whole."""
+    prefix_from: float = 0.5
+    """Prefix training: fraction from which steps on a prefix and steps on the whole take turns."""
+    prefix_decay: float = 0.2
+    """Prefix training: learning rate at the end over what it would be without, for they pull in different directions;
+    exponential in between, from ``prefix_from`` on."""
     num_ranks: int = 16
     upsilon: float = 0.4
     """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and
@@ -114,8 +117,6 @@ class Config:
     """Training pixels that are kept back, to find which level is best; see ``autorank``."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prefix_share <= 1:
-            raise UserError("prefix_share must be 0 to 1")
         if self.held_out < 0:
             raise UserError("held_out must not be below 0")
         if self.iterations < 1 or self.batch_rays < 1:
@@ -164,6 +165,7 @@ BALANCED = replace(
     shrink_at=0.15,
     filter_at=1.0,
     eta=0.01,
+    ranks="prefix",
     rank_deadlines=(0.05, 0.5),
 )
 """Minutes on a GPU."""
@@ -178,7 +180,7 @@ QUICK = replace(
     occupancy_from=0.03,
     occupancy_every=16,
     shrink_at=0.12,
-    rank_deadlines=(0.04, 0.4),
+    rank_deadlines=(0.04, 0.25),
     weight_threshold=1e-3,  # a third fewer samples to shade than at 1e-4
     step_ratio=1.0,  # lego, training rays, one seed: 0.2 to 0.3 dB above 0.5 after the same steps
 )

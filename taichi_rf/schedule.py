@@ -101,8 +101,8 @@ class RankSchedule:
         """The last level there will be."""
         return self.config.num_ranks
 
-    def passes(self, rays: int, iteration: int) -> list[Pass]:
-        """What one step does: all rays at the level there is."""
+    def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
+        """What one step of ``rays`` rays that begins at ``progress`` does: all rays at the level there is."""
         return [(self.level, 0, rays, 1.0)]
 
     def state(self) -> dict[str, Any]:
@@ -115,25 +115,34 @@ class RankSchedule:
 
 
 class PrefixRanks(RankSchedule):
-    """TRaIn, and some rays of every step also see a prefix of the ranks there are, so that it stays a model.
+    """TRaIn, and from ``prefix_from`` two of three steps train a prefix of the ranks there are, as a model of its own.
 
-    The prefixes are the powers of two, and take turns from step to step; what lies between two of them comes by itself.
-    Rays that see a prefix see the whole, too: the trainer then looks everything up once.
+    The prefixes are the powers of two from 2 on, and what lies between them comes by itself. The lowest has the most to
+    gain and is the cheapest: it has every other of their steps, the next one every fourth, and so on. Half of the rays
+    are enough for them.
     """
+
+    PERIOD = 3
+    """Of so many steps the first is on the whole."""
 
     @property
     def prefixes(self) -> list[int]:
         """Ranks that are trained besides all that there are."""
-        return [1 << k for k in range(self.level.bit_length()) if 1 << k < self.level]
+        return [1 << k for k in range(1, self.level.bit_length()) if 1 << k < self.level]
 
-    def passes(self, rays: int, iteration: int) -> list[Pass]:
-        """What one step of ``rays`` rays does."""
-        level, prefixes = self.level, self.prefixes
-        begin = rays - round(self.config.prefix_share * rays)
-        if not prefixes or begin == rays:
-            return [(level, 0, rays, 1.0)]
-        whole = [(level, 0, begin, 1.0)] if begin else []
-        return [*whole, (level, begin, rays, 1.0), (prefixes[iteration % len(prefixes)], begin, rays, 1.0)]
+    def update(self, losses: Mapping[int, float], progress: float) -> str | None:
+        """As TRaIn's, of steps on the whole."""
+        return super().update(losses, progress) if self.level in losses else None
+
+    def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
+        """What one step does: all rays at one level."""
+        prefixes = self.prefixes
+        group, place = divmod(iteration, self.PERIOD)
+        if progress < self.config.prefix_from or not prefixes or place == 0:
+            return super().passes(rays, iteration, progress)
+        turn = group * (self.PERIOD - 1) + place  # from 1 on; how often 2 divides it says whose turn it is
+        lowest = (turn & -turn).bit_length() - 1
+        return [(prefixes[min(lowest, len(prefixes) - 1)], 0, -(-rays // 2), 1.0)]
 
 
 @dataclass
@@ -153,7 +162,7 @@ class JointLevels:
         """The last level there will be."""
         return self.config.lods
 
-    def passes(self, rays: int, iteration: int) -> list[Pass]:
+    def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
         """What one step of ``rays`` rays does."""
         joint, level = self.config.joint, self.level
         shares = 2.0 ** np.arange(level)
@@ -194,7 +203,11 @@ class LearningRate:
     restarted_at: float = field(default=0.0)
 
     def factor(self, progress: float) -> float:
-        return float(self.config.decay ** (progress - self.restarted_at))
+        """The learning rate at ``progress``, over the initial one."""
+        config, late = self.config, 0.0
+        if config.ranks == "prefix" and progress > config.prefix_from:
+            late = (progress - config.prefix_from) / (1 - config.prefix_from)
+        return float(config.decay ** (progress - self.restarted_at) * config.prefix_decay**late)
 
 
 ORDER = ("shrink", "filter", "upsample", "grow", "quantise")

@@ -1,11 +1,10 @@
 """The training loop: one step at a time, evaluated, saved and resumed exactly. Returns and records, never prints."""
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,14 +13,12 @@ from taichi_rf.autorank import kept_back, scoring
 from taichi_rf.backend import current
 from taichi_rf.device import Scratch, Vec3, copy_rows
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import SharedField
 from taichi_rf.growth import GridGrowth, Growth, growth_of
 from taichi_rf.losses import PhotometricLoss
 from taichi_rf.model import Model
 from taichi_rf.optim import Adam
 from taichi_rf.presets import Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, level_schedule
-from taichi_rf.together import Together
 
 HISTORY_EVERY = 10
 """Iterations whose mean loss makes one entry of the history."""
@@ -33,20 +30,9 @@ the update. Smaller parts are dear: in two halves a step took 10 to 20 % longer,
 MOST_PARTS = 64
 """Of a step: each has its own numbers for the jitter."""
 
-
-class Asked(NamedTuple):
-    """A level at which rays are to be learnt from."""
-
-    level: int
-    of: int
-    """Rays at that level in the whole step, over which its loss is the mean."""
-    weight: float
-    """By which the gradient of that loss counts."""
-
-
-Learn = Callable[[slice, Sequence[Asked], int], Sequence[float]]
-"""learn(part, levels, index): forward and back for a part of a batch at one level, or at two of a field that shares
-lookups, the higher first; returns the share of each level's mean loss. ``index`` numbers the parts of a step."""
+Learn = Callable[[slice, int, float, int], float]
+"""learn(part, of, weight, index): forward and back for a part of a batch of which ``of`` rays share a level; returns
+their share of its mean loss, whose gradient counts ``weight``. Parts are numbered through the step by ``index``."""
 
 MARCHED = 1 << 17
 """Rays at once, to see what they meet."""
@@ -81,7 +67,7 @@ class Trainer:
     def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
         self.scene, self.config = scene, config
         self.rows = rows
-        self.adam, self.loss, self.together = Adam(), PhotometricLoss(), Together()
+        self.adam, self.loss = Adam(), PhotometricLoss()
         self.scratch = Scratch()
         growth = self._growth_type()
         self.milestones, self.rate = Milestones(growth.milestones(config)), LearningRate(config)
@@ -95,6 +81,8 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         """{"iteration", "psnr"} of the training batches, one entry for every ``HISTORY_EVERY`` iterations."""
         self.recent_loss = 0.0
+        self.last_loss = 0.0
+        """That of the last step on all levels there were, which is what a step reports."""
         self.growth = growth(self)
         self.model = self.growth.model
         self.held_out = np.zeros(0, np.int64)
@@ -186,17 +174,19 @@ class Trainer:
         model.field.level = self.ranks.level
         n, learn = self._lesson(rays)
         whole = self.part_rays or n
-        losses: defaultdict[int, float] = defaultdict(float)
-        index = 0
-        for begin, end, asked in self._lessons(n):
+        losses, index, seen = {}, 0, 0
+        for level, begin, end, weight in self.ranks.passes(n, self.iteration, progress):
+            loss = 0.0
             for first in range(begin, end, whole):
                 part = slice(first, min(first + whole, end))
-                model.field.level = asked[0].level  # someone may have looked at another since the last part
-                for (level, *_), loss in zip(asked, learn(part, asked, index), strict=True):
-                    losses[level] += loss
+                model.field.level = level  # someone may have looked at another since the last part
+                loss += learn(part, end - begin, weight, index)
                 index += 1
                 yield
-        loss = losses[max(losses)]
+            losses[level], seen = loss, max(seen, end)
+        if self.ranks.level in losses or not self.last_loss:
+            self.last_loss = losses[max(losses)]
+        loss = self.last_loss
         model.field.level = self.ranks.level
         factor = self.rate.factor(progress)
         self.growth.regularise(factor)
@@ -204,7 +194,7 @@ class Trainer:
         model.published()
 
         self.iteration += 1
-        self.rays_seen += n
+        self.rays_seen += seen
         cause = self.ranks.update(losses, progress)
         if cause:
             self.event("rank", level=self.ranks.level, cause=cause, loss=loss)
@@ -213,22 +203,7 @@ class Trainer:
             mean = self.recent_loss / HISTORY_EVERY
             self.history.append({"iteration": self.iteration, "psnr": round(_decibels(mean), 3)})
             self.recent_loss = 0.0
-        return StepInfo(self.iteration, loss, _decibels(loss), self.ranks.level, n, self.elapsed - started)
-
-    def _lessons(self, rays: int) -> list[tuple[int, int, list[Asked]]]:
-        """What a step does: from which ray to which, and at which levels, two where they share lookups."""
-        passes, of = self.ranks.passes(rays, self.iteration), Counter[int]()
-        for level, begin, end, _ in passes:
-            of[level] += end - begin
-        lessons: list[tuple[int, int, list[Asked]]] = []
-        for level, begin, end, weight in passes:
-            asked = Asked(level, of[level], weight)
-            shares = isinstance(self.model.field, SharedField) and lessons and lessons[-1][:2] == (begin, end)
-            if shares and len(lessons[-1][2]) == 1 and lessons[-1][2][0].level > level:
-                lessons[-1][2].append(asked)
-            else:
-                lessons.append((begin, end, [asked]))
-        return lessons
+        return StepInfo(self.iteration, loss, _decibels(loss), self.ranks.level, seen, self.elapsed - started)
 
     # What is learnt from: photographs here, something else in a subclass
 
@@ -253,24 +228,16 @@ class Trainer:
         origins, directions, targets, background = self.next_batch(rays)
         seed = self.config.seed * 1_000_003 + self.iteration
 
-        def learn(part: slice, asked: Sequence[Asked], index: int) -> Sequence[float]:
+        def learn(part: slice, of: int, weight: float, index: int) -> float:
+            batch = self.model.forward(
+                origins[part], directions[part], background=background, seed=seed * MOST_PARTS + index
+            )
             target = self.scratch.get("targets", Vec3, part.stop - part.start)
             copy_rows(targets[part], target)
-            seen: dict[str, Any] = {"background": background, "seed": seed * MOST_PARTS + index}
-            if len(asked) == 2:
-                losses = self.together.learn(
-                    self.model, asked[1].level, origins[part], directions[part], target,
-                    of=(asked[0].of, asked[1].of), weights=(asked[0].weight, asked[1].weight), **seen,
-                )  # fmt: skip
-                self._check(sum(losses))
-                return losses
-            batch = self.model.forward(origins[part], directions[part], **seen)
-            loss, d_pixels = self.loss(
-                part.stop - part.start, batch.pixels, target, of=asked[0].of, weight=asked[0].weight
-            )
+            loss, d_pixels = self.loss(part.stop - part.start, batch.pixels, target, of=of, weight=weight)
             self._check(loss)
             self.model.backward(batch, d_pixels)
-            return [loss]
+            return loss
 
         return len(origins), learn
 

@@ -9,7 +9,6 @@ from taichi_rf.fields.vm import VMField
 from taichi_rf.losses import PhotometricLoss
 from taichi_rf.model import Batch, Model
 from taichi_rf.optim import Adam
-from taichi_rf.together import Together
 from taichi_rf.volume import STOP, WEIGHT_THRESHOLD
 from tests import twins
 from tests.arches import per_arch
@@ -174,38 +173,6 @@ def test_the_gradient_of_the_loss_is_the_slope_of_the_twin_in_every_parameter(sc
             here[begin : begin + (inputs + 1) * outputs] = True
             check(twin.mlp.values, done.mlp, here)
             begin += (inputs + 1) * outputs
-
-
-@pytest.mark.parametrize(("level", "lower"), [(7, 3), (7, 6), (2, 1)])
-@pytest.mark.parametrize("decoder", ["mlp", "sh"])
-def test_two_levels_together_are_one_after_the_other(scene, decoder, level, lower):
-    """On the same rays with the same jitter: both losses, and the sum of both gradients."""
-    model, rng = scene.models[decoder], np.random.default_rng(4)
-    fill(model.field, model.decoder, 7)
-    origins, directions = rays(2)
-    background, targets = rng.random(3).astype(np.float32), upload(rng.random((RAYS, 3)).astype(np.float32), Vec3)
-    seen, of, weights = {"background": background, "seed": 5}, (RAYS, 2 * RAYS), (1.0, 0.3)
-    apart = []
-    for at, count, weight in zip((level, lower), of, weights):
-        model.field.level = at
-        batch = model.forward(origins, directions, **seen)
-        loss, d_pixels = scene.loss(RAYS, batch.pixels, targets, of=count, weight=weight)
-        model.backward(batch, d_pixels)
-        apart.append(loss)
-    expected = [p.gradient.to_numpy() for p in model.parameters()]
-    for p in model.parameters():
-        p.gradient.fill(0)
-    model.field.level = level
-    losses = Together().learn(model, lower, origins, directions, targets, of=of, weights=weights, **seen)
-    assert model.field.level == level
-    assert apart[0] != apart[1]
-    np.testing.assert_allclose(losses, apart, rtol=1e-5)
-    for p, wanted in zip(model.parameters(), expected):
-        found = p.gradient.to_numpy()
-        scale = np.abs(wanted).max()
-        assert scale > 0
-        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4 * scale)
-        p.gradient.fill(0)
 
 
 def test_a_batch_that_misses_everything_is_background_and_has_no_gradient(scene):

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from taichi_rf.errors import UserError
 from taichi_rf.growth import GridGrowth
 from taichi_rf.planting import TreeGrowth
 from taichi_rf.presets import PAPER, PRESETS, VQAD_PRESETS, VQAD_QUICK, Config
@@ -30,7 +29,7 @@ def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> 
     """The level after each of the steps; the trainer reports a step's loss with the progress at its end."""
     levels = []
     for step, loss in enumerate(losses, 1):
-        ranks.update({1: loss}, step / iterations)
+        ranks.update({ranks.level: loss}, step / iterations)
         levels.append(ranks.level)
     return levels
 
@@ -39,51 +38,58 @@ def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> 
 
 
 def prefix_schedule(level: int, **changes) -> PrefixRanks:
-    made = level_schedule(replace(PAPER, **{"ranks": "prefix", "num_ranks": 16, "prefix_share": 0.3, **changes}))
+    made = level_schedule(replace(PAPER, **{"ranks": "prefix", "num_ranks": 16, "prefix_from": 0.5, **changes}))
     assert isinstance(made, PrefixRanks)
     made.level = level
     return made
 
 
-def test_every_ray_sees_all_ranks_there_are_and_some_a_prefix_too_which_take_turns():
+def trained(ranks: PrefixRanks, steps: int, progress: float) -> list[int]:
+    """The rank that each of so many steps trains: all of its rays see the whole, or half of them a prefix."""
+    trained = []
+    for iteration in range(steps):
+        ((rank, first, end, weight),) = ranks.passes(1000, iteration, progress)
+        assert (first, end, weight) == (0, 1000 if rank == ranks.level else 500, 1.0)
+        trained.append(rank)
+    return trained
+
+
+def test_prefixes_take_turns_with_the_whole_the_lowest_most_often():
     ranks = prefix_schedule(16)
-    assert ranks.prefixes == [1, 2, 4, 8]
-    for iteration in range(8):
-        prefix = 1 << iteration % 4
-        expected = [(16, 0, 700, 1.0), (16, 700, 1000, 1.0), (prefix, 700, 1000, 1.0)]
-        assert ranks.passes(1000, iteration) == expected
+    assert trained(ranks, 12, 0.5) == [16, 2, 4, 16, 2, 8, 16, 2, 4, 16, 2, 8]
+    assert trained(ranks, 12, 0.49) == [16] * 12
 
 
 @pytest.mark.parametrize(
-    ("level", "share", "passes"),
-    [
-        (1, 0.3, [(1, 0, 10, 1.0)]),
-        (4, 0.0, [(4, 0, 10, 1.0)]),
-        (4, 1.0, [(4, 0, 10, 1.0), (1, 0, 10, 1.0)]),
-    ],
+    ("level", "expected"),
+    [(1, {1}), (2, {2}), (3, {3, 2}), (4, {4, 2}), (5, {5, 2, 4}), (8, {8, 2, 4}), (24, {24, 2, 4, 8, 16})],
 )
-def test_a_step_without_prefixes_or_of_nothing_else_has_no_empty_part(level, share, passes):
-    assert prefix_schedule(level, prefix_share=share).passes(10, 0) == passes
+def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it(level, expected):
+    turns = trained(prefix_schedule(level, num_ranks=24), 96, 0.9)
+    assert set(turns) == expected
+    assert turns.count(level) >= 32
 
 
-def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it():
-    prefixes = {n: prefix_schedule(n, num_ranks=24).prefixes for n in (1, 2, 3, 5, 8, 24)}
-    assert prefixes == {1: [], 2: [1], 3: [1, 2], 5: [1, 2, 4], 8: [1, 2, 4], 24: [1, 2, 4, 8, 16]}
+def test_the_learning_rate_falls_faster_once_prefixes_take_turns():
+    plain, prefix = (
+        LearningRate(replace(PAPER, decay=0.1, ranks=ranks, prefix_from=0.6, prefix_decay=0.25))
+        for ranks in ("train", "prefix")
+    )
+    for progress, share in ((0.0, 1.0), (0.6, 1.0), (0.8, 0.5), (1.0, 0.25)):
+        assert prefix.factor(progress) == pytest.approx(share * plain.factor(progress))
 
 
-def test_ranks_come_in_as_they_do_without_prefixes():
+def test_ranks_come_in_as_they_do_without_prefixes_and_steps_on_prefixes_bring_none():
     rng = np.random.default_rng(3)
     losses = np.exp(rng.normal(-4, 0.5, 300)).tolist()
     changes = {"num_ranks": 16, "upsilon": 3.0, "rank_deadlines": (0.1, 0.9)}
-    levels = run(schedule(**changes), losses, iterations=300)
-    assert run(prefix_schedule(1, **changes), losses, iterations=300) == levels
-    assert 1 < levels[100] < levels[-1]
-
-
-def test_a_share_of_rays_beyond_all_of_them_is_refused():
-    for share in (-0.1, 1.1):
-        with pytest.raises(UserError, match="prefix_share"):
-            Config(prefix_share=share)
+    train, prefix = schedule(**changes), prefix_schedule(1, **changes)
+    for step, loss in enumerate(losses, 1):
+        cause = prefix.update({prefix.level: loss}, step / 300)
+        assert (cause, prefix.level) == (train.update({train.level: loss}, step / 300), train.level)
+        if prefix.level > 2:
+            assert prefix.update({2: 1e9}, step / 300) is None  # the loss has jumped, but it is another rank's
+    assert 1 < train.level
 
 
 # TRaIn
@@ -202,7 +208,7 @@ def joint(way: str, level: int = 4, **changes) -> JointLevels:
 @pytest.mark.parametrize("way", ["finest", "random", "split", "all"])
 def test_shares_of_a_step_add_up_to_one_and_levels_come_in_order(way, rays, level):
     for iteration in range(5):
-        passes = joint(way, level).passes(rays, iteration)
+        passes = joint(way, level).passes(rays, iteration, 0.5)
         levels = [l for l, *_ in passes]
         assert levels == sorted(set(levels))
         assert all(1 <= l <= level for l in levels)
@@ -214,7 +220,7 @@ def test_shares_of_a_step_add_up_to_one_and_levels_come_in_order(way, rays, leve
 
 @pytest.mark.parametrize("rays", [1, 2, 5, 15, 100, 4095, 4096])
 def test_split_uses_every_ray_once_and_shares_them_out_as_two_to_the_level(rays):
-    passes = joint("split").passes(rays, 7)
+    passes = joint("split").passes(rays, 7, 0.5)
     assert [i for _, begin, end, _ in passes for i in range(begin, end)] == list(range(rays))
     for level, begin, end, weight in passes:
         assert weight == pytest.approx(2 ** (level - 1) / 15)
@@ -222,26 +228,26 @@ def test_split_uses_every_ray_once_and_shares_them_out_as_two_to_the_level(rays)
 
 
 def test_all_has_every_ray_at_every_level():
-    assert joint("all", 3).passes(100, 0) == [(1, 0, 100, 1 / 7), (2, 0, 100, 2 / 7), (3, 0, 100, 4 / 7)]
+    assert joint("all", 3).passes(100, 0, 0.5) == [(1, 0, 100, 1 / 7), (2, 0, 100, 2 / 7), (3, 0, 100, 4 / 7)]
 
 
 def test_the_finest_is_the_finest_so_far():
     schedule = joint("finest", 2)
     assert schedule.highest == 4
-    assert schedule.passes(10, 0) == [(2, 0, 10, 1.0)]
+    assert schedule.passes(10, 0, 0.5) == [(2, 0, 10, 1.0)]
     schedule.level = 4
-    assert schedule.passes(10, 0) == [(4, 0, 10, 1.0)]
+    assert schedule.passes(10, 0, 0.5) == [(4, 0, 10, 1.0)]
 
 
 def test_random_takes_one_level_a_step_by_the_same_shares_and_reproducibly():
     schedule = joint("random")
-    drawn = [schedule.passes(10, i)[0][0] for i in range(3000)]
+    drawn = [schedule.passes(10, i, 0.5)[0][0] for i in range(3000)]
     shares = np.bincount(drawn, minlength=5)[1:] / 3000
     np.testing.assert_allclose(shares, np.array([1, 2, 4, 8]) / 15, atol=0.04)  # four standard deviations
     again = joint("random")
-    assert [again.passes(10, i)[0][0] for i in (5, 0, 2999)] == [drawn[5], drawn[0], drawn[2999]]
+    assert [again.passes(10, i, 0.5)[0][0] for i in (5, 0, 2999)] == [drawn[5], drawn[0], drawn[2999]]
     other = joint("random", seed=1)
-    assert [other.passes(10, i)[0][0] for i in range(50)] != drawn[:50]
+    assert [other.passes(10, i, 0.5)[0][0] for i in range(50)] != drawn[:50]
 
 
 def test_levels_come_with_the_tree_and_not_with_the_loss():
@@ -253,7 +259,7 @@ def test_levels_come_with_the_tree_and_not_with_the_loss():
     schedule.level = 3
     restored = JointLevels(schedule.config)
     restored.restore(schedule.state())
-    assert restored.passes(100, 3) == schedule.passes(100, 3)
+    assert restored.passes(100, 3, 0.5) == schedule.passes(100, 3, 0.5)
 
 
 @pytest.mark.parametrize("preset", VQAD_PRESETS.values(), ids=VQAD_PRESETS)

@@ -160,17 +160,6 @@ def test_density_of_every_level_in_one_lookup_is_that_of_each_level(field, rng):
         np.testing.assert_allclose(at_once[:, level - 1], density(field, positions), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("level", "lower"), [(18, 17), (18, 16), (18, 3), (5, 1)])
-def test_densities_of_two_levels_in_one_lookup_are_the_twins(field, rng, level, lower):
-    twin = randomise(field, rng)
-    positions = somewhere(rng)
-    field.level = level
-    both = [empty(ti.f32, COUNT) for _ in range(2)]
-    field.density_pair(COUNT, upload(positions, Vec3), lower, *both)
-    for found, at in zip(both, (level, lower)):
-        np.testing.assert_allclose(found.to_numpy(), twin.density(positions, at), rtol=1e-4, atol=1e-5)
-
-
 def test_relu_density_is_the_twins_and_has_no_shift(relu_field, rng):
     twin = randomise(relu_field, rng, (4, 3, 5))
     positions = somewhere(rng)
@@ -246,25 +235,6 @@ def test_density_adjoint_is_the_gradient_of_the_twin(field, rng, level):
     assert_gradient(
         lambda: weight @ twin.density(positions, level), twin.arena, gradient, rng, only=twin.active(level)
     )  # fmt: skip
-
-
-@pytest.mark.parametrize(("level", "lower"), [(18, 17), (18, 3), (5, 1)])
-def test_adjoint_of_two_levels_is_the_gradient_of_both_twins(field, rng, level, lower):
-    twin = randomise(field, rng)
-    positions = somewhere(rng)
-    weights = rng.standard_normal((2, COUNT)).astype(np.float32)
-    weights[0, :5] = weights[1, 3:8] = 0.0  # of some samples nothing is asked at one level, of some at neither
-    field.level = level
-    both = [empty(ti.f32, COUNT) for _ in range(2)]
-    place = upload(positions, Vec3)
-    field.density_pair(COUNT, place, lower, *both)
-    field.density_pair_adjoint(COUNT, place, lower, *both, *(upload(weight) for weight in weights))
-
-    def loss() -> float:
-        return weights[0] @ twin.density(positions, level) + weights[1] @ twin.density(positions, lower)
-
-    assert_gradient(loss, twin.arena, arena(field), rng, only=twin.active(level))
-    assert not arena(field)[~twin.active(level)].any()
 
 
 def test_relu_density_adjoint_is_the_gradient_of_the_twin(relu_field, rng):

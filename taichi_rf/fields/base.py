@@ -285,17 +285,3 @@ class GridField(Field):
     def density_nodes(self, out: Any) -> None:
         """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners'
         maximum."""
-
-
-class SharedField(Field):
-    """A field whose prefixes read what the whole reads, so that two levels cost one lookup."""
-
-    @abstractmethod
-    def density_pair(self, n: int, positions: Any, lower: int, density: Any, lower_density: Any) -> None:
-        """:meth:`density` at the field's level, and at the level ``lower`` below it."""
-
-    @abstractmethod
-    def density_pair_adjoint(
-        self, n: int, positions: Any, lower: int, density: Any, lower_density: Any, d_density: Any, d_lower: Any
-    ) -> None:
-        """:meth:`density_adjoint` of both. ``d_density`` and ``d_lower`` are overwritten."""

@@ -15,22 +15,11 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import current, ti
-from taichi_rf.device import BLOCK, F32, Block, Cell, Cells, Scratch, Vec3, Vec3s
+from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields import factor_coding
 from taichi_rf.fields.accounts import vm_accounts
-from taichi_rf.fields.base import (
-    COMPACT,
-    HALF,
-    Accounts,
-    Arrays,
-    Coded,
-    GridField,
-    Header,
-    Schema,
-    SharedField,
-    Stage,
-)
+from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, GridField, Header, Schema, Stage
 from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
@@ -66,15 +55,6 @@ def locate(u, nodes):
     return i, g - i
 
 
-@ti.func
-def first_of(count):
-    """A block that is one in its first ``count`` components, and zero in the others."""
-    mask = Block(0.0)
-    for c in ti.static(range(BLOCK)):
-        mask[c] = ti.select(c < count, 1.0, 0.0)
-    return mask
-
-
 class Decoded(Arrays):
     """A level as it is in half precision, and the reader of the next."""
 
@@ -82,7 +62,7 @@ class Decoded(Arrays):
 
 
 @ti.data_oriented
-class VMField(GridField, SharedField):
+class VMField(GridField):
     """A VM field on a grid of ``resolution`` nodes. ``capacity_texels`` reserves room for a finer grid later.
 
     Args:
@@ -249,36 +229,6 @@ class VMField(GridField, SharedField):
                 total += ((xy + xz + yz) * self.mask[b]).sum()
             density[i] = self.activate(total)
 
-    def density_pair(self, n: int, positions: Any, lower: int, density: Any, lower_density: Any) -> None:
-        if n > 0:
-            grid = (*self._resolution, self.unit, self.active_density_blocks)
-            self._density_pair(n, *grid, lower, positions, density, lower_density)
-
-    @ti.kernel
-    def _density_pair(
-        self,
-        n: int,
-        nx: int,
-        ny: int,
-        nz: int,
-        unit: int,
-        blocks: int,
-        lower: int,
-        positions: Vec3s,
-        density: F32,
-        lower_density: F32,
-    ):
-        for i in range(n):
-            total = 0.0
-            part = 0.0
-            for b in range(blocks):
-                xy, xz, yz = self.mode_products(b, unit, nx, ny, nz, positions[i])
-                s = (xy + xz + yz) * self.mask[b]
-                total += s.sum()
-                part += (s * first_of(lower - b * BLOCK)).sum()
-            density[i] = self.activate(total)
-            lower_density[i] = self.activate(part)
-
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
         if n > 0:
             self._density_levels(n, *self._resolution, self.unit, positions, density)
@@ -321,28 +271,15 @@ class VMField(GridField, SharedField):
     # Adjoints
 
     def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any) -> None:
-        if n > 0:
-            self._feature_gradient(n, density, d_density)
-            self._scatter_density(n, positions, d_density, 0, d_density)
-
-    def density_pair_adjoint(
-        self, n: int, positions: Any, lower: int, density: Any, lower_density: Any, d_density: Any, d_lower: Any
-    ) -> None:
-        if n > 0:
-            self._feature_gradient(n, density, d_density)
-            self._feature_gradient(n, lower_density, d_lower)
-            self._scatter_density(n, positions, d_density, lower, d_lower)
-
-    def _scatter_density(self, n: int, positions: Any, d_feature: Any, lower: int, d_lower: Any) -> None:
-        """Gradients of the density's feature onto planes and lines: ``d_feature`` of all components that take part, and
-        ``d_lower`` of the first ``lower`` besides."""
+        if n == 0:
+            return
+        self._feature_gradient(n, density, d_density)
         cells, fractions = self._located(n, 0, positions)
         grid = (*self._resolution, self.unit, self.active_density_blocks)
-        asked = (cells, fractions, d_feature, lower, d_lower)
         if self.owner:
-            self._scatter_density_owner(n, *grid, self._parts(self.active_density_blocks), *asked)
+            self._scatter_density_owner(n, *grid, self._parts(self.active_density_blocks), cells, fractions, d_density)
         else:
-            self._scatter_density_atomic(n, *grid, *asked)
+            self._scatter_density_atomic(n, *grid, cells, fractions, d_density)
 
     @ti.kernel
     def _feature_gradient(self, n: int, density: F32, d_density: F32):
@@ -438,8 +375,6 @@ class VMField(GridField, SharedField):
         cells: Cells,
         fractions: Vec3s,
         d_feature: F32,
-        lower: int,
-        d_lower: F32,
     ):
         # a task owns one block of one mode, or its planes or its lines, and walks all samples in order
         ti.loop_config(block_dim=1)
@@ -450,15 +385,13 @@ class VMField(GridField, SharedField):
                 part = 1 + task % 2
             ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
             mask = self.mask[b]
-            lower_mask = first_of(lower - b * BLOCK)
             for i in range(n):
                 d = d_feature[i]
-                dl = d_lower[i]
-                if d != 0.0 or dl != 0.0:
+                if d != 0.0:
                     t = b * unit + plane + cells[i][aj] * ni + cells[i][ai]
                     s = b * unit + line + cells[i][ak]
                     f = fractions[i]
-                    self.scatter_own(part, t, s, ni, f[ai], f[aj], f[ak], d * mask + dl * lower_mask)
+                    self.scatter_own(part, t, s, ni, f[ai], f[aj], f[ak], d * mask)
 
     @ti.kernel
     def _scatter_products_owner(
@@ -516,13 +449,9 @@ class VMField(GridField, SharedField):
         cells: Cells,
         fractions: Vec3s,
         d_feature: F32,
-        lower: int,
-        d_lower: F32,
     ):
         for i, b, c in ti.ndrange(n, blocks, BLOCK):
             d = d_feature[i] * self.mask[b][c]
-            if b * BLOCK + c < lower:
-                d += d_lower[i]
             if d != 0.0:
                 for mode in range(3):
                     ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)

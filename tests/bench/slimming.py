@@ -8,8 +8,8 @@ interruption; --table prints what there is: means over seeds with their spread, 
 each rank alone. --plot draws it. Nothing else should run meanwhile: time is what the ways share.
 
 A way is "plain-R" (a model of rank R alone), "train" (TRaIn with deadlines, as the presets have it), "paper" (TRaIn
-without), "prefix" (what the presets have), or a schedule of the class ``Way`` below, by name. NAME+small is the model
-of NAME coded to the precision "small", after it; also +fine and +tiny.
+without), "prefix" (prefix training, as the presets have it), or one of the class ``Way`` below, by name. NAME+small is
+the model of NAME coded to the precision "small", after it; also +fine and +tiny.
 """
 
 from __future__ import annotations
@@ -41,62 +41,40 @@ NEVER = (2.0, 3.0)  # deadlines that no training reaches
 
 @dataclass(frozen=True)
 class Way:
-    """A schedule to be tried: every rank from the start, and some rays on prefixes.
+    """A schedule to be tried: TRaIn, or all ranks, and from some time on prefixes take turns with the whole.
 
     Args:
-        share: of the rays of a step that see a prefix only; of the steps where ``steps``.
-        levels: the prefixes.
-        weight: of the prefix's loss beside the whole's.
-        order: "cycle" through the prefixes, or at "random", or "all" in every step.
-        steps: whole steps on a prefix instead of a share of each.
-        both: the prefix sees rays that the whole sees, too, instead of taking them from it.
-        balance: weights follow the inverse of the losses, so that decibels count and not errors.
-        start: fraction of the training before which there is only the whole; TRaIn until then if negative.
+        cycle: the ranks of one step after another; 0 is the whole.
+        begin: fraction of the training from which they take turns.
         end: fraction from which there is only the whole again.
+        train: ranks come in as in TRaIn; otherwise all are there from the start.
+        share: of each step's rays for the prefix whose turn it is, instead of all rays of a step for one rank.
+        balance: the gradient of a prefix counts by the inverse of its loss, so that decibels count and not errors.
     """
 
-    share: float = 0.25
-    levels: tuple[int, ...] = (2, 4, 8)
-    weight: float = 1.0
-    order: str = "cycle"
-    steps: bool = False
-    both: bool = False
-    balance: bool = False
-    start: float = 0.0
+    cycle: tuple[int, ...] = (0, 2, 4, 0, 2, 8)
+    begin: float = 0.5
     end: float = 1.0
+    train: bool = True
+    share: float = 0.0
+    balance: bool = False
 
 
 WAYS = {
-    "split-25": Way(),
-    "split-40": Way(share=0.4),
-    "split-15": Way(share=0.15),
-    "split-25-1248": Way(levels=(1, 2, 4, 8)),
-    "split-25-all": Way(order="all"),
-    "split-25-1248-balance": Way(levels=(1, 2, 4, 8), balance=True),
-    "split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8)),
-    "both-50-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8)),
-    "both-25-1248": Way(both=True, share=0.25, levels=(1, 2, 4, 8)),
-    "both-100-1248": Way(both=True, share=1.0, levels=(1, 2, 4, 8)),
-    "both-50-balance-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8), balance=True),
-    "both-100-balance-1248": Way(both=True, share=1.0, levels=(1, 2, 4, 8), balance=True),
-    "train-both-12-124": Way(both=True, share=0.12, levels=(1, 2, 4), start=-0.4),
-    "train-both-12-124-balance": Way(both=True, share=0.12, levels=(1, 2, 4), start=-0.4, balance=True),
-    "train-both-12-12-light": Way(both=True, share=0.12, levels=(1, 2), start=-0.4, weight=0.3),
-    "train-both-25-124-balance": Way(both=True, share=0.25, levels=(1, 2, 4), start=-0.4, balance=True),
-    "train-both-50-1248-balance": Way(both=True, share=0.5, levels=(1, 2, 4, 8), start=-0.4, balance=True),
-    "train-both-50-1248": Way(both=True, share=0.5, levels=(1, 2, 4, 8), start=-0.4),
-    "train-split-40-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4),
-    "train-split-40-balance-1248": Way(share=0.4, levels=(1, 2, 4, 8), start=-0.4, balance=True),
-    "split-25-any": Way(levels=tuple(range(1, 16)), order="random"),
-    "split-25-balance": Way(balance=True),
-    "split-40-balance": Way(share=0.4, balance=True),
-    "split-40-balance-1248": Way(share=0.4, balance=True, levels=(1, 2, 4, 8)),
-    "steps-25": Way(steps=True),
-    "steps-50": Way(steps=True, share=0.5),
-    "both-25": Way(both=True),
-    "both-50-balance": Way(both=True, share=0.5, balance=True),
-    "train-split-25": Way(start=-0.4),
-    "late-split-25": Way(start=0.4),
+    "prefix-40": Way(begin=0.4),
+    "prefix-60": Way(begin=0.6),
+    "prefix-70": Way(begin=0.7),
+    "prefix-even": Way(cycle=(0, 2, 4, 8)),
+    "prefix-half": Way(cycle=(0, 2, 0, 4, 0, 2, 0, 8)),
+    "prefix-two": Way(cycle=(0, 2, 2, 4, 0, 2, 2, 8)),
+    "prefix-one": Way(cycle=(0, 2, 4, 0, 1, 8, 0, 2, 4, 0, 2, 1)),
+    "prefix-split": Way(cycle=(2, 4, 2, 8), share=0.5),
+    "prefix-balance": Way(balance=True),
+    "prefix-back": Way(end=0.9),
+    "early": Way(begin=0.0),
+    "early-split": Way(cycle=(1, 2, 4, 8), begin=0.0, share=0.4),
+    "always": Way(begin=0.0, train=False),
+    "always-split": Way(cycle=(2, 4, 8), begin=0.0, train=False, share=0.25),
 }
 
 
@@ -106,56 +84,39 @@ class Schedule:
     def __init__(self, way: Way, config: Config) -> None:
         from taichi_rf.schedule import RankSchedule
 
-        self.way, self.config, self.level = way, config, config.num_ranks
-        self.levels = [level for level in way.levels if level < config.num_ranks]
-        self.highest = config.num_ranks
-        self.progress = 0.0
-        self.losses = dict.fromkeys([*self.levels, self.highest], 0.0)
-        self.train = None
-        if way.start < 0:
-            deadlines = (config.rank_deadlines[0], -way.start)
-            self.train = RankSchedule(replace(config, ranks="train", rank_deadlines=deadlines))
-            self.level = self.train.level
+        self.way, self.highest = way, config.num_ranks
+        self.train = RankSchedule(replace(config, ranks="train" if way.train else "plain"))
+        self.losses: dict[int, float] = {}
 
-    def passes(self, rays: int, iteration: int) -> list[tuple[int, int, int, float]]:
+    @property
+    def level(self) -> int:
+        return self.train.level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        self.train.level = level
+
+    def passes(self, rays: int, iteration: int, progress: float) -> list[tuple[int, int, int, float]]:
         way, whole = self.way, self.level
-        rng = np.random.default_rng((self.config.seed, iteration, 2))
-        lower = [level for level in self.levels if level < whole]
-        if not lower or not max(way.start, 0.0) <= self.progress < way.end:
+        rank = way.cycle[iteration % len(way.cycle)]
+        if not (way.begin <= progress < way.end and 0 < rank < whole):
             return [(whole, 0, rays, 1.0)]
-        chosen = lower if way.order == "all" else [lower[iteration % len(lower)]]
-        if way.order == "random":
-            chosen = [int(rng.choice(lower))]
-        if way.steps:
-            return [(chosen[0], 0, rays, 1.0)] if rng.random() < way.share else [(whole, 0, rays, 1.0)]
-        lesser = round(way.share * rays)
-        ends = np.linspace(rays - lesser, rays, len(chosen) + 1).round().astype(int)
-        parts = [(whole, 0, rays - lesser, 1.0)] if lesser < rays else []
-        for level, first, end in zip(chosen, ends, ends[1:]):
-            if way.both:  # the same rays, so that the trainer shares the lookups
-                parts.append((whole, int(first), int(end), 1.0))
-            weight = way.weight / len(chosen)
-            if way.balance and self.losses[level] > 0:
-                weight *= self.losses[self.highest] / self.losses[level]
-            parts.append((level, int(first), int(end), weight))
-        return parts
+        weight = 1.0
+        if way.balance and {rank, whole} <= self.losses.keys():
+            weight = self.losses[whole] / self.losses[rank]
+        split = rays - round(way.share * rays) if way.share else 0
+        return [*([(whole, 0, split, 1.0)] if split else []), (rank, split, rays, weight)]
 
     def update(self, losses: dict[int, float], progress: float) -> str | None:
-        self.progress = progress
-        for level, loss in losses.items():
-            before = self.losses.get(level, 0.0)
-            self.losses[level] = loss if before == 0 else before + 0.05 * (loss - before)
-        if self.train is None or progress < 1e-9 or self.train.level not in losses:
-            return None
-        cause = self.train.update(losses, progress)
-        self.level = self.train.level
-        return cause
+        for rank, loss in losses.items():
+            self.losses[rank] = self.losses.get(rank, loss) * 0.95 + 0.05 * loss
+        return self.train.update(losses, progress) if self.level in losses else None
 
     def state(self) -> dict[str, Any]:
-        return {"level": self.level}
+        return self.train.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.level = int(state["level"])
+        self.train.restore(state)
 
 
 @dataclass(frozen=True)
@@ -180,7 +141,7 @@ class Work:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", nargs="*", metavar="NAME=SOURCE:DOWNSCALE")
-    parser.add_argument("--ways", nargs="+", default=[*PLAIN, "train", "split-25"], help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--ways", nargs="+", default=[*PLAIN, "paper", "train", "prefix"], help=f"of {', '.join(WAYS)}")
     parser.add_argument("--seconds", type=float, help="of training, each")
     parser.add_argument("--iterations", type=int, help="of training, each, instead of --seconds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -210,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def is_way(name: str) -> bool:
     base, _, precision = name.partition("+")
-    return (base in WAYS or base in NAMED or base.startswith("plain-")) and precision in ("", "fine", "small", "tiny")
+    known = base in WAYS or base in NAMED or base.startswith("plain-")
+    return known and precision in ("", "fine", "small", "tiny")
 
 
 def works(options: argparse.Namespace) -> list[Work]:
@@ -310,8 +272,13 @@ def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
         trainer.ranks = Schedule(WAYS[work.way], config)  # type: ignore[assignment]
         trainer.model.field.level = trainer.ranks.level
     trainer.warm_up()
+    told, since = 0.0, []
     while not trainer.done:
-        trainer.step()
+        since.append(trainer.step().loss)
+        if trainer.progress >= told:
+            loss = -10 * np.log10(mean(since))
+            print(f"{trainer.progress:.3f} rank {trainer.level} step {trainer.iteration} {loss:.2f} dB", flush=True)
+            told, since = told + 0.025, []
     return trainer.model.save(path), trainer.iteration, trainer.elapsed
 
 
