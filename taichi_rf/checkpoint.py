@@ -31,7 +31,8 @@ MAY_CHANGE = ("iterations", "max_seconds")
 def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
     """Copies of everything that decides the next step: arrays by name, and JSON values."""
     model = trainer.model
-    arrays = {name: _without_tail(values) for p in model.parameters() for name, values in p.state().items()}
+    arrays = {name: values for p in model.parameters() for name, values in p.state().items()} | trainer.mean.state()
+    arrays = {name: _without_tail(values) for name, values in arrays.items()}
     structure, described = model.field.structure()
     arrays |= {f"field.{name}": values for name, values in structure.items()}
     if not model.field.knows_space:
@@ -49,6 +50,7 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
         "near": model.near,
         "far": model.far,
         "adam_steps": trainer.adam.steps,
+        "mean_count": trainer.mean.count,
         "milestones_done": trainer.milestones.done,
         "rate_restarted_at": trainer.rate.restarted_at,
         "ranks": trainer.ranks.state(),
@@ -72,13 +74,14 @@ def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
         state["field"],
     )
     for p in model.parameters():
-        parts = {}
-        for key, array in p.arrays().items():
-            length, width = array.shape[0], getattr(array, "n", None)
-            shape = (length, *array.shape[1:]) if width is None else (length, *array.shape[1:], width)
-            parts[f"{p.name}.{key}"] = _with_tail(arrays[f"{p.name}.{key}"], shape)
-        p.restore(parts)
+        p.restore(
+            {f"{p.name}.{key}": _with_tail(arrays[f"{p.name}.{key}"], array) for key, array in p.arrays().items()}
+        )
         p.clear()
+    trainer.mean.restore(
+        state["mean_count"],
+        {name: _with_tail(arrays[name], array) for name, array in trainer.mean.values.items() if state["mean_count"]},
+    )
     model.box = np.array(state["box"], np.float32)
     model.near, model.far = float(state["near"]), float(state["far"])
     model.reset_occupancy()
@@ -141,6 +144,7 @@ def load(
 def size_limit(trainer: Trainer) -> int:
     """Bytes that a checkpoint of this training can need on disk, at most."""
     arrays = [array for p in trainer.model.parameters() for array in p.arrays().values()]
+    arrays += trainer.mean.values.values()
     numbers = sum(int(np.prod(array.shape)) * getattr(array, "n", 1) for array in arrays)
     return 4 * numbers + _pixel_count(trainer.scene) // 8 + (1 << 20)
 
@@ -182,7 +186,9 @@ def _without_tail(values: np.ndarray) -> np.ndarray:
     return values[: used[-1] + 1] if len(used) else values[:0]
 
 
-def _with_tail(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _with_tail(values: np.ndarray, array: Any) -> np.ndarray:
+    """Of the shape of the device array that it is for, zeros at the end."""
+    shape = tuple(array.shape) + ((array.n,) if hasattr(array, "n") else ())
     if values.shape[1:] != shape[1:] or len(values) > shape[0]:
         raise ValueError(f"an array of shape {values.shape} has no room in {shape}")
     padded = np.zeros(shape, values.dtype)

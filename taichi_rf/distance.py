@@ -107,7 +107,10 @@ class DistanceTrainer(Trainer):
             points = np.concatenate([points, vertex_places(tree, level)])
             self._pools.append(Pool(points, np.concatenate([distances, growth.distances[level - 1]])))
 
-    def _lesson(self, rays: int | None) -> tuple[int, Learn]:
+    def _batch_rays(self, rays: int | None) -> int:
+        return rays or self.config.batch_rays
+
+    def _lesson(self, rays: int) -> Learn:
         seed = self.config.seed * 1_000_003 + self.iteration
 
         def learn(part: slice, of: int, weight: float, index: int) -> float:
@@ -125,7 +128,7 @@ class DistanceTrainer(Trainer):
             field.density_adjoint(count, positions, distances, slopes)
             return loss
 
-        return rays or self.config.batch_rays, learn
+        return learn
 
     def measuring(self, model: Model) -> Generator[tuple[int, int], None, list[dict[str, Any]]]:
         found = yield from measuring(model, self.scene.shape)

@@ -105,6 +105,55 @@ def _adam(
         gradient[i] = ti.zero(g)
 
 
+@ti.kernel
+def _towards(n: int, value: ti.template(), mean: ti.template(), share: float):
+    for i in range(n):
+        mean[i] = mean[i] + (value[i] - mean[i]) * share
+
+
+class Mean:
+    """The mean of parameters over the last stretch of a training, to end with (Polyak and Juditsky 1992).
+
+    Steps that pull in different directions leave the parameters on a walk around what they agree on; its mean is closer
+    to that than its end is, at a learning rate that still moves.
+    """
+
+    EVERY = 4
+    """Steps between two that count: they hardly differ."""
+
+    def __init__(self, parameters: list[Parameters]) -> None:
+        self.values = {f"{p.name}.mean": zeros_like(p.value) for p in parameters}
+        self.count = 0
+
+    def add(self, parameters: list[Parameters]) -> None:
+        """Let the parameters count as they are."""
+        self.count += 1
+        for p, mean in self._of(parameters):
+            if self.count == 1:
+                mean.copy_from(p.value)
+            else:
+                _towards(p.active, p.value, mean, 1 / self.count)
+
+    def take(self, parameters: list[Parameters]) -> None:
+        """Put the mean in the parameters' place, and begin another; with nothing to take it from, leave them."""
+        for p, mean in self._of(parameters) if self.count else ():
+            p.value.copy_from(mean)
+        self.count = 0
+
+    def _of(self, parameters: list[Parameters]) -> list[tuple[Parameters, Any]]:
+        return [(p, self.values[f"{p.name}.mean"]) for p in parameters if f"{p.name}.mean" in self.values]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of what there is, for the checkpoint."""
+        return {name: values.to_numpy() for name, values in self.values.items()} if self.count else {}
+
+    def restore(self, count: int, arrays: dict[str, np.ndarray]) -> None:
+        """The inverse of :meth:`state`."""
+        self.count = count
+        for name, values in arrays.items():
+            self.values[name].from_numpy(np.ascontiguousarray(values))
+
+
 class Adam:
     """Adam with the paper's constants: betas (0.9, 0.99), epsilon 1e-8 (TensoRF and SlimmeRF, code)."""
 

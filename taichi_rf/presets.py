@@ -29,9 +29,9 @@ class Config:
     own; "plain" has all from the start (TensoRF)."""
     prefix_from: float = 0.5
     """Prefix training: fraction from which steps on a prefix and steps on the whole take turns."""
-    prefix_decay: float = 0.2
-    """Prefix training: learning rate at the end over what it would be without, for they pull in different directions;
-    exponential in between, from ``prefix_from`` on."""
+    prefix_mean_from: float = 0.8
+    """Prefix training: fraction from which the mean of the parameters is kept, to end with, for the steps pull in
+    different directions."""
     num_ranks: int = 16
     upsilon: float = 0.4
     """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and
@@ -180,7 +180,7 @@ QUICK = replace(
     occupancy_from=0.03,
     occupancy_every=16,
     shrink_at=0.12,
-    rank_deadlines=(0.04, 0.25),
+    rank_deadlines=(0.02, 0.12),
     weight_threshold=1e-3,  # a third fewer samples to shade than at 1e-4
     step_ratio=1.0,  # lego, training rays, one seed: 0.2 to 0.3 dB above 0.5 after the same steps
 )

@@ -204,10 +204,7 @@ class LearningRate:
 
     def factor(self, progress: float) -> float:
         """The learning rate at ``progress``, over the initial one."""
-        config, late = self.config, 0.0
-        if config.ranks == "prefix" and progress > config.prefix_from:
-            late = (progress - config.prefix_from) / (1 - config.prefix_from)
-        return float(config.decay ** (progress - self.restarted_at) * config.prefix_decay**late)
+        return float(self.config.decay ** (progress - self.restarted_at))
 
 
 ORDER = ("shrink", "filter", "upsample", "grow", "quantise")

@@ -16,7 +16,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.growth import GridGrowth, Growth, growth_of
 from taichi_rf.losses import PhotometricLoss
 from taichi_rf.model import Model
-from taichi_rf.optim import Adam
+from taichi_rf.optim import Adam, Mean
 from taichi_rf.presets import Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, level_schedule
 
@@ -85,6 +85,8 @@ class Trainer:
         """That of the last step on all levels there were, which is what a step reports."""
         self.growth = growth(self)
         self.model = self.growth.model
+        self.mean = Mean(self.model.parameters() if config.ranks == "prefix" else [])
+        """Of the parameters over the last stretch of prefix training, which ends with it."""
         self.held_out = np.zeros(0, np.int64)
         """Pixels that are never learnt from, indices over all training images."""
         self.consumed = 0
@@ -153,6 +155,9 @@ class Trainer:
         except StopIteration as end:
             self._parts = None
             info: StepInfo = end.value
+            if self.done:
+                self.mean.take(self.model.parameters())
+                self.model.published()
             return info
         except BaseException:
             self._parts = None
@@ -172,10 +177,12 @@ class Trainer:
         self.growth.before_step(progress)
         model = self.model
         model.field.level = self.ranks.level
-        n, learn = self._lesson(rays)
-        whole = self.part_rays or n
-        losses, index, seen = {}, 0, 0
-        for level, begin, end, weight in self.ranks.passes(n, self.iteration, progress):
+        passes = self.ranks.passes(self._batch_rays(rays), self.iteration, progress)
+        seen = max(end for _, _, end, _ in passes)
+        learn = self._lesson(seen)
+        whole = self.part_rays or seen
+        losses, index = {}, 0
+        for level, begin, end, weight in passes:
             loss = 0.0
             for first in range(begin, end, whole):
                 part = slice(first, min(first + whole, end))
@@ -183,7 +190,7 @@ class Trainer:
                 loss += learn(part, end - begin, weight, index)
                 index += 1
                 yield
-            losses[level], seen = loss, max(seen, end)
+            losses[level] = loss
         if self.ranks.level in losses or not self.last_loss:
             self.last_loss = losses[max(losses)]
         loss = self.last_loss
@@ -191,6 +198,8 @@ class Trainer:
         factor = self.rate.factor(progress)
         self.growth.regularise(factor)
         self.adam.step(model.parameters(), factor)
+        if progress >= self.config.prefix_mean_from and self.iteration % Mean.EVERY == 0:
+            self.mean.add(model.parameters())
         model.published()
 
         self.iteration += 1
@@ -223,8 +232,12 @@ class Trainer:
             self.pixels = np.setdiff1d(self.pixels, self.held_out, assume_unique=True)
         self._order = PixelOrder(len(self.pixels), self.config.seed)
 
-    def _lesson(self, rays: int | None) -> tuple[int, Learn]:
-        """The next batch: its size, and a function that learns from a part of it at the field's level."""
+    def _batch_rays(self, rays: int | None) -> int:
+        """How many a step has that is told ``rays``."""
+        return min(rays or self.config.batch_rays, len(self.pixels))
+
+    def _lesson(self, rays: int) -> Learn:
+        """The next batch, as a function that learns from a part of it at the field's level."""
         origins, directions, targets, background = self.next_batch(rays)
         seed = self.config.seed * 1_000_003 + self.iteration
 
@@ -239,7 +252,7 @@ class Trainer:
             self.model.backward(batch, d_pixels)
             return loss
 
-        return len(origins), learn
+        return learn
 
     def _check(self, loss: float) -> None:
         if not np.isfinite(loss):
@@ -277,6 +290,9 @@ class Trainer:
                 self.model.field.level = level
                 self.growth.warm()
                 self.step(rays=WARM_UP_RAYS)
+            for _ in range(2):  # the first is a copy
+                self.mean.add(self.model.parameters())
+            self.mean.take(self.model.parameters())
         finally:
             self.model.distance_scale = scale
             checkpoint.restore(self, arrays, state)
@@ -314,7 +330,7 @@ class Trainer:
 
     def next_batch(self, rays: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Origins, directions, target colours (n, 3) and the background (3,) of the next ``rays`` rays."""
-        size = min(rays or self.config.batch_rays, len(self.pixels))
+        size = self._batch_rays(rays)
         chosen = self.pixels[self._order.batch(self.consumed, size)]
         self.consumed += size
         origins, directions = self.rays_of(chosen)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.backend import ti
-from taichi_rf.optim import Adam, Parameters
+from taichi_rf.optim import Adam, Mean, Parameters
 from tests.arches import per_arch
 from tests.twins import AdamTwin
 
@@ -126,3 +126,63 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened(arrays, rng):
     adam.steps = steps
     for a, b in zip(uninterrupted, go_on()):
         np.testing.assert_array_equal(a, b)
+
+
+# The mean of the last stretch
+
+
+def walk(parameters: list[Parameters], rng: np.random.Generator) -> list[np.ndarray]:
+    """Other values for the parameters, into the devices' arrays and returned."""
+    values = [rng.standard_normal(p.value.to_numpy().shape).astype(np.float32) for p in parameters]
+    for p, value in zip(parameters, values):
+        p.value.from_numpy(value)
+    return values
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_mean_is_that_of_all_that_were_added_and_what_was_before_does_not_count(arrays, rng, count):
+    parameters = fresh(arrays, rng)
+    mean = Mean(parameters)
+    for times in (3, count):
+        seen = []
+        for _ in range(times):
+            seen.append(walk(parameters, rng))
+            mean.add(parameters)
+        walk(parameters, rng)
+        mean.take(parameters)
+        for p, *values in zip(parameters, *seen):
+            np.testing.assert_allclose(p.value.to_numpy(), np.mean(values, axis=0), rtol=1e-5, atol=1e-6)
+    assert mean.count == 0
+
+
+def test_with_nothing_added_the_parameters_stay(arrays, rng):
+    parameters = fresh(arrays, rng)
+    before = [p.value.to_numpy() for p in parameters]
+    Mean(parameters).take(parameters)
+    for p, value in zip(parameters, before):
+        np.testing.assert_array_equal(p.value.to_numpy(), value)
+
+
+def test_parameters_that_have_no_mean_are_left_alone(arrays, rng):
+    parameters = fresh(arrays, rng)
+    mean = Mean(parameters[:1])
+    mean.add(parameters)
+    values = walk(parameters, rng)
+    mean.take(parameters)
+    np.testing.assert_array_equal(parameters[1].value.to_numpy(), values[1])
+    assert (parameters[0].value.to_numpy() != values[0]).any()
+
+
+def test_a_mean_goes_on_from_its_state(arrays, rng):
+    parameters = fresh(arrays, rng)
+    ours, theirs = Mean(parameters), Mean(parameters)
+    for step in range(5):
+        if step == 3:
+            theirs.restore(ours.count, ours.state())
+        walk(parameters, rng)
+        for mean in (ours, theirs) if step >= 3 else (ours,):
+            mean.add(parameters)
+    assert ours.count == theirs.count == 5
+    for name, values in ours.state().items():
+        np.testing.assert_array_equal(values, theirs.state()[name])
+    assert Mean(parameters).state() == {}

@@ -70,15 +70,6 @@ def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it(level, e
     assert turns.count(level) >= 32
 
 
-def test_the_learning_rate_falls_faster_once_prefixes_take_turns():
-    plain, prefix = (
-        LearningRate(replace(PAPER, decay=0.1, ranks=ranks, prefix_from=0.6, prefix_decay=0.25))
-        for ranks in ("train", "prefix")
-    )
-    for progress, share in ((0.0, 1.0), (0.6, 1.0), (0.8, 0.5), (1.0, 0.25)):
-        assert prefix.factor(progress) == pytest.approx(share * plain.factor(progress))
-
-
 def test_ranks_come_in_as_they_do_without_prefixes_and_steps_on_prefixes_bring_none():
     rng = np.random.default_rng(3)
     losses = np.exp(rng.normal(-4, 0.5, 300)).tolist()
