@@ -174,7 +174,7 @@ class GridGrowth(Growth):
             nodes -= 1
             resolution = grid_for(self.model.box, nodes)
         self.field.resample(resolution)
-        trainer.adam.restart(self.model.parameters())
+        trainer.restart()
         if self.next_occupancy:
             self.refresh()
         else:
@@ -202,7 +202,7 @@ class GridGrowth(Growth):
             np.float32
         )
         self.shrunk = True
-        self.trainer.adam.restart(self.model.parameters())
+        self.trainer.restart()
         self.refresh()
         self.trainer.event("shrink", box=self.model.box.tolist())
 

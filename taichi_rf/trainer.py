@@ -364,6 +364,11 @@ class Trainer:
         while (due := self.milestones.due(progress)) is not None:
             yield from self.growth.milestone(*due)
 
+    def restart(self) -> None:
+        """Forget where the parameters went: they are others now, on another grid."""
+        self.adam.restart(self.model.parameters())
+        self.mean.count = 0
+
     def filter_rays(self) -> None:
         """Drop training rays that see nothing occupied: they would only confirm the background."""
         self.growth.refresh()

@@ -20,7 +20,8 @@ from taichi_rf.trainer import Trainer
 from tests.tiny import ROWS, tiny_config, tiny_scene
 
 RUNS: dict[str, dict[str, Any]] = {"sh": {}, "mlp": {"decoder": "mlp"}, "prefix": {"ranks": "prefix"}}
-SAVED_AT = (3, 25, 44)  # before almost everything; between two ranks; after shrink and filter, before the upsampling
+SAVED_AT = (3, 25, 44, 54)
+"""Before almost everything; between two ranks; after shrink and filter, before the upsampling; in the last stretch."""
 
 
 def fresh() -> None:
@@ -107,7 +108,9 @@ def test_a_second_training_is_the_same_and_neither_warming_up_nor_saving_leaves_
     assert_same(outcome(trainer), finished[run].outcome)
 
 
-@pytest.mark.parametrize(("run", "iteration"), [("sh", 3), ("sh", 25), ("sh", 44), ("mlp", 44), ("prefix", 25)])
+@pytest.mark.parametrize(
+    ("run", "iteration"), [("sh", 3), ("sh", 25), ("sh", 44), ("mlp", 44), ("prefix", 25), ("prefix", 54)]
+)
 def test_a_resumed_training_is_the_uninterrupted_one(finished, run, iteration):
     fresh()
     trainer = Trainer.resume(finished[run].folder / str(iteration), tiny_scene(), rows=ROWS)
@@ -118,6 +121,20 @@ def test_a_resumed_training_is_the_uninterrupted_one(finished, run, iteration):
     while not trainer.done:
         trainer.step()
     assert_same(outcome(trainer), finished[run].outcome)
+
+
+def test_prefix_training_ends_with_the_mean_of_its_last_stretch(finished):
+    fresh()
+    trainer = Trainer.resume(finished["prefix"].folder / "54", tiny_scene(), rows=ROWS)
+    assert trainer.mean.count == 2  # steps 48 and 52
+    while not trainer.done:
+        last = {p.name: p.value.to_numpy() for p in trainer.model.parameters()}
+        trainer.step()
+    for p in trainer.model.parameters():
+        mean = trainer.mean.values[f"{p.name}.mean"].to_numpy()
+        np.testing.assert_array_equal(p.value.to_numpy(), mean)
+        assert (mean != last[p.name]).any()
+    assert trainer.mean.count == 0
 
 
 def test_another_seed_makes_another_model(finished):
