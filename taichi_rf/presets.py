@@ -27,8 +27,10 @@ class Config:
     ranks: Literal["prefix", "train", "plain"] = "train"
     """"train" adds ranks one by one (TRaIn); "prefix" does, too, and then trains prefixes of them as models of their
     own; "plain" has all from the start (TensoRF)."""
-    prefix_from: float = 0.5
+    prefix_from: float = 0.4
     """Prefix training: fraction from which steps on a prefix and steps on the whole take turns."""
+    prefix_rate: float = 1.0
+    """Learning rate of a step on a prefix over that of one on the whole."""
     prefix_mean_from: float = 0.8
     """Prefix training: fraction from which the mean of the parameters is kept, to end with, for the steps pull in
     different directions."""
@@ -166,7 +168,8 @@ BALANCED = replace(
     filter_at=1.0,
     eta=0.01,
     ranks="prefix",
-    rank_deadlines=(0.05, 0.5),
+    prefix_rate=2.0,
+    rank_deadlines=(0.02, 0.2),
 )
 """Minutes on a GPU."""
 

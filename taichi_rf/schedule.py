@@ -117,8 +117,7 @@ class RankSchedule:
 class PrefixRanks(RankSchedule):
     """TRaIn, and from ``prefix_from`` two of three steps train a prefix of the ranks there are, as a model of its own.
 
-    The prefixes are the powers of two from 2 on, and what lies between them comes by itself. The lowest has the most to
-    gain and is the cheapest: it has every other of their steps, the next one every fourth, and so on. Half of the rays
+    The prefixes are the powers of two from 2 on, in turn, and what lies between them comes by itself. Half of the rays
     are enough for them.
     """
 
@@ -140,9 +139,8 @@ class PrefixRanks(RankSchedule):
         group, place = divmod(iteration, self.PERIOD)
         if progress < self.config.prefix_from or not prefixes or place == 0:
             return super().passes(rays, iteration, progress)
-        turn = group * (self.PERIOD - 1) + place  # from 1 on; how often 2 divides it says whose turn it is
-        lowest = (turn & -turn).bit_length() - 1
-        return [(prefixes[min(lowest, len(prefixes) - 1)], 0, -(-rays // 2), 1.0)]
+        turn = group * (self.PERIOD - 1) + place - 1
+        return [(prefixes[turn % len(prefixes)], 0, -(-rays // 2), 1.0)]
 
 
 @dataclass
@@ -202,9 +200,10 @@ class LearningRate:
     config: Config
     restarted_at: float = field(default=0.0)
 
-    def factor(self, progress: float) -> float:
-        """The learning rate at ``progress``, over the initial one."""
-        return float(self.config.decay ** (progress - self.restarted_at))
+    def factor(self, progress: float, *, prefix: bool = False) -> float:
+        """The learning rate at ``progress``, over the initial one, of a step on the whole or on a prefix."""
+        rate = float(self.config.decay ** (progress - self.restarted_at))
+        return rate * self.config.prefix_rate if prefix else rate
 
 
 ORDER = ("shrink", "filter", "upsample", "grow", "quantise")

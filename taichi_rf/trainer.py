@@ -194,10 +194,11 @@ class Trainer:
         if self.ranks.level in losses or not self.last_loss:
             self.last_loss = losses[max(losses)]
         loss = self.last_loss
-        model.field.level = self.ranks.level
-        factor = self.rate.factor(progress)
+        model.field.level = max(losses)  # what did not take part is not drawn to zero for it
+        factor = self.rate.factor(progress, prefix=model.field.level < self.ranks.level)
         self.growth.regularise(factor)
         self.adam.step(model.parameters(), factor)
+        model.field.level = self.ranks.level
         if progress >= self.config.prefix_mean_from and self.iteration % Mean.EVERY == 0:
             self.mean.add(model.parameters())
         model.published()

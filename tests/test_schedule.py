@@ -54,9 +54,9 @@ def trained(ranks: PrefixRanks, steps: int, progress: float) -> list[int]:
     return trained
 
 
-def test_prefixes_take_turns_with_the_whole_the_lowest_most_often():
+def test_prefixes_take_turns_with_each_other_and_with_the_whole():
     ranks = prefix_schedule(16)
-    assert trained(ranks, 12, 0.5) == [16, 2, 4, 16, 2, 8, 16, 2, 4, 16, 2, 8]
+    assert trained(ranks, 12, 0.5) == [16, 2, 4, 16, 8, 2, 16, 4, 8, 16, 2, 4]
     assert trained(ranks, 12, 0.49) == [16] * 12
 
 
@@ -68,6 +68,13 @@ def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it(level, e
     turns = trained(prefix_schedule(level, num_ranks=24), 96, 0.9)
     assert set(turns) == expected
     assert turns.count(level) >= 32
+
+
+def test_a_step_on_a_prefix_has_a_learning_rate_of_its_own():
+    rate = LearningRate(replace(PAPER, decay=0.1, prefix_rate=3.0))
+    for progress in (0.0, 0.6, 1.0):
+        assert rate.factor(progress) == pytest.approx(0.1**progress)
+        assert rate.factor(progress, prefix=True) == pytest.approx(3 * 0.1**progress)
 
 
 def test_ranks_come_in_as_they_do_without_prefixes_and_steps_on_prefixes_bring_none():
