@@ -140,7 +140,10 @@ class GridGrowth(Growth):
     def before_step(self, progress: float) -> None:
         if progress >= self.config.occupancy_from and self.trainer.iteration >= self.next_occupancy:
             self.refresh()
-            self.next_occupancy = self.trainer.iteration + self.config.occupancy_every
+            # a step changes less and less
+            self.next_occupancy = self.trainer.iteration + max(
+                self.config.occupancy_every, self.trainer.iteration // 64
+            )
 
     def regularise(self, factor: float) -> None:
         config = self.config

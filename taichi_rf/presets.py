@@ -27,7 +27,7 @@ class Config:
     ranks: Literal["prefix", "train", "plain"] = "train"
     """"train" adds ranks one by one (TRaIn); "prefix" does, too, and then trains prefixes of them as models of their
     own; "plain" has all from the start (TensoRF)."""
-    prefix_from: float = 0.4
+    prefix_from: float = 0.35
     """Prefix training: fraction from which steps on a prefix and steps on the whole take turns."""
     prefix_rate: float = 1.0
     """Learning rate of a step on a prefix over that of one on the whole."""
@@ -60,7 +60,7 @@ class Config:
     occupancy_from: float = 2 / 30
     """Fraction from which empty space is skipped."""
     occupancy_every: int = 1000
-    """Iterations between two refreshes of the occupancy grid."""
+    """Iterations between two refreshes of the occupancy grid; later more, up to a 64th of those that were."""
     occupancy_threshold: float = 2.5e-3
     """Alpha of one step below which a cell is empty. The paper's 1e-4 leaves out its distance scale of 25."""
     silhouettes: bool = False

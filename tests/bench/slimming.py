@@ -43,32 +43,45 @@ NEVER = (2.0, 3.0)  # deadlines that no training reaches
 class Way:
     """A schedule to be tried: TRaIn, or all ranks, and from some time on prefixes take turns with the whole.
 
+    The defaults are what ``--ranks prefix`` does.
+
     Args:
         cycle: the ranks of one step after another; 0 is the whole.
         begin: fraction of the training from which they take turns.
         end: fraction from which there is only the whole again.
         train: ranks come in as in TRaIn; otherwise all are there from the start.
+        rays: of a step on a prefix, as a fraction of those of a step on the whole.
         share: of each step's rays for the prefix whose turn it is, instead of all rays of a step for one rank.
         balance: the gradient of a prefix counts by the inverse of its loss, so that decibels count and not errors.
+        rate: learning rate of a step on a prefix over that of one on the whole.
+        mean_from: fraction from which the mean of the parameters is taken.
     """
 
-    cycle: tuple[int, ...] = (0, 2, 4, 0, 2, 8)
-    begin: float = 0.5
+    cycle: tuple[int, ...] = (0, 2, 4, 0, 8, 4, 0, 8, 2, 0, 4, 8, 0, 4, 8)
+    begin: float = 0.35
     end: float = 1.0
     train: bool = True
+    rays: float = 0.5
     share: float = 0.0
     balance: bool = False
+    rate: float = 2.0
+    mean_from: float = 0.8
 
 
 WAYS = {
-    "prefix-40": Way(begin=0.4),
+    "prefix-30": Way(begin=0.3),
+    "prefix-50": Way(begin=0.5),
     "prefix-60": Way(begin=0.6),
-    "prefix-70": Way(begin=0.7),
-    "prefix-even": Way(cycle=(0, 2, 4, 8)),
-    "prefix-half": Way(cycle=(0, 2, 0, 4, 0, 2, 0, 8)),
-    "prefix-two": Way(cycle=(0, 2, 2, 4, 0, 2, 2, 8)),
-    "prefix-one": Way(cycle=(0, 2, 4, 0, 1, 8, 0, 2, 4, 0, 2, 1)),
-    "prefix-split": Way(cycle=(2, 4, 2, 8), share=0.5),
+    "prefix-even": Way(cycle=(0, 2, 4, 0, 8, 2, 0, 4, 8)),
+    "prefix-two": Way(cycle=(0, 2, 4, 0, 2, 8)),
+    "prefix-half": Way(cycle=(0, 2, 0, 4, 0, 8)),
+    "prefix-quarter": Way(cycle=(0, 2, 4, 8)),
+    "prefix-one": Way(cycle=(0, 1, 2, 0, 4, 8)),
+    "prefix-full": Way(rays=1.0),
+    "prefix-slow": Way(rate=1.0),
+    "prefix-fast": Way(rate=4.0),
+    "prefix-last": Way(mean_from=2.0),
+    "prefix-split": Way(cycle=(2, 4, 8), share=0.5),
     "prefix-balance": Way(balance=True),
     "prefix-back": Way(end=0.9),
     "early": Way(begin=0.0),
@@ -104,8 +117,10 @@ class Schedule:
         weight = 1.0
         if way.balance and {rank, whole} <= self.losses.keys():
             weight = self.losses[whole] / self.losses[rank]
-        split = rays - round(way.share * rays) if way.share else 0
-        return [*([(whole, 0, split, 1.0)] if split else []), (rank, split, rays, weight)]
+        if way.share:
+            split = rays - round(way.share * rays)
+            return [(whole, 0, split, 1.0), (rank, split, rays, weight)]
+        return [(rank, 0, round(way.rays * rays), weight)]
 
     def update(self, losses: dict[int, float], progress: float) -> str | None:
         for rank, loss in losses.items():
@@ -267,6 +282,9 @@ def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
         config = replace(config, ranks="train", eta=0.0, rank_deadlines=NEVER)
     elif work.way in NAMED:
         config = replace(config, ranks=work.way)
+    elif work.way in WAYS:
+        way = WAYS[work.way]
+        config = replace(config, ranks="prefix", prefix_rate=way.rate, prefix_mean_from=way.mean_from)
     trainer = Trainer(scene, config)
     if work.way in WAYS:
         trainer.ranks = Schedule(WAYS[work.way], config)  # type: ignore[assignment]
