@@ -138,12 +138,10 @@ class GridGrowth(Growth):
         self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
 
     def before_step(self, progress: float) -> None:
-        if progress >= self.config.occupancy_from and self.trainer.iteration >= self.next_occupancy:
+        iteration = self.trainer.iteration
+        if progress >= self.config.occupancy_from and iteration >= self.next_occupancy:
             self.refresh()
-            # a step changes less and less
-            self.next_occupancy = self.trainer.iteration + max(
-                self.config.occupancy_every, self.trainer.iteration // 64
-            )
+            self.next_occupancy = iteration + max(self.config.occupancy_every, iteration // 64)
 
     def regularise(self, factor: float) -> None:
         config = self.config
