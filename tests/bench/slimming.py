@@ -358,43 +358,61 @@ def cell(values: Sequence[float]) -> str:
     return f"{mean(values):.2f}{spread}" if values else ""
 
 
+ALONE = "alone"
+
+
+def legend(name: str) -> str:
+    """A way in the words of the command line."""
+    base, _, precision = name.partition("+")
+    words = {ALONE: "models of one rank alone", "plain-16": "--ranks plain, cut", "paper": "TRaIn as in the paper"}
+    words |= {"train": "--ranks train", "prefix": "--ranks prefix"}
+    return words.get(base, base) + (f", slim --precision {precision}" if precision else "")
+
+
 def picture(results: Sequence[dict[str, Any]], scene: str, path: Path) -> None:
     """PSNR against bytes of the files: ways as curves, models of one rank alone as single dots."""
     from taichi_rf.axes import Axis, Plot
-    from taichi_rf.plot import Labels, Page, text_width
+    from taichi_rf.plot import Labels, Page, along
 
     page = Page(980, 560)
     colours = (page.theme.first, page.theme.second, "#1a8a5a", "#8a4fbf", "#b8860b")
     ways = list(dict.fromkeys(result["work"]["way"] for result in results if result["work"]["scene"] == scene))
-    curves: dict[str, list[tuple[int, float, float]]] = {"trained at one rank alone": []}
+    curves: dict[str, list[tuple[int, float, float]]] = {ALONE: []}
     for way in ways:
         first = of(results, scene, way)[0]["levels"]
         points = [(int(r), first[r]["bytes"] / 1e6, mean(psnr(results, scene, way, int(r)))) for r in first]
         if way.startswith("plain-"):
-            curves["trained at one rank alone"].append(points[-1])
+            curves[ALONE].append(points[-1])
             if way == "plain-16":
-                curves["plain, cut"] = points
+                curves["plain-16"] = points
         else:
             curves[way] = points
+    curves = {name: points for name, points in curves.items() if points}
     everything = [point for points in curves.values() for point in points]
     x = Axis.around([size for _, size, _ in everything], logarithmic=True)
-    y = Axis(min(max(min(value for *_, value in everything), 14.0), 14.0), max(value for *_, value in everything) + 1)
+    y = Axis(14.0, max(value for *_, value in everything) + 1)
     chart = Plot(page, (80, 50, 950, 490), x, y, "file size (MB)", "PSNR (dB)")
-    labels = Labels(page, (80, 40, 960, 490))
-    for row, (name, points) in enumerate((name, points) for name, points in curves.items() if points):
-        alone = name == "trained at one rank alone"
-        colour = page.theme.ink if alone else colours[(row - 1) % len(colours)]
-        points = sorted((point for point in points if point[2] >= y.low), key=lambda point: point[1])
-        if not alone:
-            chart.curve([point[1:] for point in points], colour, 2.0)
-        for rank, size, value in points:
-            page.dot(chart.at(size, value), 5.5 if alone else 3.5, colour)
-            if rank in (1, 2, 4, 8, 16) and not alone:
-                labels.put(chart.at(size, value), str(rank), 11, colour)
-        height = 490 - 24 * (len(curves) - row)
-        page.dot((950 - 190, height), 5.0, colour)
-        page.text((950 - 176, height), name, 13, anchor="lm")
-        assert text_width(name, 13) < 200
+    paint = {name: colours[row % len(colours)] for row, name in enumerate(list(curves)[1:])} | {ALONE: page.theme.ink}
+    places, occupied = {}, []
+    for name, points in curves.items():
+        shown = sorted((point for point in points if point[2] >= y.low), key=lambda point: point[1])
+        places[name] = [(rank, chart.at(size, value)) for rank, size, value in shown]
+        occupied += along([at for _, at in places[name]], 1.0) if name != ALONE else []
+        occupied += [(u - 6, v - 6, u + 6, v + 6) for _, (u, v) in places[name]]
+        if name != ALONE:
+            chart.curve([point[1:] for point in shown], paint[name], 2.0)
+    labels = Labels(page, (80, 40, 960, 490), occupied)
+    for name, points in places.items():
+        for _, at in points:
+            page.dot(at, 5.5 if name == ALONE else 3.5, paint[name])
+    for name, points in places.items():
+        for rank, at in points:
+            if rank in (1, 2, 4, 8, 16) and name != ALONE:
+                labels.put(at, str(rank), 12, paint[name], gap=10.0)
+    for row, name in enumerate(curves):
+        height = 480 - 24 * (len(curves) - row)
+        page.dot((440, height), 5.0, paint[name])
+        page.text((454, height), legend(name), 13, anchor="lm")
     page.finish().save(path)
 
 
