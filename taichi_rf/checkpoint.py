@@ -133,6 +133,8 @@ def load(
         _same_scene(state["scene"], identity(scene), path)
         trainer = trainer_type(scene, config, rows=rows)
         restore(trainer, arrays, state)
+        if trainer.done:
+            trainer.end()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"checkpoint {path} does not fit this version of the program ({type(error).__name__}: {error}): "

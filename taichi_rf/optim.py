@@ -127,7 +127,7 @@ class Mean:
 
     def add(self, parameters: list[Parameters]) -> None:
         """Let the parameters count as they are."""
-        self.count += 1
+        self.count += 1 if self.values else 0
         for p, mean in self._of(parameters):
             if self.count == 1:
                 mean.copy_from(p.value)
@@ -138,6 +138,10 @@ class Mean:
         """Put the mean in the parameters' place, and begin another; with nothing to take it from, leave them."""
         for p, mean in self._of(parameters) if self.count else ():
             p.value.copy_from(mean)
+        self.drop()
+
+    def drop(self) -> None:
+        """Begin another."""
         self.count = 0
 
     def _of(self, parameters: list[Parameters]) -> list[tuple[Parameters, Any]]:

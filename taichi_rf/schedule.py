@@ -134,7 +134,7 @@ class PrefixRanks(RankSchedule):
         return super().update(losses, progress) if self.level in losses else None
 
     def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
-        """What one step does: all rays at one level."""
+        """What one step does: all rays at the level there is, or half of them at a prefix."""
         prefixes = self.prefixes
         group, place = divmod(iteration, self.PERIOD)
         if progress < self.config.prefix_from or not prefixes or place == 0:

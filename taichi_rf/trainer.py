@@ -44,7 +44,7 @@ WARM_UP_OPACITY = 1e4
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What one step did: ``psnr`` is that of its batch of training rays."""
+    """What one step did: ``psnr`` is that of the last batch of training rays at the highest level there is."""
 
     iteration: int
     loss: float
@@ -81,8 +81,8 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         """{"iteration", "psnr"} of the training batches, one entry for every ``HISTORY_EVERY`` iterations."""
         self.recent_loss = 0.0
-        self.last_loss = 0.0
-        """That of the last step on all levels there were, which is what a step reports."""
+        self.last_loss: float | None = None
+        """That of the last step on all levels there are, which is what every step reports."""
         self.growth = growth(self)
         self.model = self.growth.model
         self.mean = Mean(self.model.parameters() if config.ranks == "prefix" else [])
@@ -150,27 +150,31 @@ class Trainer:
         started = time.perf_counter()
         if self._parts is None:
             self._parts = self._step(rays)
+        info: StepInfo | None = None
         try:
             next(self._parts)
         except StopIteration as end:
-            self._parts = None
-            info: StepInfo = end.value
-            if self.done:
-                self.mean.take(self.model.parameters())
-                self.model.published()
-            return info
+            self._parts, info = None, end.value
         except BaseException:
             self._parts = None
             self._drop_gradients()  # or the next step would add to them
             raise
         finally:
             self.elapsed += time.perf_counter() - started
-        return None
+        if info is not None and self.done:  # by the clock, too
+            self.end()
+        return info
+
+    def end(self) -> None:
+        """Let the parameters be their mean over the last stretch, if there is one."""
+        self.mean.take(self.model.parameters())
+        self.model.published()
 
     def _step(self, rays: int | None) -> Generator[None, None, StepInfo]:
         """The parts of a step; the value in the end is what it did."""
         started = self.elapsed
         progress, before = self.progress, self.ranks.level
+        self.model.field.level = before  # someone may have looked at another
         yield from self._milestones(progress)
         if self.ranks.level > before:
             self.event("rank", level=self.ranks.level, cause="grow")
@@ -191,15 +195,16 @@ class Trainer:
                 index += 1
                 yield
             losses[level] = loss
-        if self.ranks.level in losses or not self.last_loss:
+        if self.ranks.level in losses or self.last_loss is None:
             self.last_loss = losses[max(losses)]
         loss = self.last_loss
         model.field.level = max(losses)  # what did not take part is not drawn to zero for it
-        factor = self.rate.factor(progress, prefix=model.field.level < self.ranks.level)
-        self.growth.regularise(factor)
-        self.adam.step(model.parameters(), factor)
+        self.growth.regularise(self.rate.factor(progress))
+        self.adam.step(model.parameters(), self.rate.factor(progress, prefix=model.field.level < self.ranks.level))
         model.field.level = self.ranks.level
-        if progress >= self.config.prefix_mean_from and self.iteration % Mean.EVERY == 0:
+        if progress < self.config.prefix_mean_from:
+            self.mean.drop()  # a resumed training may end later than it was to
+        elif self.iteration % Mean.EVERY == 0:
             self.mean.add(model.parameters())
         model.published()
 
@@ -368,7 +373,7 @@ class Trainer:
     def restart(self) -> None:
         """Forget where the parameters went: they are others now, on another grid."""
         self.adam.restart(self.model.parameters())
-        self.mean.count = 0
+        self.mean.drop()
 
     def filter_rays(self) -> None:
         """Drop training rays that see nothing occupied: they would only confirm the background."""

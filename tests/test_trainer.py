@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,46 @@ def test_prefix_training_ends_with_the_mean_of_its_last_stretch(finished):
         np.testing.assert_array_equal(p.value.to_numpy(), mean)
         assert (mean != last[p.name]).any()
     assert trainer.mean.count == 0
+
+
+def test_the_mean_is_taken_when_the_clock_runs_out_within_a_step(finished, monkeypatch):
+    fresh()
+    folder = finished["prefix"].folder / "54"
+    config = replace(finished["prefix"].config, max_seconds=1000.0)
+    trainer = Trainer.resume(folder, tiny_scene(), config, rows=ROWS)
+    trainer.elapsed = 999.0
+    last_update = trainer.adam.step
+    clock = time.perf_counter
+
+    def slow(*args):
+        last_update(*args)
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + 1000)
+
+    monkeypatch.setattr(trainer.adam, "step", slow)
+    trainer.step()
+    assert trainer.done
+    assert trainer.mean.count == 0
+    for p in trainer.model.parameters():
+        np.testing.assert_array_equal(p.value.to_numpy(), trainer.mean.values[f"{p.name}.mean"].to_numpy())
+
+
+def test_the_mean_of_a_training_that_goes_on_longer_begins_anew(finished):
+    fresh()
+    folder, config = finished["prefix"].folder / "54", finished["prefix"].config
+    trainer = Trainer.resume(folder, tiny_scene(), replace(config, iterations=200), rows=ROWS)
+    assert trainer.mean.count == 2
+    trainer.step()
+    assert trainer.mean.count == 0
+
+
+def test_a_training_that_is_over_where_it_was_stopped_ends_with_its_mean(finished):
+    fresh()
+    folder, config = finished["prefix"].folder / "54", finished["prefix"].config
+    trainer = Trainer.resume(folder, tiny_scene(), replace(config, iterations=54), rows=ROWS)
+    assert trainer.done
+    assert trainer.mean.count == 0
+    for p in trainer.model.parameters():
+        np.testing.assert_array_equal(p.value.to_numpy(), trainer.mean.values[f"{p.name}.mean"].to_numpy())
 
 
 def test_another_seed_makes_another_model(finished):

@@ -365,7 +365,7 @@ def legend(name: str) -> str:
     """A way in the words of the command line."""
     base, _, precision = name.partition("+")
     words = {ALONE: "models of one rank alone", "plain-16": "--ranks plain, cut", "paper": "TRaIn as in the paper"}
-    words |= {"train": "--ranks train", "prefix": "--ranks prefix"}
+    words |= {"train": "TRaIn with deadlines", "prefix": "--ranks prefix"}
     return words.get(base, base) + (f", slim --precision {precision}" if precision else "")
 
 
