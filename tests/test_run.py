@@ -21,6 +21,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.files import read_json, read_lines
 from taichi_rf.finish import finish, finishing
 from taichi_rf.model import Model
+from taichi_rf.optim import Mean
 from taichi_rf.presets import PRESETS
 from taichi_rf.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, Recipe, RunFolder, Training
 from taichi_rf.trainer import StepInfo, Trainer
@@ -90,7 +91,7 @@ def test_free_folder_never_names_one_that_is_there(tmp_path):
 
 
 def test_too_little_room_is_said_beforehand(tmp_path, monkeypatch):
-    trainer = SimpleNamespace(model=SimpleNamespace(parameters=list), scene=tiny_scene())
+    trainer = SimpleNamespace(model=SimpleNamespace(parameters=list), mean=Mean([]), scene=tiny_scene())
     needed = 2 * checkpoint.size_limit(trainer)
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: SimpleNamespace(free=needed))
     assert RunFolder(tmp_path).room_warning(trainer) is None
