@@ -12,8 +12,12 @@ import numpy as np
 from taichi_rf.backend import ti
 from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rows, empty
 
-COARSE = 8
+COARSE_BITS = 3
+COARSE = 1 << COARSE_BITS
 """Cells along each side of a coarse cell, which is skipped in one stride when all of it is empty."""
+
+ROUNDING = 1e-3
+"""Cells by which the place of a sample may be wrong: nobody relies on less."""
 
 SCAN = 256
 """Counts summed by one task of the prefix sum."""
@@ -250,16 +254,24 @@ class Marcher:
         copy_rows(directions, d)
         counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
         offsets = get("offsets", ti.i32, n + 1)
+        words = most_steps(box, near, far, step) // 32 + 1
+        hits = get("hits", ti.i32, n * words)
         low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
-        geometry = (low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
+        ray = (o, d, low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
-        positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
-        _march(n, 0, o, d, *geometry, *grid, counts, offsets, positions, t)
+        _find(n, *ray, *grid, words, hits, counts)
         count = prefix_sum(n, counts, offsets, sums)
+        positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
         if count and not count_only:
             positions, t = get("positions", Vec3, count), get("t", ti.f32, count)
-            _march(n, 1, o, d, *geometry, *grid, counts, offsets, positions, t)
+            _place(n, *ray, words, hits, offsets, positions, t)
         return Samples(n, count, offsets, positions, t, d, step)
+
+
+def most_steps(box: np.ndarray, near: float, far: float, step: float) -> int:
+    """How many steps a ray takes in the box at most."""
+    diagonal = float(np.linalg.norm(np.asarray(box[1], np.float64) - box[0]))
+    return int(np.ceil(max(min(diagonal, far - near), 0.0) / step * (1 + 1e-5))) + 1
 
 
 def prefix_sum(n: int, counts: Any, offsets: Any, sums: Any) -> int:
@@ -291,10 +303,18 @@ def _scan(n: int, counts: I32, offsets: I32, sums: I32):
             running += counts[i]
 
 
+@ti.func
+def jitter_of(ray, seed):
+    """Where in its step every sample of a ray stands."""
+    jitter = 0.5
+    if seed >= 0:
+        jitter = uniform01(seed, ray)
+    return jitter
+
+
 @ti.kernel
-def _march(
+def _find(
     n: int,
-    write: int,
     origins: Vec3s,
     directions: Vec3s,
     low: ti.math.vec3,
@@ -306,58 +326,91 @@ def _march(
     nx: int,
     ny: int,
     nz: int,
-    words: int,
+    row: int,
     cx: int,
     cy: int,
     cz: int,
     bits: I32,
     coarse: I32,
+    words: int,
+    hits: I32,
     counts: I32,
+):
+    # bit k of a ray's hits: is its step k in an occupied cell. Coarse cell by coarse cell; in one that is not empty the
+    # steps up to its far side are looked up one after the other without a branch
+    for r in range(n):
+        o, d, jitter = origins[r], directions[r], jitter_of(r, seed)
+        t0, t1 = box_interval(o, d, low, high, near, far)
+        for w in range(words):
+            hits[r * words + w] = 0
+        cells = ti.Vector([ti.cast(nx, ti.f32), ti.cast(ny, ti.f32), ti.cast(nz, ti.f32)])
+        scale = cells / (high - low)
+        first = (o + d * (t0 + jitter * step) - low) * scale  # in cells, at step 0
+        each = d * step * scale  # from one step to the next
+        inverse = ti.Vector([0.0, 0.0, 0.0])
+        for a in ti.static(range(3)):
+            inverse[a] = 1.0 / ti.select(ti.abs(each[a]) < 1e-9, 1e-9, each[a])
+        last = ti.Vector([nx - 1, ny - 1, nz - 1])
+        steps = ti.min(ti.cast(ti.ceil((t1 - t0) / step - jitter), ti.i32), words * 32)  # t of each < t1
+        k = 0
+        found = 0
+        while k < steps:
+            g = first + each * k
+            cell = ti.max(ti.min(ti.cast(g, ti.i32), last), 0) >> COARSE_BITS
+            leave = 1e6  # steps to the nearest face of the coarse cell along the ray, less what rounding may hide
+            for a in ti.static(range(3)):
+                face = ti.cast((cell[a] + ti.cast(each[a] > 0.0, ti.i32)) << COARSE_BITS, ti.f32)
+                leave = ti.min(leave, (face - g[a]) * inverse[a] - ROUNDING * ti.abs(inverse[a]))
+            end = ti.min(k + ti.max(ti.cast(ti.floor(leave), ti.i32) + 1, 1), steps)
+            if coarse[(cell[2] * cy + cell[1]) * cx + cell[0]] != 0:
+                while k < end:
+                    word = 0
+                    stop = ti.min(end, (k | 31) + 1)
+                    at = r * words + (k >> 5)
+                    for j in range(k, stop):
+                        c = ti.max(ti.min(ti.cast(first + each * j, ti.i32), last), 0)
+                        bit = (bits[(c[2] * ny + c[1]) * row + (c[0] >> 5)] >> (c[0] & 31)) & 1
+                        word |= bit << (j & 31)
+                        found += bit
+                    hits[at] = hits[at] | word
+                    k = stop
+            k = end
+        counts[r] = found
+
+
+@ti.kernel
+def _place(
+    n: int,
+    origins: Vec3s,
+    directions: Vec3s,
+    low: ti.math.vec3,
+    high: ti.math.vec3,
+    near: float,
+    far: float,
+    step: float,
+    seed: int,
+    words: int,
+    hits: I32,
     offsets: I32,
     positions: Vec3s,
     ts: F32,
 ):
+    # the steps that hit, packed
     for r in range(n):
-        o, d = origins[r], directions[r]
-        t0, t1 = box_interval(o, d, low, high, near, far)
-        jitter = 0.5
-        if seed >= 0:
-            jitter = uniform01(seed, r)
-        size = high - low
-        cells = ti.Vector([ti.cast(nx, ti.f32), ti.cast(ny, ti.f32), ti.cast(nz, ti.f32)])
-        speed = d / size * cells  # cells crossed per unit of t
-        k = 0
-        found = 0
-        out = 0
-        if write != 0:
-            out = offsets[r]
-        t = t0 + jitter * step
-        while t < t1:
-            u = (o + d * t - low) / size
-            x = ti.math.clamp(ti.cast(u[0] * nx, ti.i32), 0, nx - 1)
-            y = ti.math.clamp(ti.cast(u[1] * ny, ti.i32), 0, ny - 1)
-            z = ti.math.clamp(ti.cast(u[2] * nz, ti.i32), 0, nz - 1)
-            stride = 1
-            if coarse[(z // COARSE * cy + y // COARSE) * cx + x // COARSE] == 0:
-                # out of the empty coarse cell in one stride: steps to its nearest face along the ray, at least one
-                leave = 1e9
-                cell = ti.Vector([x // COARSE, y // COARSE, z // COARSE])
-                for a in ti.static(range(3)):
-                    g = u[a] * cells[a]
-                    if speed[a] > 1e-6:
-                        leave = ti.min(leave, (ti.cast((cell[a] + 1) * COARSE, ti.f32) - g) / speed[a])
-                    elif speed[a] < -1e-6:
-                        leave = ti.min(leave, (ti.cast(cell[a] * COARSE, ti.f32) - g) / speed[a])
-                stride = ti.max(1, ti.cast(ti.floor(ti.min(leave, 1e6) / step), ti.i32))
-            elif (bits[(z * ny + y) * words + x // 32] >> (x % 32)) & 1 != 0:
-                if write != 0:
-                    positions[out + found] = u
-                    ts[out + found] = t
-                found += 1
-            k += stride
-            t = t0 + (ti.cast(k, ti.f32) + jitter) * step
-        if write == 0:
-            counts[r] = found
+        out = offsets[r]
+        if offsets[r + 1] > out:
+            o, d, jitter = origins[r], directions[r], jitter_of(r, seed)
+            t0, _ = box_interval(o, d, low, high, near, far)
+            size = high - low
+            for w in range(words):
+                word = hits[r * words + w]
+                if word != 0:
+                    for b in range(32):
+                        if (word >> b) & 1 != 0:
+                            t = t0 + (ti.cast(w * 32 + b, ti.f32) + jitter) * step
+                            positions[out] = (o + d * t - low) / size
+                            ts[out] = t
+                            out += 1
 
 
-__all__ = ["COARSE", "Marcher", "Occupancy", "Samples", "prefix_sum", "uniform01"]
+__all__ = ["COARSE", "Marcher", "Occupancy", "Samples", "most_steps", "prefix_sum", "uniform01"]
