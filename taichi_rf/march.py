@@ -19,6 +19,9 @@ COARSE = 1 << COARSE_BITS
 ROUNDING = 1e-3
 """Cells by which the place of a sample may be wrong: nobody relies on less."""
 
+STOP = 1e-4
+"""Transmittance under which a ray is finished: what is behind has no weight."""
+
 SCAN = 256
 """Counts summed by one task of the prefix sum."""
 
@@ -413,4 +416,4 @@ def _place(
                             out += 1
 
 
-__all__ = ["COARSE", "Marcher", "Occupancy", "Samples", "most_steps", "prefix_sum", "uniform01"]
+__all__ = ["COARSE", "STOP", "Marcher", "Occupancy", "Samples", "most_steps", "prefix_sum", "uniform01"]

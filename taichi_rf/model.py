@@ -136,7 +136,7 @@ class Model:
         """
         samples = self.march(origins, directions, seed=seed)
         density = self.scratch.get("density", ti.f32, samples.count)
-        self.field.density(samples.count, samples.positions, density)
+        self.field.density_along(samples, self.distance_scale, density)
         shaded, opacity, depth = self.compositor.weigh(samples, density, self.distance_scale)
         colours = self.scratch.get("colours", Vec3, shaded.count)
         for first, n in self._chunks(shaded.count):

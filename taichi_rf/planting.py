@@ -151,7 +151,7 @@ class TreeGrowth(Growth):
             origins, directions = trainer.rays_of(chosen[first : first + batch])
             samples = model.march(origins, directions, seed=first)
             density = model.scratch.get("density", ti.f32, samples.count)
-            field.density(samples.count, samples.positions, density)
+            field.density_along(samples, model.distance_scale, density)
             model.compositor.weigh(samples, density, model.distance_scale)
             field.note(samples.count, samples.positions, model.compositor.weights, seen)
             field.level = before

@@ -11,10 +11,9 @@ import numpy as np
 
 from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.march import SCAN, prefix_sum
+from taichi_rf.march import SCAN, STOP, prefix_sum
 from taichi_rf.model import Model
 from taichi_rf.rays import Camera
-from taichi_rf.volume import STOP
 
 CHUNK = 1 << 13
 """Rays at once: what is kept per sample and level must stay small."""

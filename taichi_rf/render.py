@@ -146,7 +146,7 @@ class _Pixels:
         model = self.model
         samples = model.march(origins, directions)
         density = model.scratch.get("density", ti.f32, samples.count)
-        model.field.density(samples.count, samples.positions, density)
+        model.field.density_along(samples, model.distance_scale, density)
         _, opacity, depth = model.compositor.weigh(samples, density, model.distance_scale)
         return samples, opacity, depth
 

@@ -10,13 +10,10 @@ from typing import Any
 
 from taichi_rf.backend import ti
 from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.march import SCAN, Samples, prefix_sum
+from taichi_rf.march import SCAN, STOP, Samples, prefix_sum
 
 WEIGHT_THRESHOLD = 1e-4
 """Samples of smaller weight are not shaded: TensoRF's rayMarch_weight_thres, the default."""
-
-STOP = 1e-4
-"""Transmittance under which a ray is finished."""
 
 
 @dataclass

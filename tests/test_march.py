@@ -232,6 +232,21 @@ def test_rays_end_at_the_box_and_at_near_and_far(marcher):
     assert ((positions >= 0) & (positions <= 1)).all()
 
 
+@pytest.mark.parametrize("step", [0.031, 0.0999, 0.25, 1.0, 10.0])
+def test_there_is_room_for_every_step_of_the_longest_rays(marcher, step):
+    """From corner to corner, with any jitter: as many steps as the diagonal has, or one less."""
+    count = 400
+    size = BOX[1] - BOX[0]
+    diagonal = float(np.linalg.norm(size))
+    directions = np.tile(size / diagonal, (count, 1)).astype(np.float32)
+    origins = (BOX[0] - 0.7 * directions).astype(np.float32)
+    offsets, _, _ = run(marcher, Occupancy(NODES), origins, directions, step=step, seed=3)
+    exact = diagonal / step - jitter(3, count)
+    counts = np.diff(offsets)
+    assert (counts >= np.ceil(exact - 1e-3)).all()
+    assert (counts <= np.ceil(exact + 1e-3)).all()
+
+
 def test_nothing_occupied_and_no_rays_give_no_samples(marcher, rng):
     occupancy = Occupancy(NODES)
     occupancy.set_cells(np.zeros(occupancy.cells[::-1], bool))

@@ -17,7 +17,7 @@ from taichi_rf.render import render
 from taichi_rf.storage import truncate_trf
 from tests.arches import per_arch
 from tests.tiny import tiny_scene
-from tests.twins import OctreeTwin, assert_gradient
+from tests.twins import OctreeTwin, assert_density_along, assert_gradient
 
 LEVELS = 3
 BASE = 2  # 4, 8 and 16 cells a side
@@ -159,6 +159,13 @@ def test_density_is_the_twins_at_every_level_and_zero_outside_its_cells(field, r
     assert outside.any()
     assert not got[outside].any()
     assert got[~outside].all()
+
+
+@pytest.mark.parametrize("level", [1, 3])
+def test_density_along_rays_is_the_twins_as_far_as_anything_is_seen(field, rng, level):
+    twin = randomise(field, rng)
+    field.level = level
+    assert_density_along(field, twin, somewhere(rng), 3.0)
 
 
 def test_density_at_lattice_points_and_at_the_faces_of_the_box_is_the_twins(field, rng):

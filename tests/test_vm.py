@@ -8,7 +8,7 @@ from taichi_rf.device import BLOCK, Vec3, empty, upload
 from taichi_rf.errors import UserError
 from taichi_rf.fields.vm import VMField, unit_texels
 from tests.arches import per_arch
-from tests.twins import VMTwin, assert_gradient, interpolate
+from tests.twins import VMTwin, assert_density_along, assert_gradient, interpolate
 
 RANKS = 18  # 18 density and 54 appearance components a mode: two and four blocks, the last of each partly padding
 RESOLUTION = (7, 6, 5)
@@ -147,6 +147,13 @@ def test_density_at_nodes_faces_and_corners_of_the_box_is_the_twins(field, rng):
     grid = np.stack(np.meshgrid(*(np.linspace(0, 1, n) for n in RESOLUTION), indexing="ij"), -1).reshape(-1, 3)
     positions = grid.astype(np.float32)
     np.testing.assert_allclose(density(field, positions), twin.density(positions, RANKS), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("level", [5, 18])
+def test_density_along_rays_is_the_twins_as_far_as_anything_is_seen(field, rng, level):
+    twin = randomise(field, rng)
+    field.level = level
+    assert_density_along(field, twin, somewhere(rng), 3.0)
 
 
 def test_density_of_every_level_in_one_lookup_is_that_of_each_level(field, rng):

@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf.backend import ti
+from taichi_rf.device import Vec3, empty, upload
+from taichi_rf.march import Samples
+
 BLOCK = 16
 APPEARANCE = 3  # appearance components a level
 
@@ -418,6 +422,33 @@ def weigh(
         opacity[ray] = weights[part].sum()
         depth[ray] = weights[part] @ t[part]
     return Weighed(weights, met, opacity, depth)
+
+
+def assert_density_along(field: Any, twin: Any, positions: np.ndarray, opacity: float) -> None:
+    """``field.density_along`` of rays of ten samples, and of one without any, is the twin's until no light is left.
+
+    Args:
+        opacity: optical depth of a sample of mean density.
+    """
+    density = twin.density(positions, field.level)
+    offsets = np.array([0, *range(0, len(positions), 10), len(positions)])
+    delta = opacity / density.mean()
+    reached = weigh(offsets, np.zeros(len(positions)), density, delta).reached
+    assert 0.1 < reached.mean() < 0.9
+    step, scale = 0.25, 4 * delta
+    samples = Samples(
+        len(offsets) - 1, len(positions), upload(offsets, ti.i32), upload(positions, Vec3), None, None, step
+    )
+    got = empty(ti.f32, len(positions))
+    before = field.owner
+    try:
+        for field.owner in (True, False):  # by rays, and by samples
+            got.fill(7)
+            field.density_along(samples, scale, got)
+            expected = np.where(reached, density, 0) if field.owner else density
+            np.testing.assert_allclose(got.to_numpy(), expected, rtol=1e-4, atol=2e-5)
+    finally:
+        field.owner = before
 
 
 def composite(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.errors import UserError
+from taichi_rf.march import Samples
 from taichi_rf.optim import Parameters
 
 Arrays = dict[str, np.ndarray]
@@ -99,6 +100,14 @@ class Field(ABC):
     @abstractmethod
     def density(self, n: int, positions: Any, density: Any) -> None:
         """density[i] (n,), per world unit before ``distance_scale``, at ``positions`` (n, 3)."""
+
+    def density_along(self, samples: Samples, distance_scale: float, density: Any) -> None:
+        """density[i] (samples.count,) of a batch's samples, as far along each ray as anything is seen.
+
+        Beyond, where no more than :data:`taichi_rf.march.STOP` of the light comes from, it may be zero whatever is
+        there: such samples have neither weight nor gradient.
+        """
+        self.density(samples.count, samples.positions, density)
 
     @abstractmethod
     def density_levels(self, n: int, positions: Any, density: Any) -> None:

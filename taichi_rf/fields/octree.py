@@ -23,7 +23,7 @@ from taichi_rf.fields.coding import check_coder, coder_schema, empty_coder, rese
 from taichi_rf.fields.tree import MAX_DEPTH, Octree, morton
 from taichi_rf.fields.vm import softplus
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
-from taichi_rf.march import Occupancy
+from taichi_rf.march import STOP, Occupancy, Samples
 from taichi_rf.optim import Moments, Parameters
 
 MAX_LEVELS = 5
@@ -249,18 +249,44 @@ class OctreeField(Field):
         if n > 0:
             self._density(n, self.depth, self.coder, positions, density)
 
+    @ti.func
+    def density_at(self, levels, codes: ti.template(), p):
+        at, f = self.place(p)
+        cell = self.base_cell(at)
+        total = 0.0
+        for l in range(levels):
+            if l > 0:
+                cell = self.child(cell, at, self.span - l)
+            if cell >= 0:
+                total += self.density_of(codes, l, cell, self.fraction(at, f, self.span - l))
+        return ti.select(cell >= 0, self.activate(total), ti.static(1.0 if self.signed else 0.0))
+
     @ti.kernel
     def _density(self, n: int, levels: int, codes: ti.template(), positions: Vec3s, density: F32):
         for i in range(n):
-            at, f = self.place(positions[i])
-            cell = self.base_cell(at)
-            total = 0.0
-            for l in range(levels):
-                if l > 0:
-                    cell = self.child(cell, at, self.span - l)
-                if cell >= 0:
-                    total += self.density_of(codes, l, cell, self.fraction(at, f, self.span - l))
-            density[i] = ti.select(cell >= 0, self.activate(total), ti.static(1.0 if self.signed else 0.0))
+            density[i] = self.density_at(levels, codes, positions[i])
+
+    def density_along(self, samples: Samples, distance_scale: float, density: Any) -> None:
+        if not self.owner:  # a GPU has more use for samples side by side than for fewer of them
+            super().density_along(samples, distance_scale, density)
+        elif samples.count > 0:
+            self._density_along(
+                samples.rays, self.depth, samples.step * distance_scale, self.coder, samples.offsets,
+                samples.positions, density,
+            )  # fmt: skip
+
+    @ti.kernel
+    def _density_along(
+        self, n: int, levels: int, delta: float, codes: ti.template(), offsets: I32, positions: Vec3s, density: F32
+    ):
+        for r in range(n):
+            transmittance = 1.0
+            for i in range(offsets[r], offsets[r + 1]):
+                here = 0.0
+                if transmittance > STOP:
+                    here = self.density_at(levels, codes, positions[i])
+                    transmittance *= ti.exp(-here * delta)
+                density[i] = here
 
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
         if n > 0:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import current, ti
-from taichi_rf.device import BLOCK, F32, Cell, Cells, Scratch, Vec3, Vec3s
+from taichi_rf.device import BLOCK, F32, I32, Cell, Cells, Scratch, Vec3, Vec3s
 from taichi_rf.errors import UserError
 from taichi_rf.fields import factor_coding
 from taichi_rf.fields.accounts import vm_accounts
@@ -23,6 +23,7 @@ from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, GridFi
 from taichi_rf.fields.vm_regularisers import VMRegularisers
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.linear import Linear, blocks_of
+from taichi_rf.march import STOP, Samples
 from taichi_rf.optim import Parameters
 
 APPEARANCE_PER_LEVEL = 3  # SlimmeRF-R is R density and 3R appearance components a mode
@@ -219,15 +220,42 @@ class VMField(GridField):
         if n > 0:
             self._density(n, *self._resolution, self.unit, self.active_density_blocks, positions, density)
 
+    @ti.func
+    def density_at(self, blocks, unit, nx, ny, nz, p):
+        """feature = sum over modes and components of plane times line"""
+        total = 0.0
+        for b in range(blocks):
+            xy, xz, yz = self.mode_products(b, unit, nx, ny, nz, p)
+            total += ((xy + xz + yz) * self.mask[b]).sum()
+        return self.activate(total)
+
     @ti.kernel
     def _density(self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, positions: Vec3s, density: F32):
-        # feature = sum over modes and components of plane times line
         for i in range(n):
-            total = 0.0
-            for b in range(blocks):
-                xy, xz, yz = self.mode_products(b, unit, nx, ny, nz, positions[i])
-                total += ((xy + xz + yz) * self.mask[b]).sum()
-            density[i] = self.activate(total)
+            density[i] = self.density_at(blocks, unit, nx, ny, nz, positions[i])
+
+    def density_along(self, samples: Samples, distance_scale: float, density: Any) -> None:
+        if not self.owner:  # a GPU has more use for samples side by side than for fewer of them
+            super().density_along(samples, distance_scale, density)
+        elif samples.count > 0:
+            self._density_along(
+                samples.rays, *self._resolution, self.unit, self.active_density_blocks, samples.step * distance_scale,
+                samples.offsets, samples.positions, density,
+            )  # fmt: skip
+
+    @ti.kernel
+    def _density_along(
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, delta: float, offsets: I32, positions: Vec3s,
+        density: F32,
+    ):  # fmt: skip
+        for r in range(n):
+            transmittance = 1.0
+            for i in range(offsets[r], offsets[r + 1]):
+                here = 0.0
+                if transmittance > STOP:
+                    here = self.density_at(blocks, unit, nx, ny, nz, positions[i])
+                    transmittance *= ti.exp(-here * delta)
+                density[i] = here
 
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
         if n > 0:
