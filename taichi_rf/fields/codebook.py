@@ -200,13 +200,13 @@ class Codes(Coder):
             self.across[level, block, k] = row
 
     def update(self, gradients: Gradients, rate: float, moments: Moments) -> None:
-        """Take the vertices' gradients: the logits' step, and the codebook's gradient."""
+        """Take the vertices' gradients: the logits' step, unless they are settled, and the codebook's gradient."""
         for level in range(len(self.counts)):
             first, last = self.firsts[level], self.firsts[level + 1]
             if first == last:
                 continue
             step = (level, first, last, gradients.features, gradients.density)
-            if not self.learns:
+            if self.settled or not self.learns:
                 self._gather(*step)
             else:
                 self._learn(*step, rate, moments.beta2)

@@ -5,6 +5,7 @@
     python tests/bench/window.py slider MODEL         from a press on the slider to the first picture at that level
     python tests/bench/window.py rest MODEL           from the end of a drag to the full picture at 800x800
     python tests/bench/window.py drags MODEL          100 drags of the slider, each checked
+    python tests/bench/window.py stream MODEL         from its address to the pictures of its levels, at 1 Mbit/s
     python tests/bench/window.py demo MODEL           an hour of demonstration, twelve times as fast; memory all along
 
 Nothing else should run meanwhile: the window, software Vulkan, the training and xdotool share the cores.
@@ -30,12 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e.windows import Screen  # noqa: E402
+from tests.trickle import Trickle, served  # noqa: E402
 from viewer.settings import FOLDER_VARIABLE  # noqa: E402
 
 ACCELERATED = 12.0
 DEMO_SECONDS = 3600.0
 MEASURED = 20.0  # seconds of training
 PATIENCE = 120.0
+LINK = 125_000.0  # bytes a second: 1 Mbit/s
 
 
 class Watched:
@@ -228,6 +231,36 @@ def drags(model: Path) -> None:
     print(f"{right} of 100 drags correct; sizes rise with the level: {ordered == sorted(set(ordered))}")
 
 
+def stream(model: Path) -> None:
+    """From the start of the program, and from its first request, to the first picture and on, twice: the first time
+    may have to compile."""
+    for _ in range(2):
+        screen = Screen((1280, 720))
+        with tempfile.TemporaryDirectory() as folder, served(Trickle(model.read_bytes(), rate=LINK)) as server:
+            begun = time.monotonic()
+            viewer = Watched(screen, Path(folder), ROOT / "run_viewer.py", server.url, "--width", 1280, "--height", 720)
+            while not server.asked:
+                time.sleep(0.002)
+            asked = time.monotonic()
+            last = viewer.wait(lambda state: state["arriving"] and state["arriving"]["over"] and state["complete"])
+            first: dict[int, float] = {}
+            for state in viewer.states:
+                if state["shown"] is not None:
+                    first.setdefault(state["shown"], state["seconds"])
+            viewer.close()
+            viewer.process.kill()
+            screen.close()
+        print(
+            f"{len(server.data) / 1e6:.2f} MB at {LINK * 8 / 1e6:g} Mbit/s, {len(server.data) / LINK:.1f} s by counting"
+        )
+        print(f"first request {asked - begun:.2f} s after the start")
+        for level, seconds in first.items():
+            print(
+                f"picture of level {level}: {seconds - asked:.2f} s after the request, {seconds - begun:.2f} s in all"
+            )
+        print(f"the whole model, sharp: {last['seconds'] - asked:.2f} s after the request")
+
+
 def demo(model: Path) -> None:
     """The demonstration on a clock that runs fast; memory from the process itself, once a demonstrated minute."""
     with watched(__file__, "fast", model) as viewer:
@@ -275,7 +308,7 @@ if __name__ == "__main__":
         alone(Path(rest_of[0]), int(rest_of[1]), int(rest_of[2]))
     elif what == "fast":
         fast(*rest_of)
-    elif what in ("training", "slider", "rest", "drags", "demo"):
+    elif what in ("training", "slider", "rest", "drags", "stream", "demo"):
         globals()[what](Path(rest_of[0]).resolve())
     else:
         print(__doc__)
