@@ -16,6 +16,9 @@ COARSE_BITS = 3
 COARSE = 1 << COARSE_BITS
 """Cells along each side of a coarse cell, which is skipped in one stride when all of it is empty."""
 
+PARALLEL = 1e-9
+"""Cells a step below which a ray does not move along an axis."""
+
 ROUNDING = 1e-3
 """Cells by which the place of a sample may be wrong: nobody relies on less."""
 
@@ -352,7 +355,7 @@ def _find(
         each = d * step * scale  # from one step to the next
         inverse = ti.Vector([0.0, 0.0, 0.0])
         for a in ti.static(range(3)):
-            inverse[a] = 1.0 / ti.select(ti.abs(each[a]) < 1e-9, 1e-9, each[a])
+            inverse[a] = 1.0 / ti.select(ti.abs(each[a]) > PARALLEL, each[a], 1.0)
         last = ti.Vector([nx - 1, ny - 1, nz - 1])
         steps = ti.min(ti.cast(ti.ceil((t1 - t0) / step - jitter), ti.i32), words * 32)  # t of each < t1
         k = 0
@@ -362,8 +365,9 @@ def _find(
             cell = ti.max(ti.min(ti.cast(g, ti.i32), last), 0) >> COARSE_BITS
             leave = 1e6  # steps to the nearest face of the coarse cell along the ray, less what rounding may hide
             for a in ti.static(range(3)):
-                face = ti.cast((cell[a] + ti.cast(each[a] > 0.0, ti.i32)) << COARSE_BITS, ti.f32)
-                leave = ti.min(leave, (face - g[a]) * inverse[a] - ROUNDING * ti.abs(inverse[a]))
+                if ti.abs(each[a]) > PARALLEL:
+                    face = ti.cast((cell[a] + ti.cast(each[a] > 0.0, ti.i32)) << COARSE_BITS, ti.f32)
+                    leave = ti.min(leave, (face - g[a]) * inverse[a] - ROUNDING * ti.abs(inverse[a]))
             end = ti.min(k + ti.max(ti.cast(ti.floor(leave), ti.i32) + 1, 1), steps)
             if coarse[(cell[2] * cy + cell[1]) * cx + cell[0]] != 0:
                 while k < end:

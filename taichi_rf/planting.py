@@ -83,9 +83,6 @@ class TreeGrowth(Growth):
         elif name == "filter":
             self.trainer.filter_rays()
 
-    def before_step(self, progress: float) -> None:
-        self.field.coder.settled = progress >= self.config.settle_at
-
     def _grow(self) -> Iterator[None]:
         """Drop what no ray sees, and divide what is left if the tree is not as deep as it shall be; in parts."""
         field, trainer = self.field, self.trainer

@@ -103,9 +103,6 @@ class Config:
     """Largest weight in a cell below which no ray sees it."""
     quantise_at: float = 0.32
     """Fraction from which features are what ``codes`` says."""
-    settle_at: float = 1.0
-    """Fraction from which indices that were learnt stay as they are, while codebooks and decoder go on; 1 for never.
-    Indices that still change shake what the others learn, and are most of what a step costs."""
     vertex_rate: float = 0.1
     logit_rate: float = 0.3
     sharpness: float = 1.0

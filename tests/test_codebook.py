@@ -230,25 +230,6 @@ def test_the_codebook_learns_too_and_the_next_step_uses_it(shared, rng, bits):
 
 
 @pytest.mark.parametrize("bits", [2, 6])
-def test_settled_indices_stay_while_their_rows_learn(shared, rng, bits):
-    coder, twin = randomised(shared, rng, bits)
-    d, took, before = ask(shared, rng), coder.indices(), logits(coder)
-    coder.settled = True
-    try:
-        Adam(BETA1, BETA2).step(coder.parameters(shared.gradients), 1.0)
-    finally:
-        coder.settled = False
-    asked = np.zeros(twin.books.shape)
-    np.add.at(asked, (LEVEL, took), d)
-    expected = twin.books - RATE * asked / (np.abs(asked) + 1e-8)  # Adam's first step
-    np.testing.assert_allclose(coder.book.to_numpy().reshape(expected.shape), expected, atol=2e-3 * RATE)
-    np.testing.assert_array_equal(coder.indices(), took)
-    np.testing.assert_array_equal(logits(coder), before)
-    assert not logits(coder, coder.logit_second).any()
-    assert_taken(shared)
-
-
-@pytest.mark.parametrize("bits", [2, 6])
 def test_what_was_restored_has_the_indices_of_its_logits(shared, rng, bits):
     coder, _ = randomised(shared, rng, bits)
     ask(shared, rng)

@@ -28,7 +28,7 @@ TINY = replace(
 
 TINY_OCTREE = replace(
     VQAD_QUICK, iterations=40, batch_rays=256, base_depth=3, lods=3, bits=3, grow_at=(0.25, 0.4), quantise_at=0.6,
-    settle_at=0.85, filter_at=0.5, seen_threshold=0.1, max_vertices=30_000,
+    filter_at=0.5, seen_threshold=0.1, max_vertices=30_000,
 )  # fmt: skip
 """Cells of 8, 16 and 32 a side: grown once, pruned once, rays dropped, and quantised, within forty iterations."""
 

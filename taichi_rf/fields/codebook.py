@@ -22,6 +22,7 @@ from taichi_rf.fields.base import Arrays, Schema
 from taichi_rf.fields.bits import aligned, pack_aligned, packed_bytes, unpack_aligned
 from taichi_rf.fields.coders import EPSILON, PARTITIONS, Coder, Gradients, asked, fresh, half, moment
 from taichi_rf.fields.tree import coordinates
+from taichi_rf.linear import runaway
 from taichi_rf.optim import Moments, Parameters
 
 MAX_LEARNED_BITS = 8
@@ -200,13 +201,13 @@ class Codes(Coder):
             self.across[level, block, k] = row
 
     def update(self, gradients: Gradients, rate: float, moments: Moments) -> None:
-        """Take the vertices' gradients: the logits' step, unless they are settled, and the codebook's gradient."""
+        """Take the vertices' gradients: the logits' step, and the codebook's gradient."""
         for level in range(len(self.counts)):
             first, last = self.firsts[level], self.firsts[level + 1]
             if first == last:
                 continue
             step = (level, first, last, gradients.features, gradients.density)
-            if self.settled or not self.learns:
+            if not self.learns:
                 self._gather(*step)
             else:
                 self._learn(*step, rate, moments.beta2)
@@ -238,11 +239,15 @@ class Codes(Coder):
                     density[v] = 0.0
 
     @ti.func
-    def soft(self, level, v, block, top, d):
+    def soft(self, level, v, block, top, features: ti.template(), density):
         """Of 16 rows: e^(logit - top), and c_i . d."""
-        dots = Block(0.0)
-        for k in ti.static(range(BLOCK)):
-            dots += d[k] * self.across[level, block, k]
+        # a loop with two exits, see linear.py: written out, half of the 256 products would be taken one at a time
+        dots = density * self.across[level, block, 0]
+        for k in range(BLOCK):
+            x = features[v][k]
+            if runaway(x):
+                break
+            dots += x * self.across[level, block, k]
         return exponential(self.logits[v, block] - top), dots
 
     @ti.func
@@ -260,7 +265,7 @@ class Codes(Coder):
         return best, where
 
     @ti.func
-    def learn(self, level, v, d, rate, beta2):
+    def learn(self, level, v, features: ti.template(), density, rate, beta2):
         """One vertex's step: the straight-through gradient of its logits, scaled as RMSprop does."""
         at = self.index[v]
         top = self.logits[v, at // BLOCK][at % BLOCK]
@@ -269,19 +274,19 @@ class Codes(Coder):
         best = 2.0 * NEVER
         where = 0
         if ti.static(self.blocks <= 4):  # up to six bits: what is found is kept in registers
-            e0, dots0 = self.soft(level, v, 0, top, d)
+            e0, dots0 = self.soft(level, v, 0, top, features, density)
             e1, dots1 = Block(0.0), Block(0.0)
             e2, dots2 = Block(0.0), Block(0.0)
             e3, dots3 = Block(0.0), Block(0.0)
             total = e0.sum()
             weighted = (e0 * dots0).sum()
             if ti.static(self.blocks > 1):
-                e1, dots1 = self.soft(level, v, 1, top, d)
+                e1, dots1 = self.soft(level, v, 1, top, features, density)
                 total += e1.sum()
                 weighted += (e1 * dots1).sum()
             if ti.static(self.blocks > 2):
-                e2, dots2 = self.soft(level, v, 2, top, d)
-                e3, dots3 = self.soft(level, v, 3, top, d)
+                e2, dots2 = self.soft(level, v, 2, top, features, density)
+                e3, dots3 = self.soft(level, v, 3, top, features, density)
                 total += (e2 + e3).sum()
                 weighted += (e2 * dots2 + e3 * dots3).sum()
             mean = weighted / total
@@ -293,11 +298,11 @@ class Codes(Coder):
                 best, where = self.step(v, 3, e3, dots3, mean, total, rate, beta2, best, where)
         else:
             for block in range(self.blocks):
-                e, dots = self.soft(level, v, block, top, d)
+                e, dots = self.soft(level, v, block, top, features, density)
                 total += e.sum()
                 weighted += (e * dots).sum()
             for block in range(self.blocks):
-                e, dots = self.soft(level, v, block, top, d)
+                e, dots = self.soft(level, v, block, top, features, density)
                 best, where = self.step(v, block, e, dots, weighted / total, total, rate, beta2, best, where)
         self.index[v] = where
 
@@ -321,7 +326,7 @@ class Codes(Coder):
                 d = asked(features[v], density[v])
                 if ti.abs(d).max() > 0.0:
                     self.collect(p, level, v, d)
-                    self.learn(level, v, d, rate, beta2)
+                    self.learn(level, v, features, density[v], rate, beta2)
                     features[v] = Block(0.0)
                     density[v] = 0.0
 

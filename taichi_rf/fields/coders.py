@@ -45,8 +45,6 @@ class Coder(ABC):
     """Features of ``counts[l]`` vertices of level l + 1, for up to ``capacity`` in all."""
 
     kind: str
-    settled = False
-    """Which row each vertex takes does not change any more; the rows themselves do."""
     index_bytes = 0
     """Read before a vertex's row can be."""
 
