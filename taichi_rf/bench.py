@@ -198,6 +198,8 @@ def _stages(trainer: Trainer) -> dict[str, Any]:
     weigh = best_of(lambda: model.compositor.weigh(samples, batch.density, model.distance_scale))
     stages = {"march": _stage(best_of(lambda: model.march(origins, directions, seed=0)), samples.rays, "rays")}
     stages |= _measured(field.forward_stages(n, samples.positions, batch.density, m, shaded.positions))
+    along = best_of(lambda: field.density_along(samples, model.distance_scale, batch.density))
+    stages["density until opaque"] = _stage(along, n, "samples")  # what a step does; "density" is all of them
     stages["volume"] = _stage(weigh, n, "samples")
     stages |= _decoder_stages(trainer)
 

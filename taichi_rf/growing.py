@@ -103,8 +103,10 @@ def rehearsal(model: Model, outline: Outline) -> Iterator[None]:
         samples = model.march(origins, directions)
     yield
     density = model.scratch.get("density", ti.f32, samples.count)
-    model.field.density(samples.count, samples.positions, density)
-    model.field.density_along(samples, model.distance_scale, density)
+    if isinstance(model, SurfaceModel):
+        model.field.density(samples.count, samples.positions, density)
+    else:
+        model.field.density_along(samples, model.distance_scale, density)
     yield
     with _attentive(model):
         if isinstance(model, SurfaceModel):

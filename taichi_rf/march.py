@@ -20,7 +20,7 @@ PARALLEL = 1e-9
 """Cells a step below which a ray does not move along an axis."""
 
 ROUNDING = 1e-3
-"""Cells by which the place of a sample may be wrong: nobody relies on less."""
+"""Cells by which rounding may hide where a ray leaves: more than places are ever wrong in a grid of 1,024 nodes."""
 
 STOP = 1e-4
 """Transmittance under which a ray is finished: what is behind has no weight."""
@@ -260,17 +260,17 @@ class Marcher:
         copy_rows(directions, d)
         counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
         offsets = get("offsets", ti.i32, n + 1)
-        words = most_steps(box, near, far, step) // 32 + 1
-        hits = get("hits", ti.i32, n * words)
+        per_ray = most_steps(box, near, far, step) // 32 + 1
+        hits = get("hits", ti.i32, n * per_ray)
         low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
         ray = (o, d, low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
-        _find(n, *ray, *grid, words, hits, counts)
+        _find(n, *ray, *grid, per_ray, hits, counts)
         count = prefix_sum(n, counts, offsets, sums)
         positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
         if count and not count_only:
             positions, t = get("positions", Vec3, count), get("t", ti.f32, count)
-            _place(n, *ray, words, hits, offsets, positions, t)
+            _place(n, *ray, *occupancy.cells, per_ray, hits, offsets, positions, t)
         return Samples(n, count, offsets, positions, t, d, step)
 
 
@@ -318,6 +318,17 @@ def jitter_of(ray, seed):
     return jitter
 
 
+@ti.func
+def steps_of(o, d, t, step, low, high, nx, ny, nz):
+    """Where a ray's first step stands, at t, and how far each is from the one before, in cells; and the box in cells.
+
+    Samples are found by this and placed by it, so that each lies in the cell that it was found in.
+    """
+    cells = ti.Vector([ti.cast(nx, ti.f32), ti.cast(ny, ti.f32), ti.cast(nz, ti.f32)])
+    scale = cells / (high - low)
+    return (o + d * t - low) * scale, d * step * scale, cells
+
+
 @ti.kernel
 def _find(
     n: int,
@@ -332,13 +343,13 @@ def _find(
     nx: int,
     ny: int,
     nz: int,
-    row: int,
+    words: int,
     cx: int,
     cy: int,
     cz: int,
     bits: I32,
     coarse: I32,
-    words: int,
+    per_ray: int,
     hits: I32,
     counts: I32,
 ):
@@ -347,17 +358,15 @@ def _find(
     for r in range(n):
         o, d, jitter = origins[r], directions[r], jitter_of(r, seed)
         t0, t1 = box_interval(o, d, low, high, near, far)
-        for w in range(words):
-            hits[r * words + w] = 0
-        cells = ti.Vector([ti.cast(nx, ti.f32), ti.cast(ny, ti.f32), ti.cast(nz, ti.f32)])
-        scale = cells / (high - low)
-        first = (o + d * (t0 + jitter * step) - low) * scale  # in cells, at step 0
-        each = d * step * scale  # from one step to the next
+        for w in range(per_ray):
+            hits[r * per_ray + w] = 0
+        first, each, _ = steps_of(o, d, t0 + jitter * step, step, low, high, nx, ny, nz)
         inverse = ti.Vector([0.0, 0.0, 0.0])
         for a in ti.static(range(3)):
             inverse[a] = 1.0 / ti.select(ti.abs(each[a]) > PARALLEL, each[a], 1.0)
         last = ti.Vector([nx - 1, ny - 1, nz - 1])
-        steps = ti.min(ti.cast(ti.ceil((t1 - t0) / step - jitter), ti.i32), words * 32)  # t of each < t1
+        most = ti.cast(per_ray * 32, ti.f32)
+        steps = ti.cast(ti.ceil(ti.math.clamp((t1 - t0) / step - jitter, 0.0, most)), ti.i32)  # t of each is below t1
         k = 0
         found = 0
         while k < steps:
@@ -368,15 +377,15 @@ def _find(
                 if ti.abs(each[a]) > PARALLEL:
                     face = ti.cast((cell[a] + ti.cast(each[a] > 0.0, ti.i32)) << COARSE_BITS, ti.f32)
                     leave = ti.min(leave, (face - g[a]) * inverse[a] - ROUNDING * ti.abs(inverse[a]))
-            end = ti.min(k + ti.max(ti.cast(ti.floor(leave), ti.i32) + 1, 1), steps)
+            end = ti.min(k + ti.cast(ti.max(leave, 0.0), ti.i32) + 1, steps)
             if coarse[(cell[2] * cy + cell[1]) * cx + cell[0]] != 0:
                 while k < end:
                     word = 0
                     stop = ti.min(end, (k | 31) + 1)
-                    at = r * words + (k >> 5)
+                    at = r * per_ray + (k >> 5)
                     for j in range(k, stop):
                         c = ti.max(ti.min(ti.cast(first + each * j, ti.i32), last), 0)
-                        bit = (bits[(c[2] * ny + c[1]) * row + (c[0] >> 5)] >> (c[0] & 31)) & 1
+                        bit = (bits[(c[2] * ny + c[1]) * words + (c[0] >> 5)] >> (c[0] & 31)) & 1
                         word |= bit << (j & 31)
                         found += bit
                     hits[at] = hits[at] | word
@@ -396,7 +405,10 @@ def _place(
     far: float,
     step: float,
     seed: int,
-    words: int,
+    nx: int,
+    ny: int,
+    nz: int,
+    per_ray: int,
     hits: I32,
     offsets: I32,
     positions: Vec3s,
@@ -408,16 +420,16 @@ def _place(
         if offsets[r + 1] > out:
             o, d, jitter = origins[r], directions[r], jitter_of(r, seed)
             t0, _ = box_interval(o, d, low, high, near, far)
-            size = high - low
-            for w in range(words):
-                word = hits[r * words + w]
+            first, each, cells = steps_of(o, d, t0 + jitter * step, step, low, high, nx, ny, nz)
+            for w in range(per_ray):
+                word = hits[r * per_ray + w]
                 if word != 0:
                     for b in range(32):
                         if (word >> b) & 1 != 0:
-                            t = t0 + (ti.cast(w * 32 + b, ti.f32) + jitter) * step
-                            positions[out] = (o + d * t - low) / size
-                            ts[out] = t
+                            k = w * 32 + b
+                            positions[out] = (first + each * k) / cells
+                            ts[out] = t0 + (ti.cast(k, ti.f32) + jitter) * step
                             out += 1
 
 
-__all__ = ["COARSE", "STOP", "Marcher", "Occupancy", "Samples", "most_steps", "prefix_sum", "uniform01"]
+__all__ = ["COARSE", "STOP", "Marcher", "Occupancy", "Samples", "prefix_sum", "uniform01"]

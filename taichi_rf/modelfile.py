@@ -175,8 +175,9 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
     box = header.get("box")
     if not (isinstance(box, list) and len(box) == 2 and all(are_numbers(corner, 3, -1e6, 1e6) for corner in box)):
         raise wrong("box", "two corners of three finite numbers")
-    if not all(b - a > 1e-6 for a, b in zip(*box, strict=True)):
-        raise wrong("box", "two corners, the first below the second")
+    low, high = np.array(box, np.float32)  # as kernels have them: what is far away and small would be nothing
+    if not (high - low > np.maximum(1e-6, 64 * np.spacing(np.maximum(np.abs(low), np.abs(high))))).all():
+        raise wrong("box", "two corners, the first below the second by more than rounding")
     if not is_number(header.get("near"), 0, 1e6) or not is_number(header.get("far"), 1e-6, 1e7):
         raise wrong("near/far", "numbers of 0 or more")
     if not are_numbers(header.get("background"), 3, 0, 1):

@@ -145,6 +145,26 @@ def test_pixels_and_loss_are_those_of_the_twin(scene, decoder, level):
     np.testing.assert_array_equal(done.pixels[-1], done.background[-1])  # this ray misses the box
 
 
+def test_what_is_behind_the_opaque_changes_no_bit_of_a_pixel(scene):
+    """Densities along rays end where no light is left; looked up everywhere they give the same pictures."""
+    model = scene.models["sh"]
+    field = model.field
+    fill(field, model.decoder, 0)
+    field.level = 7
+    pixels, zeros = [], []
+    before, scale = field.owner, model.distance_scale
+    try:
+        model.distance_scale = 300
+        for field.owner in (True, False):
+            batch = model.forward(*rays(0), seed=0)
+            pixels.append(batch.pixels.to_numpy()[:RAYS])
+            zeros.append((batch.density.to_numpy()[: batch.samples.count] == 0).sum())
+    finally:
+        field.owner, model.distance_scale = before, scale
+    assert zeros[0] > zeros[1] == 0
+    np.testing.assert_array_equal(*pixels)
+
+
 @pytest.mark.parametrize("level", [3, 7])
 @pytest.mark.parametrize("decoder", ["mlp", "sh"])
 def test_the_gradient_of_the_loss_is_the_slope_of_the_twin_in_every_parameter(scene, decoder, level):

@@ -233,6 +233,7 @@ def change(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (change("decoder", to={}), "decoder"),
         (change("box", to=[[0, 0, 0], [1, 1, 0]]), "box"),
         (change("box", to=[[0, 0, 0], [1e300, 1, 1]]), "box"),
+        (change("box", to=[[999999.99] * 3, [1e6] * 3]), "box"),
         (change("box", to=[0, 1]), "box"),
         (change("box", to=[["a", 0, 0], [1, 1, 1]]), "box"),
         (change("near", to=-1), "near"),
