@@ -74,17 +74,18 @@ test: $(READY) system-packages lint
 # the viewer in a browser needs: a browser and a hand on it.
 DISPLAY_PACKAGES := xvfb xauth mesa-vulkan-drivers libvulkan1 xdotool imagemagick libx11-6 libxcursor1 libxi6 \
     libxinerama1 libxrandr2 libxrender1 libxext6 libx11-xcb1
-BROWSER_PACKAGES := chromium chromium-driver
 
 system-packages:
 	@missing=; \
 	if command -v dpkg-query >/dev/null; then \
-	    for package in $(DISPLAY_PACKAGES) $(BROWSER_PACKAGES); do \
+	    for package in $(DISPLAY_PACKAGES); do \
 	        dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
 	    done; \
 	else \
-	    for command in Xvfb xdotool import chromedriver; do command -v $$command >/dev/null || missing="$$missing $$command"; done; \
+	    for command in Xvfb xdotool import; do command -v $$command >/dev/null || missing="$$missing $$command"; done; \
 	fi; \
+	command -v chromedriver >/dev/null && { command -v chromium || command -v google-chrome; } >/dev/null || \
+	    missing="$$missing chromium chromium-driver"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing:$$missing"; \
