@@ -57,9 +57,10 @@ $(READY): pyproject.toml
 	fi
 	@touch $@
 
+# Two minutes are too few for prefixes: the lantern has 28.9 dB at full rank without them, and 27.2 with them (one seed).
 demo: $(READY)
 	@view=; reason=$$($(PYTHON) -m viewer.display) && view=--view || echo "no window: $$reason"; \
-	$(PYTHON) train.py $(DEMO) --preset quick --downscale 2 --max-seconds 120 --out $(OUT) --overwrite $$view
+	$(PYTHON) train.py $(DEMO) --preset quick --downscale 2 --max-seconds 120 --ranks train --out $(OUT) --overwrite $$view
 
 lint: $(READY)
 	$(PYTHON) -m ruff check
