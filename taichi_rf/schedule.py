@@ -117,8 +117,8 @@ class RankSchedule:
 class PrefixRanks(RankSchedule):
     """TRaIn, and from ``prefix_from`` two of three steps train a prefix of the ranks there are, as a model of its own.
 
-    The prefixes are the powers of two from 2 on, and what lies between them comes by itself. They take turns, the
-    lowest only every other time, for it is learnt soonest. Half of the rays are enough for them.
+    The prefixes are the powers of two from 2 on, and what lies between them comes by itself. They take turns. Half of
+    the rays are enough for them.
     """
 
     PERIOD = 3
@@ -139,9 +139,8 @@ class PrefixRanks(RankSchedule):
         group, place = divmod(iteration, self.PERIOD)
         if progress < self.config.prefix_from or not prefixes or place == 0:
             return super().passes(rays, iteration, progress)
-        turns = prefixes + prefixes[1:]
         turn = group * (self.PERIOD - 1) + place - 1
-        return [(turns[turn % len(turns)], 0, -(-rays // 2), 1.0)]
+        return [(prefixes[turn % len(prefixes)], 0, -(-rays // 2), 1.0)]
 
 
 @dataclass

@@ -193,7 +193,7 @@ def test_nothing_is_drawn_twice_while_nothing_changes(monkeypatch: pytest.Monkey
     assert [entry.box for entry in second] == [entry.box for entry in first]
 
 
-def test_plots_are_renewed_once_a_second_in_training_and_at_once_for_another_level(monkeypatch) -> None:
+def test_plots_are_renewed_once_a_second_in_training_and_with_the_second_picture_of_a_level(monkeypatch) -> None:
     clock, drawn, story = Clock(), [], Story()
     overlays = Overlays(clock)
     curve, training = plots.rate_distortion, plots.training_curve
@@ -206,9 +206,11 @@ def test_plots_are_renewed_once_a_second_in_training_and_at_once_for_another_lev
         clock.spend(0.05)
     assert drawn.count("curve") == drawn.count("training") == 5
     drawn.clear()
-    for level in (2, 3, 4):
+    for level, expected in ((2, 0), (2, 1), (2, 1), (3, 1), (4, 2), (5, 2), (4, 2), (5, 2), (5, 3)):
         overlays.draw(numbers(level=level, training=TRAINING), points, story, 1280, 720)
-    assert drawn == ["curve"] * 3
+        assert drawn == ["curve"] * expected
+    overlays.draw(numbers(level=2, training=TRAINING), points, story, 1400, 900)  # the old one would not fit
+    assert drawn == ["curve"] * 3 + ["curve", "training"]
 
 
 def test_plot_that_was_put_off_is_drawn_with_what_there_is_later() -> None:

@@ -12,6 +12,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,19 @@ _LEGENDS = {
 }
 
 
+@dataclass
+class _Plot:
+    """A plot with what it shows, and since when."""
+
+    size: tuple[int, int]
+    urgent: object
+    data: object
+    since: float
+    card: Overlay
+    late: bool = False
+    """Whether the last picture should have had it drawn anew."""
+
+
 class Overlays:
     """Draws what lies over the picture of one window.
 
@@ -46,7 +60,7 @@ class Overlays:
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._kept: dict[str, tuple[object, Overlay | None]] = {}
-        self._plotted: dict[str, tuple[object, object, float, Overlay]] = {}  # what it shows, and since when
+        self._plotted: dict[str, _Plot] = {}
         self._fps: tuple[float | None, float] = (None, -math.inf)  # what is shown, and since when
 
     def draw(
@@ -106,7 +120,8 @@ class Overlays:
             points = [(p.level, p.megabytes, p.psnr) for p in curve]
             card = self._plot(
                 "curve",
-                (level, name, width, height, measuring),
+                (width, height),
+                (level, name, measuring),
                 points,
                 lambda: plots.rate_distortion(curve, level, name, width, height, measuring=measuring),
             )
@@ -117,7 +132,8 @@ class Overlays:
             note = _progress_note(training)
             card = self._plot(
                 "training",
-                (name, width, height),
+                (width, height),
+                name,
                 (data, note),
                 lambda: plots.training_curve(history, name, width, height, note=note),
             )
@@ -246,12 +262,26 @@ class Overlays:
             kept = self._kept[name] = key, None if pixels is None else Overlay(0, 0, pixels)
         return kept[1]
 
-    def _plot(self, name: str, urgent: object, data: object, make: Callable[[], Pixels]) -> Overlay:
-        """A plot, drawn anew at once when what is ``urgent`` changes, and at times when the ``data`` do."""
+    def _plot(
+        self, name: str, size: tuple[int, int], urgent: object, data: object, make: Callable[[], Pixels]
+    ) -> Overlay:
+        """A plot, drawn anew when what is ``urgent`` changes, and at times when the ``data`` do.
+
+        What is urgent waits for the second picture: a plot takes longer than all other cards, and whoever moves the
+        slider wants to see the scene first.
+        """
         now, kept = self._clock(), self._plotted.get(name)
-        if kept is None or kept[0] != urgent or (kept[1] != data and not 0 <= now - kept[2] < _PLOT_SECONDS):
-            kept = self._plotted[name] = urgent, data, now, Overlay(0, 0, make())
-        return kept[3]
+        if kept is not None and kept.size == size:
+            if kept.urgent != urgent:
+                kept.late = not kept.late
+                if kept.late:
+                    return kept.card
+            else:
+                kept.late = False
+                if kept.data == data or 0 <= now - kept.since < _PLOT_SECONDS:
+                    return kept.card
+        made = self._plotted[name] = _Plot(size, urgent, data, now, Overlay(0, 0, make()))
+        return made.card
 
     def _stack(self, sheet: Sheet, name: str, key: object, make: Callable[[float], Pixels | None]) -> None:
         """Put a card above those at the bottom, as narrow as its place asks for."""

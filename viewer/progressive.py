@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from taichi_rf.rays import Camera
+from viewer.enlarge import enlarge
 
 RenderBand = Callable[[Camera, int, str], npt.NDArray[np.float32]]
 """(camera, level, mode) -> (H, W, 3) float32 in [0, 1]."""
@@ -169,9 +169,7 @@ class Progressive:
         if work.rows < height:
             return work.divisor == 1
         if work.divisor > 1:
-            columns = np.ascontiguousarray(work.pixels[::-1].transpose(1, 0, 2))
-            size = (self.canvas.shape[1], self.canvas.shape[0])
-            self.canvas[..., :3] = np.asarray(Image.fromarray(columns).resize(size, Image.Resampling.BILINEAR))
+            enlarge(work.pixels[::-1].transpose(1, 0, 2), self.canvas)
         self._measure_whole(work)
         self.divisor, self._shown, self._pass = work.divisor, work.original, None
         return True

@@ -57,7 +57,7 @@ class Way:
         mean_from: fraction from which the mean of the parameters is taken.
     """
 
-    cycle: tuple[int, ...] = (0, 2, 4, 0, 8, 4, 0, 8, 2, 0, 4, 8, 0, 4, 8)
+    cycle: tuple[int, ...] = (0, 2, 4, 0, 8, 2, 0, 4, 8)
     begin: float = 0.35
     end: float = 1.0
     train: bool = True
@@ -72,7 +72,7 @@ WAYS = {
     "prefix-30": Way(begin=0.3),
     "prefix-50": Way(begin=0.5),
     "prefix-60": Way(begin=0.6),
-    "prefix-even": Way(cycle=(0, 2, 4, 0, 8, 2, 0, 4, 8)),
+    "prefix-rare": Way(cycle=(0, 2, 4, 0, 8, 4, 0, 8, 2, 0, 4, 8, 0, 4, 8)),  # rank 2 every other time
     "prefix-two": Way(cycle=(0, 2, 4, 0, 2, 8)),
     "prefix-half": Way(cycle=(0, 2, 0, 4, 0, 8)),
     "prefix-quarter": Way(cycle=(0, 2, 4, 8)),

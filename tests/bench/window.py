@@ -38,6 +38,7 @@ ACCELERATED = 12.0
 DEMO_SECONDS = 3600.0
 MEASURED = 20.0  # seconds of training
 PATIENCE = 120.0
+PRESSES = 20
 LINK = 125_000.0  # bytes a second: 1 Mbit/s
 
 
@@ -159,24 +160,26 @@ def alone(run: Path, first: int, last: int) -> None:
 
 
 def slider(model: Path) -> None:
-    """Press on the slider at another level, and look when the picture shows it."""
+    """Press on the slider at another level, and look when the picture shows it: while the picture before is complete,
+    and while it is still being sharpened."""
     with watched(ROOT / "run_viewer.py", model) as viewer:
-        count, latencies = viewer.look()["num_levels"], []
-        order = random.Random(0).choices(range(1, count + 1), k=30)
-        for level in order:
-            viewer.wait(lambda state: state["complete"])
-            if viewer.look()["level"] == level:
-                continue
-            viewer.hand("mousemove", *viewer.place(level))
-            pressed = viewer.hand("mousedown", 1)
-            state = viewer.wait(lambda state, level=level: state["shown"] == level, pressed)
-            latencies.append(1000 * (state["seconds"] - pressed))
-            viewer.hand("mouseup", 1)
-    print(f"{len(latencies)} presses, xdotool's own start included")
-    print(
-        f"to the first picture at that level: median {statistics.median(latencies):.0f} ms, "
-        f"most {max(latencies):.0f} ms"
-    )
+        count, order = viewer.look()["num_levels"], random.Random(0)
+        for what in ("a picture at rest", "one that is being sharpened"):
+            latencies: list[float] = []
+            while len(latencies) < PRESSES:
+                if what == "a picture at rest":
+                    viewer.wait(lambda state: state["complete"], time.monotonic())
+                level = order.choice([n for n in range(1, count + 1) if n != viewer.look()["level"]])
+                viewer.hand("mousemove", *viewer.place(level))
+                pressed = viewer.hand("mousedown", 1)
+                state = viewer.wait(lambda state, level=level: state["shown"] == level, pressed)
+                latencies.append(1000 * (state["seconds"] - pressed))
+                viewer.hand("mouseup", 1)
+            print(
+                f"over {what}, {PRESSES} presses, xdotool's own start included: median "
+                f"{statistics.median(latencies):.0f} ms, most {max(latencies):.0f} ms",
+                flush=True,
+            )
 
 
 def rest(model: Path) -> None:
@@ -184,7 +187,7 @@ def rest(model: Path) -> None:
     with watched(ROOT / "run_viewer.py", model, size=(800, 800)) as viewer:
         seconds = []
         for step in range(6):
-            viewer.wait(lambda state: state["complete"])
+            viewer.wait(lambda state: state["complete"], time.monotonic())
             viewer.hand("mousemove", 500, 500, "mousedown", 1)
             viewer.wait(lambda state: True, time.monotonic())
             viewer.hand("mousemove", 440 + 10 * step, 480)
