@@ -20,13 +20,13 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("few", "many"), SIZES, ids=[f"{a[0]}x{a[1]} to {b[0]}x{b[1]}" for a, b in SIZES])
-def test_is_pillows_bilinear_to_within_one(few, many):
+def test_is_pillows_bilinear_to_within_two(few, many):
     pixels = np.random.default_rng(0).choice(np.array([0, 1, 100, 254, 255], np.uint8), (*few, 3))
     canvas = np.zeros((*many, 4), np.uint8)
     enlarge(pixels, canvas)
     expected = np.asarray(Image.fromarray(pixels).resize((many[1], many[0]), Image.Resampling.BILINEAR))
     assert (canvas[..., 3] == 255).all()
-    assert np.abs(canvas[..., :3].astype(int) - expected).max() <= 1
+    assert np.abs(canvas[..., :3].astype(int) - expected).max() <= 2
 
 
 def test_one_colour_stays_exactly_that():
