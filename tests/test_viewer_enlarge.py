@@ -40,3 +40,8 @@ def test_one_colour_stays_exactly_that():
 def test_other_shapes_are_refused(pixels, canvas):
     with pytest.raises(ValueError, match="into"):
         enlarge(np.zeros(pixels, np.uint8), np.zeros(canvas, np.uint8))
+
+
+def test_canvas_with_gaps_is_refused_rather_than_left_as_it_is():
+    with pytest.raises(ValueError, match="gaps"):
+        enlarge(np.zeros((4, 4, 3), np.uint8), np.zeros((8, 16, 4), np.uint8)[:, ::2])

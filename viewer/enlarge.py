@@ -23,8 +23,10 @@ def enlarge(pixels: Pixels, canvas: Pixels) -> None:
     pillow's.
 
     Raises:
-        ValueError: of another shape.
+        ValueError: of another shape, or a canvas with gaps.
     """
+    if not canvas.flags.c_contiguous:
+        raise ValueError("the canvas has gaps, so what is written into it would go into a copy")
     if pixels.ndim != 3 or pixels.shape[2] != 3 or canvas.ndim != 3 or canvas.shape[2] != 4:
         raise ValueError(f"(w, h, 3) into (W, H, 4), got {pixels.shape} into {canvas.shape}")
     width, height = pixels.shape[:2]
