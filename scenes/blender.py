@@ -27,15 +27,12 @@ from scenes.base import (
     pick_views,
     spread,
 )
+from scenes.framing import HALF_BOX, check_aim, near_far
 from scenes.images import image_size, read_depth, read_rgba, shrink, shrink_depth, smaller_size
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras
 
 MARKER = "transforms_train.json"
-HALF_BOX = 1.5  # the NeRF-synthetic objects fit in [-1.5, 1.5]^3
-CLASSIC_NEAR, CLASSIC_FAR = 2.0, 6.0  # of the published NeRF-synthetic numbers
-CLASSIC_DISTANCES = (CLASSIC_NEAR + HALF_BOX, CLASSIC_FAR - HALF_BOX)  # camera to centre: 2..6 holds the ball of 1.5
-MIN_NEAR = 0.05  # for cameras beside or inside the box
 MAX_JSON_BYTES = 64 * 2**20
 MAX_FRAMES = 20_000
 MAX_COORDINATE = 1e6
@@ -123,7 +120,7 @@ def load(
 
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
     cameras = _cameras(parts[0])
-    _check_aim(cameras, box, str(parts[0].path))
+    check_aim(cameras, box, str(parts[0].path))
     total = sum(len(part.frames) for part in parts)
     splits: list[Split] = []
     for part in parts:
@@ -132,17 +129,6 @@ def load(
         splits.append(empty_split(*parts[0].size))
     near, far = near_far(np.concatenate([split.cameras.poses for split in splits])[:, :, 3], box)
     return Scene(root.name, splits[0], splits[1], box, near, far, colour, str(root))
-
-
-def near_far(positions: npt.NDArray[np.floating], box: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Where rays from cameras at ``positions`` (N, 3) can meet the box: NeRF-synthetic's 2 and 6 where that fits."""
-    positions = positions.astype(np.float64)
-    from_centre = np.linalg.norm(positions - box.mean(axis=0), axis=1)
-    if CLASSIC_DISTANCES[0] <= from_centre.min() and from_centre.max() <= CLASSIC_DISTANCES[1]:
-        return CLASSIC_NEAR, CLASSIC_FAR
-    to_box = np.linalg.norm(positions - np.clip(positions, box[0], box[1]), axis=1)
-    to_far_corner = np.linalg.norm(np.maximum(positions - box[0], box[1] - positions), axis=1)
-    return max(MIN_NEAR, float(to_box.min())), float(to_far_corner.max())
 
 
 def _read_json(root: Path, split: str, downscale: int) -> _Frames | None:
@@ -329,23 +315,6 @@ def _cameras(part: _Frames) -> Cameras:
     intrinsics = np.array([frame.intrinsics for frame in part.frames]) * scale
     poses = np.stack([frame.pose for frame in part.frames])
     return Cameras(poses.astype(np.float32), intrinsics.astype(np.float32), width, height)
-
-
-def _check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> None:
-    """Raise UserError when no camera sees the box."""
-    for camera in cameras:
-        origins, directions = camera.resized(min(camera.width, 33), min(camera.height, 33)).rays()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slabs = (box[:, None, :] - origins) / directions
-        enter, leave = np.fmin(slabs[0], slabs[1]).max(axis=-1), np.fmax(slabs[0], slabs[1]).min(axis=-1)
-        if ((enter < leave) & (leave > 0)).any():
-            return
-    distances = np.linalg.norm(cameras.poses[:, :, 3], axis=1)
-    raise UserError(
-        f"'{where}': all {len(cameras)} cameras miss the box from {box[0].tolist()} to {box[1].tolist()} (they stand "
-        f"{distances.min():.3g} to {distances.max():.3g} from its centre); centre the object at the origin, scale "
-        "it to fit, and have the cameras look down their -z axis"
-    )
 
 
 def _read_split(part: _Frames, done: int, total: int, progress: Progress | None) -> Split:

@@ -30,7 +30,7 @@ from scenes.base import (
     empty_split,
     spread,
 )
-from scenes.blender import CLASSIC_FAR, CLASSIC_NEAR, HALF_BOX
+from scenes.framing import CLASSIC_FAR, CLASSIC_NEAR, HALF_BOX
 from scenes.images import smaller_size
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras, look_at
