@@ -287,6 +287,8 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
             progress=show.counted,
         )
     say(f"{scene.describe()}, on {arch}")
+    for text in scene.warnings:
+        say(f"warning: {text}")
     kind = trainer_for(scene)
     with waiting("measuring distances") if mesh else contextlib.nullcontext():
         if resumed is None:

@@ -6,7 +6,7 @@ Readers (``blender.py``, ``builtin.py``) make these; trainer, evaluation and vie
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -78,6 +78,8 @@ class Scene:
     far: float
     background: tuple[float, float, float]
     source: str
+    warnings: tuple[str, ...] = field(default=(), kw_only=True)
+    """What the person should know about how it was read, in sentences. Readers print nothing: whoever loads it does."""
     shows: ClassVar[str] = "photograph"
     """What its pictures are."""
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -344,6 +344,7 @@ def evaluate(command: Evaluate) -> None:
             max_test_views=command.eval_views,
             progress=show.counted,
         )
+    _warn(scene.warnings)
     with bar("evaluating") as show:
         found = score(model, scene.test, model.metadata["prefix_bytes"], progress=show.counted)
     levels = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores]
@@ -415,7 +416,7 @@ def _model_file(path: Path) -> Path:
     return model_file(path)
 
 
-def _warn(warnings: list[str]) -> None:
+def _warn(warnings: Iterable[str]) -> None:
     from taichi_rf.console import say
 
     for warning in warnings:

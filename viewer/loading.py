@@ -143,7 +143,8 @@ class Plan:
 
 def plan_training(recipe: Recipe, loading: Loading) -> Plan:
     """A new run of ``recipe``. UserError when its scene cannot be read."""
-    return Plan(recipe.source, recipe=recipe, scene=load_scene(recipe, loading), train=True)
+    scene = load_scene(recipe, loading)
+    return Plan(recipe.source, recipe=recipe, scene=scene, train=True, notes=_warnings(scene))
 
 
 def plan_model(path: Path, loading: Loading) -> Plan:
@@ -201,7 +202,8 @@ def plan_run(folder: RunFolder, loading: Loading) -> Plan:
     except UserError as error:
         return found.to_look_at(f"the run cannot go on: {error}")
     try:
-        return replace(found, scene=load_scene(recipe, loading), train=True)
+        scene = load_scene(recipe, loading)
+        return replace(found, scene=scene, train=True, notes=found.notes + _warnings(scene))
     except UserError as error:
         return replace(found, photographs=None).to_look_at(f"the run cannot go on without its scene: {error}")
 
@@ -239,6 +241,11 @@ def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:
         return load()
     except scenes.NotRendered:
         return None
+
+
+def _warnings(scene: Any) -> tuple[str, ...]:
+    """What is to be known about how ``scene`` was read; nothing where it is None, which is a built-in one."""
+    return () if scene is None else scene.warnings
 
 
 def _render_apart(recipe: Recipe, loading: Loading) -> None:
