@@ -13,14 +13,17 @@ python run_viewer.py runs/lego/model.trf --bandwidth 1M    as it would be over a
 
 from __future__ import annotations
 
-import sys
+from taichi_rf import entry
+
+if __name__ == "__main__":
+    entry.interruptible()
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from taichi_rf import entry
 from taichi_rf.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,8 +108,11 @@ class Options:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
-    options = tyro.cli(Options, prog="run_viewer.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    entry.run("run_viewer.py", lambda stopper: view(options, stopper))
+
+    def parse() -> Options:
+        return tyro.cli(Options, prog="run_viewer.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+
+    entry.run("run_viewer.py", parse, view)
 
 
 def view(options: Options, stopper: entry.Stopper) -> None:
@@ -159,7 +165,7 @@ def _read(options: Options) -> Session:
         backend.init(options.arch)
         session = Session(Model.load(path))
     for warning in session.model.metadata.get("warnings", ()):
-        print(f"run_viewer.py: {warning}", file=sys.stderr)
+        entry.complain("run_viewer.py", warning)
     _prepare(session, options)
     return session
 

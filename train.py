@@ -9,6 +9,11 @@ python train.py --resume runs/lego                               go on after an 
 
 from __future__ import annotations
 
+from taichi_rf import entry
+
+if __name__ == "__main__":
+    entry.interruptible()
+
 import contextlib
 import re
 from collections.abc import Iterator
@@ -18,7 +23,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from taichi_rf import entry
 from taichi_rf.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,8 +107,11 @@ class Options:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
-    options = tyro.cli(Options, prog="train.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-    entry.run("train.py", lambda stopper: train(options, stopper))
+
+    def parse() -> Options:
+        return tyro.cli(Options, prog="train.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+
+    entry.run("train.py", parse, train)
 
 
 def train(options: Options, stopper: entry.Stopper) -> None:

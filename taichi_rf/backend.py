@@ -19,9 +19,13 @@ from typing import Any
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # stops a thread that phones home
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 
-import taichi as ti  # noqa: E402
-
+from taichi_rf.compilecache import provide_cache  # noqa: E402
+from taichi_rf.entry import MORE_MEMORY, lacks_memory  # noqa: E402
 from taichi_rf.errors import UserError  # noqa: E402
+
+provide_cache()  # before Taichi is imported, which looks for its folder then
+
+import taichi as ti  # noqa: E402
 
 
 class _Unwrapped:
@@ -79,8 +83,14 @@ def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
         raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(usable)}")
     threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     reset()
-    with contextlib.redirect_stdout(io.StringIO()):  # Taichi announces itself with print()
-        ti.init(arch=getattr(ti, arch), log_level=ti.ERROR, cpu_max_num_threads=threads, random_seed=0)
+    # Taichi announces itself with print(), and logs an error's text that it raises as well.
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            ti.init(arch=getattr(ti, arch), log_level=ti.CRITICAL, cpu_max_num_threads=threads, random_seed=0)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise UserError(f"Taichi cannot start on arch '{arch}': {' '.join(str(error).split())}") from error
+            raise UserError(f"Taichi cannot start on arch '{arch}' for want of memory: {MORE_MEMORY}") from error
     got = "cpu" if ti.cfg.arch in (ti.x64, ti.arm64) else arch
     if got != arch:  # Taichi falls back to the CPU with a mere warning
         ti.reset()
@@ -97,7 +107,7 @@ def available(arch: str) -> bool:
         return False
     from taichi.lang.misc import is_arch_supported
 
-    ti.set_logging_level(ti.ERROR)  # or it warns of every library that it looks for in vain
+    ti.set_logging_level(ti.CRITICAL)  # or it warns of every library that it looks for in vain
     return bool(is_arch_supported(getattr(ti, arch)))
 
 

@@ -145,14 +145,17 @@ Command = Info | Slim | Evaluate | Render | Bench
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
-    options = tyro.cli(
-        Command,  # type: ignore[arg-type]
-        prog=PROGRAM,
-        description="What one does with a trained model.",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    entry.run(PROGRAM, lambda stopper: run(options))
+
+    def parse() -> Any:
+        return tyro.cli(
+            Command,  # type: ignore[arg-type]
+            prog=PROGRAM,
+            description="What one does with a trained model.",
+            args=arguments,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+
+    entry.run(PROGRAM, parse, lambda options, stopper: run(options))
 
 
 def run(command: Any) -> None:

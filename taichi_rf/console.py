@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 
+from taichi_rf.plaintext import visible
 from taichi_rf.report import megabytes
 
 LOG_SECONDS = 10.0
@@ -21,8 +22,8 @@ console = Console(highlight=False)
 
 
 def say(text: str) -> None:
-    """Print ``text`` as it is, never wrapped: paths must survive."""
-    console.print(text, markup=False, soft_wrap=True)
+    """Print ``text`` in one line that is never wrapped, so that paths survive; what is not printable is escaped."""
+    console.print(visible(text), markup=False, soft_wrap=True)
 
 
 class Bar:
@@ -31,13 +32,13 @@ class Bar:
     def __init__(self, title: str, progress: Progress | None) -> None:
         self.title = title
         self._progress = progress
-        self._task = progress.add_task(escape(title), total=1.0, details="") if progress else None
+        self._task = progress.add_task(escape(visible(title)), total=1.0, details="") if progress else None
         self._shown_at = -LOG_SECONDS
 
     def __call__(self, fraction: float, details: str = "") -> None:
         """Show that ``fraction`` (0..1) is done."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=fraction, details=escape(details))
+            self._progress.update(self._task, completed=fraction, details=escape(visible(details)))
         elif time.monotonic() - self._shown_at >= LOG_SECONDS or (fraction >= 1 and self._shown_at > 0):
             self._shown_at = -LOG_SECONDS if fraction >= 1 else time.monotonic()
             say(f"{self.title} {fraction:4.0%} {details}".rstrip())
@@ -67,7 +68,7 @@ def bar(title: str) -> Iterator[Bar]:
 def waiting(title: str) -> Iterator[None]:
     """Say what is being done while the block runs, however long that takes."""
     if console.is_terminal:
-        with console.status(escape(title)):
+        with console.status(escape(visible(title))):
             yield
     else:
         say(title)
@@ -78,7 +79,7 @@ def rate_distortion(metrics: Mapping[str, Any]) -> None:
     """Print a table of what each level costs and gives."""
     solid = any("iou" in level for level in metrics["levels"])
     extra = ("IoU", "chamfer") if solid else ()
-    table = _table(str(metrics.get("level_name", "level")), "size", *extra, "PSNR (dB)", "SSIM")
+    table = _table(escape(visible(str(metrics.get("level_name", "level")))), "size", *extra, "PSNR (dB)", "SSIM")
     for level in metrics["levels"]:
         table.add_row(
             str(level["level"]),
@@ -92,7 +93,7 @@ def rate_distortion(metrics: Mapping[str, Any]) -> None:
 
 def size_and_quality(level_name: str, prefix_bytes: Sequence[int], psnr: Sequence[float | None]) -> None:
     """Print a table of what the file of each level weighs, and its PSNR where that is known."""
-    table = _table(level_name, "size", "PSNR (dB)")
+    table = _table(escape(visible(level_name)), "size", "PSNR (dB)")
     for index, size in enumerate(prefix_bytes):
         table.add_row(str(index + 1), megabytes(size), _number(psnr[index] if index < len(psnr) else None, 2))
     console.print(table)
@@ -102,9 +103,9 @@ def plain_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows, the first of which are headings; figures to the right."""
     table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
     for index, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        table.add_column(escape(visible(heading)), justify="right" if index else "left", no_wrap=True)
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*(escape(visible(cell)) for cell in row))
     console.print(table)
 
 

@@ -1,6 +1,7 @@
 """How a command line ends: every way out is an exit code, and what the user can mend is one plain line.
 
-0 done, 2 the user can mend it, 130 Ctrl-C (128 + the signal's number for others).
+0 done, 2 the user can mend it, 130 Ctrl-C (128 + the signal's number for others). A reader of the output that goes away
+(``| head``) changes nothing: the work goes on and ends with its own code.
 """
 
 from __future__ import annotations
@@ -9,11 +10,19 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
+from taichi_rf import outputs
 from taichi_rf.errors import UserError
+from taichi_rf.plaintext import visible
+
+Options = TypeVar("Options")
+
+MORE_MEMORY = "try --downscale or --views, end other programs, or raise the limit (ulimit -v)"
+_NO_MEMORY = ("memory allocation", "out of memory", "out_of_memory", "cannot allocate memory", "failed to map segment")
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -66,36 +75,71 @@ class Stopper:
         raise Stopped(number)
 
 
-def run(program: str, work: Callable[[Stopper], Any]) -> NoReturn:
-    """Do ``work`` and exit; errors of the user's making are printed as ``program: message`` without a traceback."""
+def interruptible() -> None:
+    """Have Ctrl-C end the process at once and without a traceback, until :func:`run` takes over.
+
+    For the first lines of a script: the imports below them take longer than somebody takes to change their mind.
+    """
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
+
+
+def run(program: str, parse: Callable[[], Options], work: Callable[[Options, Stopper], Any]) -> NoReturn:
+    """Do ``work`` with the options that ``parse`` reads, and exit.
+
+    Errors of the user's making are printed as ``program: message`` without a traceback.
+    """
+    outputs.prepare()
+    _warn_plainly(program)
     stopper = Stopper()
     stopper.install()
     code = 0
     try:
-        work(stopper)
-        sys.stdout.flush()
+        work(parse(), stopper)
     except Stopped as stopped:
         if str(stopped):
-            _complain(program, str(stopped))
+            complain(program, str(stopped))
         code = 128 + stopped.number
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, FloatingPointError) as error:
-        _complain(program, str(error))
+        complain(program, str(error))
         code = 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(program, f"{where}{error.strerror or error}")
+        complain(program, f"{where}{error.strerror or error}")
         code = 2
-    except MemoryError as error:
-        _complain(
-            program, f"the memory does not suffice{f' ({error})' if str(error) else ''}: try --downscale or --views"
-        )
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not lacks_memory(error):
+            raise
+        complain(program, f"the memory does not suffice ({_first_line(error)}): {MORE_MEMORY}")
         code = 2
     sys.exit(code)
 
 
-def _complain(program: str, message: str) -> None:
-    sys.stderr.write(f"{program}: {message}\n")
+def _warn_plainly(program: str) -> None:
+    """Have our own warnings printed as a line of the program rather than with a place in its source."""
+    at_length = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category is UserWarning:
+            complain(program, f"warning: {message}")
+        else:
+            at_length(message, category, *where, **more)
+
+    warnings.showwarning = show
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that memory could not be had: Taichi and the system's loader have no class for it."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _NO_MEMORY)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def complain(program: str, message: str) -> None:
+    """Print one line to standard error."""
+    with contextlib.suppress(OSError, ValueError):  # nobody is left to complain to
+        sys.stderr.write(f"{program}: {visible(message)}\n")

@@ -89,7 +89,7 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     """
     text = json.dumps(plain(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(_utf8(text))
 
 
 def read_json(path: str | os.PathLike[str], max_bytes: int = 16 << 20) -> Any:
@@ -113,7 +113,8 @@ def append_line(path: str | os.PathLike[str], obj: Any) -> None:
     Raises:
         UserError: as :func:`atomic_write`; the lines already there stay.
     """
-    line = json.dumps(plain(obj), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(plain(obj), ensure_ascii=False, allow_nan=False)
+    line = _utf8(text) + b"\n"
     with writing(path), open(path, "ab+", buffering=0) as file:
         if file.seek(0, os.SEEK_END) > 0:
             file.seek(-1, os.SEEK_END)
@@ -150,8 +151,9 @@ def parse_json(data: bytes, where: str, *, non_finite: bool = False) -> Any:
         non_finite: whether the words NaN and Infinity are let through.
 
     Raises:
-        UserError: not UTF-8, not JSON, a repeated key, half of a surrogate pair, nested deeper than
-            ``MAX_JSON_DEPTH``, or a number that is not finite.
+        UserError: not UTF-8, not JSON, a repeated key, half of a surrogate pair (unless it stands for a byte
+            of a file's name, as :func:`write_json` writes it), nested deeper than ``MAX_JSON_DEPTH``, or a number that
+            is not finite.
     """
 
     def number(text: str) -> float:
@@ -170,7 +172,7 @@ def parse_json(data: bytes, where: str, *, non_finite: bool = False) -> Any:
         obj = json.loads(data.decode(), parse_float=number, parse_constant=number, object_pairs_hook=unique)
         if _depth(obj) > MAX_JSON_DEPTH:
             raise ValueError(f"nested deeper than {MAX_JSON_DEPTH}")
-        json.dumps(obj, ensure_ascii=False).encode()
+        json.dumps(obj, ensure_ascii=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
         raise UserError(f"{where} is not valid JSON: {reason}") from None
@@ -248,6 +250,12 @@ if hasattr(errno, "EDQUOT"):
 
 def _reason(error: OSError) -> str:
     return _REASONS.get(error.errno or 0, error.strerror or str(error))
+
+
+def _utf8(text: str) -> bytes:
+    """JSON ``text`` as UTF-8. Bytes of a file's name that are no UTF-8, which Python carries as halves of surrogate
+    pairs, are written as JSON's escape of that half, and so come back."""
+    return text.encode(errors="backslashreplace")
 
 
 def _depth(obj: Any) -> int:

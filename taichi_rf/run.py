@@ -19,17 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from taichi_rf import __version__, checkpoint
+from taichi_rf import __version__, checkpoint, folderlock
 from taichi_rf.errors import UserError
 from taichi_rf.files import append_line, read_json, write_json, writing
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
 from taichi_rf.trainer import StepInfo, Trainer
-
-try:
-    import fcntl
-except ImportError:  # Windows: nothing keeps two processes from writing to one folder
-    fcntl = None  # type: ignore[assignment]
 
 CONFIG, MODEL, METRICS = "config.json", "model.trf", "metrics.json"
 EVENTS, REPORT, LOCK = "events.jsonl", "report.png", ".lock"
@@ -116,7 +111,7 @@ class RunFolder:
         elif not self.path.is_dir():
             raise UserError(f"there is no folder {self} to resume from")
         try:
-            with self._locked():
+            with folderlock.locked(self / LOCK, str(self)):
                 if new and not overwrite and self.holds_run:
                     raise UserError(
                         f"{self} already holds a run: go on with --resume {self}, replace it with --overwrite, or "
@@ -128,40 +123,17 @@ class RunFolder:
                 with contextlib.suppress(OSError):  # not empty: something came to be in it
                     folder.rmdir()
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The lock belongs to the open file, so that the system lets go of it however the process ends."""
-        path = self / LOCK
-        with writing(short(path), path):
-            file = open(path, "a+")  # noqa: SIM115
-        with file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    file.seek(0)
-                    writer = file.read(20).strip()
-                    raise UserError(
-                        f"another process{f' ({writer})' if writer else ''} is writing to {self}: wait for it, or "
-                        "choose another folder"
-                    ) from None
-            file.truncate(0)
-            with writing(short(path), path):
-                file.write(f"{os.getpid()}\n")
-                file.flush()
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-
     def begin(self, recipe: Recipe, trainer: Trainer) -> None:
-        """Put a new run where another may have been, with a first checkpoint to resume from."""
-        for name in FILES:
-            with writing(self / name):
-                (self / name).unlink(missing_ok=True)
-        write_json(self / CONFIG, recipe.to_json())
+        """Put a new run where another may have been, with a first checkpoint to resume from.
+
+        Nothing of an earlier run goes before the new checkpoint is there: with a full disk the earlier one stays whole.
+        """
         trainer.save(self.path)
+        write_json(self / CONFIG, recipe.to_json())
+        for name in FILES:
+            if name not in (checkpoint.NAME, CONFIG):
+                with writing(self / name):
+                    (self / name).unlink(missing_ok=True)
 
     def room_warning(self, trainer: Trainer) -> str | None:
         """A sentence when the disk may not hold the checkpoints (the new one is written beside the old one)."""

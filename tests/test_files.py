@@ -253,3 +253,12 @@ def test_lines_are_appended_and_a_torn_one_spoils_only_itself(tmp_path: Path) ->
     append_line(path, {"iteration": 4})
     assert path.read_bytes().count(b"\n") == 4
     assert read_lines(path) == [{"iteration": 1, "psnr": 20.0}, {"iteration": 2, "psnr": None}, {"iteration": 4}]
+
+
+def test_bytes_of_a_name_that_are_no_utf8_come_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "config.json", {"source": name})
+    append_line(tmp_path / "events.jsonl", {"source": name})
+    (tmp_path / "config.json").read_bytes().decode()  # is UTF-8 all the same
+    assert read_json(tmp_path / "config.json") == {"source": name}
+    assert read_lines(tmp_path / "events.jsonl") == [{"source": name}]
