@@ -20,6 +20,8 @@ from taichi_rf.errors import UserError
 Float64Array = npt.NDArray[np.float64]
 
 INSTALL = "pip install 'taichi-rf[mesh]'"
+CREASE = 0.86
+"""Cosine, of 31 degrees: a vertex one of whose triangles looks farther from their mean than this is on a sharp edge."""
 PART = 1 << 17
 """Points asked for at once."""
 
@@ -135,15 +137,28 @@ class Shape:
         return shares / shares[-1]
 
     @cached_property
-    def _vertex_normals(self) -> Float64Array:
-        """(n, 3), those of the faces around weighted by area; not of unit length."""
+    def _face_normals(self) -> Float64Array:
+        """(m, 3), of unit length."""
         a, b, c = self.corners.transpose(1, 0, 2)
-        normals = np.cross(b - a, c - a)
+        return _unit(np.cross(b - a, c - a))
+
+    @cached_property
+    def _vertex_normals(self) -> Float64Array:
+        """(n, 3), those of the faces around weighted by area."""
         sums = np.empty_like(self.vertices)
         for axis in range(3):
-            weights = np.repeat(normals[:, axis], 3)
+            weights = np.repeat(self._face_normals[:, axis] * self._areas, 3)
             sums[:, axis] = np.bincount(self.faces.reshape(-1), weights, len(self.vertices))
-        return sums
+        return _unit(sums)
+
+    @cached_property
+    def _sharp(self) -> npt.NDArray[np.bool_]:
+        """(n,): vertices on a sharp edge, where triangles are flat."""
+        least = np.ones(len(self.vertices))
+        for corner in self.faces.T:
+            np.minimum.at(least, corner, (self._vertex_normals[corner] * self._face_normals).sum(axis=1))
+        result: npt.NDArray[np.bool_] = least < CREASE
+        return result
 
     def rays(self, origins: npt.ArrayLike, directions: npt.ArrayLike) -> Hits:
         """Where rays (n, 3), (n, 3) in the unit box's coordinates first meet a triangle."""
@@ -152,19 +167,28 @@ class Shape:
         face, t, place = self._tree.intersect_ray_first(self.vertices, self.faces, origins, directions)
         hit = face >= 0
         weights = np.concatenate([1 - place[hit].sum(axis=1, keepdims=True), place[hit]], axis=1)
-        smooth = (self._vertex_normals[self.faces[face[hit]]] * weights[..., None]).sum(axis=1)
+        here = self.faces[face[hit]]
+        flat = self._face_normals[face[hit], None]
+        corners = np.where(self._sharp[here][..., None], flat, self._vertex_normals[here])
         normals = np.zeros((len(hit), 3), np.float32)
-        normals[hit] = smooth / np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-30)
+        normals[hit] = _unit((corners * weights[..., None]).sum(axis=1))
         return Hits(hit, np.where(hit, t, np.inf), normals)
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Of n rays: whether they meet the surface, at what t (infinite where not), and its smooth unit normal there."""
+    """Of n rays: whether they meet the surface, at what t (infinite where not), and its unit normal there, smooth
+    but for sharp edges."""
 
     hit: npt.NDArray[np.bool_]
     t: Float64Array
     normals: npt.NDArray[np.float32]
+
+
+def _unit(v: Float64Array) -> Float64Array:
+    """Vectors (..., 3) of length 1; those of no length stay."""
+    result: Float64Array = v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-30)
+    return result
 
 
 def libigl() -> Any:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import scenes
-from scenes import meshes
-from scenes.meshes import MeshScene, read_obj
+from scenes import meshes, obj
+from scenes.meshes import MeshScene
+from scenes.obj import read_obj
 from taichi_rf.errors import UserError
 from taichi_rf.shading import shade
 from tests.solids import ball, box, write_obj
@@ -51,18 +52,18 @@ def test_a_mesh_is_moved_and_scaled_into_the_box(tmp_path):
 
 
 def test_faces_may_be_polygons_count_backwards_and_name_textures_and_normals(tmp_path):
-    vertices, faces = read_obj(write(tmp_path, CUBE + QUADS))
+    vertices, faces, _ = read_obj(write(tmp_path, CUBE + QUADS))
     assert vertices.shape == (8, 3)
     assert faces.shape == (12, 3)
     backwards = CUBE + "vt 0 0\nvn 0 0 1\n" + "f -8/1/1 -7/1/1 -5/1/1 -6/1/1\nf 5//1 7//1 8//1 6//1\n# f 1 2\ng f 1 2\n"
-    _, again = read_obj(write(tmp_path, backwards))
+    _, again, _ = read_obj(write(tmp_path, backwards))
     np.testing.assert_array_equal(again, faces[:4])
-    _, windows = read_obj(write(tmp_path, (CUBE + QUADS).replace("\n", "\r\n")))
+    _, windows, _ = read_obj(write(tmp_path, (CUBE + QUADS).replace("\n", "\r\n")))
     np.testing.assert_array_equal(windows, faces)
 
 
 def test_colours_after_the_coordinates_are_passed_over(tmp_path):
-    vertices, _ = read_obj(write(tmp_path, "v 1 2 3 0.5 0.5 0.5\nv 0 0 0\nv 1 0 0\nf 1 2 3\n"))
+    vertices, _, _ = read_obj(write(tmp_path, "v 1 2 3 0.5 0.5 0.5\nv 0 0 0\nv 1 0 0\nf 1 2 3\n"))
     np.testing.assert_array_equal(vertices[0], [1, 2, 3])
 
 
@@ -125,7 +126,7 @@ def test_corners_that_coincide_are_joined_and_triangles_without_area_left_out(tm
         (CUBE + "v 0 inf 0\n" + QUADS, "not finite"),
         (CUBE + "v 1e300 1e300 0\n" + QUADS, "not finite"),
         (CUBE + "f 1 2\n", "2 corners"),
-        (CUBE + "f " + "1 " * 1001 + "\n", "1001 corners"),
+        (CUBE + "f " + "1 " * 10_001 + "\n", "10001 corners"),
         (CUBE + "f 1 2 x\n", "line 9"),
         (CUBE + "f 0 1 2\n", "no such vertex"),
         (CUBE + "f 1 2 -9\n", "no such vertex"),
@@ -141,12 +142,12 @@ def test_broken_files_are_refused_with_the_line(tmp_path, text, because):
 def test_a_huge_file_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "thing.obj"
     with open(path, "wb") as file:
-        file.truncate(meshes.MAX_BYTES + 1)
+        file.truncate(obj.MAX_BYTES + 1)
     with pytest.raises(UserError, match="GB are read"):
         load(path)
-    monkeypatch.setattr(meshes, "MAX_FACES", 5)
+    monkeypatch.setattr(obj, "MAX_FACES", 5)
     assert "more than 5" in refused(tmp_path, CUBE + QUADS)
-    monkeypatch.setattr(meshes, "MEMORY_PER_BYTE", 1 << 50)
+    monkeypatch.setattr(obj, "MEMORY_PER_BYTE", 1 << 50)
     assert "memory" in refused(tmp_path, CUBE + QUADS)
 
 

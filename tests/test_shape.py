@@ -136,3 +136,15 @@ def test_without_libigl_it_says_what_to_install(monkeypatch):
 
 def unit(v: np.ndarray) -> np.ndarray:
     return v / np.linalg.norm(v, axis=-1, keepdims=True)
+
+
+def test_normals_are_smooth_over_a_ball_and_flat_up_to_the_edges_of_a_cube():
+    origins = np.random.default_rng(0).normal(size=(500, 3))
+    origins = 0.5 + 2 * origins / np.linalg.norm(origins, axis=1, keepdims=True)
+    hits = Shape(*ball(32, 0.4, (0.5, 0.5, 0.5))).rays(origins, 0.5 - origins)
+    radial = (origins - 0.5) / 2
+    np.testing.assert_allclose(hits.normals, radial, atol=0.02)
+    vertices, faces = box(0.3)
+    hits = Shape(vertices + 0.5, faces).rays(origins, 0.5 - origins)
+    side = np.abs(radial) == np.abs(radial).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(hits.normals, np.sign(radial) * side, atol=1e-6)
