@@ -227,7 +227,7 @@ def _begin(studio: Studio) -> None:
 def _serve(studio: Studio, options: Options) -> None:
     from taichi_rf.console import say
     from viewer import web
-    from viewer.webserver import is_loopback
+    from viewer.hosts import is_loopback
 
     host, port = options.host or _HOST, _PORT if options.port is None else options.port
     if not is_loopback(host):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 _FARTHEST = 1e6  # world units
+_FARTHEST_TARGET = 20.0  # from the middle of the box, in its diagonals
 _MOST_PRESSES = 20  # of one button between two turns of the loop
 _LARGEST_SIDE = 16384  # pixels
 
@@ -50,6 +51,19 @@ class Report:
             return None
         places = [(float(x), float(y), float(z)) for x, y, z in vectors]
         return cls(places[0], places[1], places[2], field_of_view, size[0], size[1])
+
+    def within(self, box: Any) -> Report:
+        """This view, moved without being turned so that its target is not lost far away from ``box`` (2, 3)."""
+        low, high = np.asarray(box, np.float64)
+        farthest, centre = _FARTHEST_TARGET * float(np.linalg.norm(high - low)), (low + high) / 2
+        away = np.array(self.target) - centre
+        distance = float(np.linalg.norm(away))
+        if distance <= farthest:
+            return self
+        shift = away * (farthest / distance - 1)
+        x, y, z = (float(value) for value in self.position + shift)
+        u, v, w = (float(value) for value in self.target + shift)
+        return replace(self, position=(x, y, z), target=(u, v, w))
 
     def near(self, other: Report) -> bool:
         """Whether this is the same view, but for what is lost on the way to a browser and back."""
@@ -110,10 +124,19 @@ class Inbox:
         self.ring()
 
     async def leave(self, client: Any) -> None:
-        """A browser has gone."""
+        """A browser has gone, perhaps before the loop has heard of it."""
         with self._lock:
-            self._mail.left.add(client.client_id)
+            joined = [other for other in self._mail.joined if other.client_id != client.client_id]
+            if len(joined) == len(self._mail.joined):
+                self._mail.left.add(client.client_id)
+            self._mail.joined = joined
+            self._mail.cameras.pop(client.client_id, None)
         self.ring()
+
+    def has_value(self, name: str) -> bool:
+        """Whether a client has set the control ``name`` since the loop last looked."""
+        with self._lock:
+            return name in self._mail.values
 
     def watch(self, name: str, handle: Any) -> None:
         """Store what clients set the control ``handle`` to as ``name``."""

@@ -1,19 +1,22 @@
 """The viewer in a browser, for a machine without a screen: viser to the session, the session's pictures to viser.
 
 One loop on the caller's thread, as in the window. What browsers send comes in on viser's thread and is only stored
-there; nothing of it is trusted. All browsers look at the same picture, and whoever moves the camera moves it for all.
+there; nothing of it is trusted. What they are sent goes out on viser's thread, too. All browsers look at the same
+picture, and whoever moves the camera moves it for all. Nothing that goes wrong with a page ends a training.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from viewer.courier import Bytes, Courier, letterboxed
+from viewer.complaints import Complaints
+from viewer.courier import Bytes, Courier
 from viewer.inbox import Inbox, Report
 from viewer.overlay import Overlays, blend
 from viewer.screen import screen
@@ -21,7 +24,9 @@ from viewer.session import Session
 from viewer.studio import Studio
 from viewer.webpanel import Panel, Waiting
 from viewer.webserver import quiet, start
+from viewer.wire import Wire
 
+_LONGEST_SHAPE = 8  # times as long as the other side, at most
 _LARGEST = 1920 * 1080  # pixels; a larger browser shows its picture magnified
 _SLOT = 0.04  # seconds of drawing and training together, while somebody watches
 _DRAWING = (0.03, 0.1)  # seconds of rendering in a turn of the loop: while a hand moves things, and when it rests
@@ -31,6 +36,7 @@ _UNWATCHED = 0.1  # seconds of training in a turn while nobody watches
 _REST = 0.2  # seconds to sleep when there is nothing to do; a message from a browser ends it
 _STILL = 0.25  # seconds that the camera has to rest before the browsers' own cameras are moved to where it is
 _DEAF = 2.0  # seconds in which what a browser says of its camera may be from before it was moved; its echo ends them
+_WORKERS = 2  # threads that compress pictures, for all browsers
 _QUALITY = (80, 92)  # of JPEGs: while the picture changes, and when it is sharp
 
 
@@ -56,15 +62,16 @@ def serve(
     Raises:
         UserError: viser is not installed, or the address cannot be used.
     """
-    server = start(host, port)
-    try:
-        if ready is not None:
-            ready(f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}")
-        site = Site(server, studio)
-        while not stop():
-            site.turn()
-    finally:
-        with quiet():
+    complain = Complaints()
+    server = start(host, port, complain)
+    with quiet():  # viser prints when a page of another version comes
+        try:
+            if ready is not None:
+                ready(f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}")
+            site = Site(server, studio, complain=complain)
+            while not stop():
+                site.turn()
+        finally:
             server.stop()
 
 
@@ -81,8 +88,17 @@ class Visitor:
 class Site:
     """One server over one studio; each :meth:`turn` is one of the loop."""
 
-    def __init__(self, server: Any, studio: Studio, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        server: Any,
+        studio: Studio,
+        clock: Callable[[], float] = time.monotonic,
+        complain: Complaints | None = None,
+    ) -> None:
         self._server, self._studio, self._clock = server, studio, clock
+        self._complain = complain or Complaints()
+        self._wire = Wire(server.get_event_loop(), self._complain)
+        self._workers = ThreadPoolExecutor(_WORKERS, "pictures")
         self._inbox = Inbox()
         self._visitors: dict[int, Visitor] = {}
         self._leader: int | None = None  # whose camera and size count
@@ -93,7 +109,7 @@ class Site:
         self._stood: Report | None = None  # where the session's camera was
         self._still_since = 0.0  # when it last moved
         self._touched = 0.0  # when somebody last did something
-        self._panel = Panel(server, self._inbox)
+        self._panel = Panel(server, self._inbox, self._wire)
         server.on_client_connect(self._inbox.join)
         server.on_client_disconnect(self._inbox.leave)
         self._session: Session | None = None
@@ -102,19 +118,29 @@ class Site:
     def turn(self) -> None:
         """What the browsers did, a picture for those who can take one, and then the training."""
         self._enter()
-        now, session = self._clock(), self._session
+        due, more = float("inf"), False
+        try:
+            due, more = self._attend(self._clock())
+        except Exception as error:  # of drawing, of a session: never a reason to end what is trained
+            self._complain("the pages could not be served", error)
+        if self._session is None:
+            self._inbox.wait(_REST)
+        elif not self._work(self._session) and not more:
+            self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
+
+    def _attend(self, now: float) -> tuple[float, bool]:
+        """Serve the browsers; return the seconds until one can take a picture, and whether drawing is to go on."""
+        session = self._session
         self._listen(now)
         if session is None:
             self._wait(Waiting.of(self._studio))
-            self._inbox.wait(_REST)
-            return
+            return float("inf"), False
         due = min((visitor.courier.due for visitor in self._watching), default=float("inf"))
         more = self._show(session, due == 0.0)
         self._guide(session, now)
         if due == 0.0:
             self._panel.refresh(session, now)
-        if not self._work(session) and not more:
-            self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
+        return due, more
 
     def _work(self, session: Session) -> bool:
         """Train, record or evaluate; say whether there is more of it to do at once."""
@@ -131,7 +157,7 @@ class Site:
     def _enter(self) -> None:
         """Take up the session there is now."""
         if self._studio.ready:
-            self._wait(Waiting("Preparing", ("It will be here in a moment.",), 1.0))  # nothing is answered until then
+            self._announce()
             self._studio.switch()
             self._session = None
         session = self._studio.session
@@ -139,11 +165,24 @@ class Site:
             return
         self._session, self._shown = session, None
         if session is not None:
-            view, first = self._server.initial_camera, standing(session)
-            self._server.scene.set_up_direction(first.up)
-            view.position, view.look_at, view.up = first.position, first.target, first.up
-            view.fov = first.field_of_view
-            self._panel.build(session)
+            try:
+                self._wire.call(self._look_from, standing(session))
+                self._panel.build(session)
+            except Exception as error:
+                self._complain("the page could not be laid out", error)
+
+    def _announce(self) -> None:
+        """Say that another session is on its way; nothing is answered until it is there."""
+        try:
+            self._wait(Waiting("Preparing", ("It will be here in a moment.",), 1.0))
+        except Exception as error:
+            self._complain("the pages could not be served", error)
+
+    def _look_from(self, first: Report) -> None:
+        view = self._server.initial_camera
+        self._server.scene.set_up_direction(first.up)
+        view.position, view.look_at, view.up = first.position, first.target, first.up
+        view.fov = first.field_of_view
 
     # What comes in
 
@@ -152,7 +191,8 @@ class Site:
         if mail.cameras or mail.values or mail.presses:
             self._touched = now
         for client in mail.joined:
-            self._visitors[client.client_id] = Visitor(client, Courier(client, self._inbox.ring, self._clock))
+            courier = Courier(client, self._inbox.ring, self._wire, self._workers, self._complain, self._clock)
+            self._visitors[client.client_id] = Visitor(client, courier)
         for number in mail.left & self._visitors.keys():
             self._visitors.pop(number).courier.dismiss()
         for number, report in mail.cameras.items():
@@ -178,7 +218,8 @@ class Site:
             visitor.stands, self._leader = report, number
             if session.demo:
                 session.toggle_demo()
-            session.stand(report.position, report.target, report.up, report.field_of_view)
+            place = report.within(session.model.box)
+            session.stand(place.position, place.target, place.up, place.field_of_view)
             self._stood, self._still_since = standing(session), now
 
     # What goes out
@@ -214,8 +255,8 @@ class Site:
         """Hand the picture to who has not had it and can take it."""
         for visitor in self._watching:
             if visitor.courier.version != self._version and visitor.courier.due == 0.0:
-                picture = letterboxed(_bytes(self._picture), *visitor.size)
-                visitor.courier.carry(picture, self._version, _QUALITY[self._shown is not None])
+                quality = _QUALITY[self._shown is not None]
+                visitor.courier.carry(_bytes(self._picture), self._version, quality, visitor.size)
 
     def _budget(self, session: Session) -> float:
         """Seconds for drawing. A picture that only sharpens is sent less often, which leaves more time for it."""
@@ -249,12 +290,16 @@ class Site:
         for visitor in self._watching:
             if visitor.stands is not None and not here.near(visitor.stands):
                 visitor.stands, visitor.deaf_until = here, now + _DEAF
-                move(visitor.client, here)
+                self._wire.post(move, visitor.client, here)
 
 
 def bounded(width: int, height: int) -> tuple[int, int]:
-    """The size of the picture for a browser of ``width`` x ``height``: the same shape, and not too many pixels."""
+    """The size of the picture for a browser of ``width`` x ``height``: not too many pixels, and the same shape.
+
+    A window that is hardly more than a line gets a picture of the longest shape there is.
+    """
     width, height = max(width, 16), max(height, 16)
+    width, height = min(width, _LONGEST_SHAPE * height), min(height, _LONGEST_SHAPE * width)
     scale = min(1.0, (_LARGEST / (width * height)) ** 0.5)
     return max(int(width * scale), 16), max(int(height * scale), 16)
 

@@ -18,6 +18,7 @@ from viewer.plots import finite
 from viewer.session import COMPARE, LAYOUTS, MODES, SHARE, Session
 from viewer.studio import Studio
 from viewer.viewpoint import SceneView
+from viewer.wire import Wire
 
 _FIGURES = 0.2  # seconds between two renewals of the figures
 _PLOTS = 1.0  # and of the plots, while the level stays
@@ -59,10 +60,17 @@ class Waiting:
 
 
 class Panel:
-    """One panel for all browsers: viser keeps it the same in each of them."""
+    """One panel for all browsers: viser keeps it the same in each of them.
 
-    def __init__(self, server: Any, inbox: Inbox) -> None:
-        self._server, self._inbox = server, inbox
+    Args:
+        server: viser's, whose controls only its own loop touches.
+        inbox: where clients' wishes go.
+        wire: to that loop.
+    """
+
+    def __init__(self, server: Any, inbox: Inbox, wire: Wire) -> None:
+        self._server, self._inbox, self._wire = server, inbox, wire
+        self._changes: list[tuple[str, Any, str, object]] = []  # name, control, property and value; not yet sent
         self._handles: dict[str, Any] = {}
         self._known: dict[tuple[str, str], object] = {}  # what every property was last set to, by us or by a client
         self._figures_at = self._plots_at = -math.inf
@@ -72,23 +80,31 @@ class Panel:
     def wait_for(self, waiting: Waiting) -> None:
         """Say what is being done while there is nothing to show, or what to do."""
         if "waiting" not in self._handles:
-            gui = self._server.gui
-            gui.reset()
-            self._handles = {
-                "waiting": gui.add_markdown(""),
-                "loading": gui.add_progress_bar(0.0),
-                "start": gui.add_button("Train"),
-            }
-            self._known = {}
-            self._inbox.count("start", self._handles["start"])
+            self._wire.call(self._lay_out_waiting)
         self._set("waiting", content="\n\n".join([f"### {waiting.title}", *map(plain, waiting.lines)]))
         self._set("loading", visible=waiting.progress is not None)
         self._set("loading", value=percent(waiting.progress or 0.0))
         self._set("start", visible=waiting.trainable)
+        self._post()
 
     def build(self, session: Session) -> None:
         """Lay the panel out for ``session``."""
-        gui, stats = self._server.gui, session.stats()
+        self._changes.clear()
+        self._wire.call(self._lay_out, session, session.stats())
+
+    def _lay_out_waiting(self) -> None:
+        gui = self._server.gui
+        gui.reset()
+        self._handles = {
+            "waiting": gui.add_markdown(""),
+            "loading": gui.add_progress_bar(0.0),
+            "start": gui.add_button("Train"),
+        }
+        self._known = {}
+        self._inbox.count("start", self._handles["start"])
+
+    def _lay_out(self, session: Session, stats: dict[str, Any]) -> None:
+        gui = self._server.gui
         gui.reset()
         self._handles, self._known, self._plotted, self._last = {}, {}, None, None
         self._figures_at = -math.inf
@@ -183,7 +199,13 @@ class Panel:
     # Out
 
     def refresh(self, session: Session, now: float) -> None:
-        """Bring the panel up to date, at most a few times a second."""
+        """Bring the panel up to date, at most a few times a second, and not while the last time is on its way."""
+        if not self._wire.idle:
+            return
+        self._renew(session, now)
+        self._post()
+
+    def _renew(self, session: Session, now: float) -> None:
         stats = session.stats()
         points = session.curve()
         plotted = (stats["level"], stats["num_levels"])
@@ -256,14 +278,26 @@ class Panel:
         """Draw an image anew if what it shows has changed."""
         if self._known.get((name, "image"), _NOTHING) != state:
             self._known[name, "image"] = state
-            self._handles[name].image = draw()
+            self._changes.append((name, self._handles[name], "image", draw()))
 
     def _set(self, name: str, **properties: Any) -> None:
         """Set properties of a control that are not so already; every one set is a message to every browser."""
         for key, value in properties.items():
             if name in self._handles and self._known.get((name, key), _NOTHING) != value:
                 self._known[name, key] = value
-                setattr(self._handles[name], key, value)
+                self._changes.append((name, self._handles[name], key, value))
+
+    def _post(self) -> None:
+        """Hand what was set to viser's loop."""
+        if self._changes:
+            self._wire.post(self._change, self._changes)
+            self._changes = []
+
+    def _change(self, changes: list[tuple[str, Any, str, object]]) -> None:
+        for name, handle, key, value in changes:
+            # Where a client has set it meanwhile, that comes with the next mail and counts.
+            if key != "value" or not self._inbox.has_value(name):
+                setattr(handle, key, value)
 
 
 def figures(stats: dict[str, Any]) -> str:

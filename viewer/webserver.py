@@ -1,7 +1,8 @@
 """The server behind the viewer in a browser: viser's, without what is not ours in it.
 
 viser's pages are one file that comes with it, so nothing is fetched from elsewhere. Left out are its branding, its
-prints, the public tunnel that any of its clients could ask for, and other sites' pages.
+prints, the public tunnel that any of its clients could ask for, other sites' pages, and all messages but those that our
+page sends (see :mod:`viewer.gate`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import importlib
 import socket
 import warnings
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
 
 from taichi_rf.errors import UserError
+from viewer.complaints import Complaints
 
 _STYLE = ".mantine-ScrollArea-content { padding-right: 8px }"  # else the panel's scrollbar covers controls
 _SCRIPT = f"""
@@ -24,8 +24,11 @@ document.head.append(Object.assign(document.createElement("style"), {{ textConte
 """
 
 
-def start(host: str, port: int) -> Any:
+def start(host: str, port: int, complain: Complaints | None = None) -> Any:
     """A server that listens, without viser's own branding, prints, and the tunnel that any client could ask for.
+
+    Args:
+        complain: told of what goes wrong with a page.
 
     Raises:
         UserError: viser is missing, or the address cannot be listened on.
@@ -34,10 +37,18 @@ def start(host: str, port: int) -> Any:
         viser = importlib.import_module("viser")
     except ImportError as error:
         raise UserError("the viewer in a browser needs viser: pip install 'taichi-rf[web]'") from error
+    from viewer.gate import Gate
+
     _check_address(host, port)
     warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")  # a browser left a moment ago
-    with quiet(), _own_pages_only(host):
+    complain = complain or Complaints()
+    gate = Gate(host, complain)
+    with quiet(), _guarded_by(gate):
         server = viser.ViserServer(host, port, label="Taichi RF", verbose=False)
+    loop = server.get_event_loop()
+    loop.call_soon_threadsafe(
+        loop.set_exception_handler, lambda _, trouble: complain(trouble["message"], trouble.get("exception"))
+    )
     _take_no_files(server)
     server.request_share_url = server.disconnect_share_url = lambda *_, **__: None
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
@@ -45,6 +56,8 @@ def start(host: str, port: int) -> Any:
     with contextlib.suppress(AttributeError):  # there is no public way to do these
         message = importlib.import_module("viser._messages").RunJavascriptMessage(source=_SCRIPT)
         server._websock_server.queue_message(message)
+    gate.control = server.gui._gui_input_handle_from_uuid.get
+    gate.open = True  # nobody was connected while this thread sent messages
     return server
 
 
@@ -82,23 +95,14 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_pages_only(host: str) -> Iterator[None]:
-    """Have a server that is started inside turn away what other web sites' pages ask of it.
-
-    A browser lets any page open a socket to any address, this computer's own included, and says only where the page is
-    from; viser does not look at that.
-    """
+def _guarded_by(gate: Any) -> Iterator[None]:
+    """Have a server that is started inside take only the connections and messages that ``gate`` lets through."""
     sockets: Any = importlib.import_module("websockets.asyncio.server")
     original, used = sockets.serve, []
 
-    def guarded(*arguments: Any, process_request: Any, **options: Any) -> Any:
-        def check(connection: Any, request: Any) -> Any:
-            if is_foreign(request.headers.get("Host", ""), request.headers.get("Origin"), host):
-                return connection.respond(HTTPStatus.FORBIDDEN, "This page belongs to another server.\n")
-            return process_request(connection, request)
-
+    def guarded(*arguments: Any, **options: Any) -> Any:
         used.append(True)
-        return original(*arguments, process_request=check, **options)
+        return original(*arguments, **gate.options(options))
 
     sockets.serve = guarded
     try:
@@ -107,26 +111,3 @@ def _own_pages_only(host: str) -> Iterator[None]:
         sockets.serve = original
     if not used:
         raise UserError("this version of viser is not one that this viewer knows: pip install 'viser~=1.1'")
-
-
-def is_foreign(asked: str, origin: str | None, host: str) -> bool:
-    """Whether a request comes from a page that this server did not send.
-
-    Args:
-        asked: the request's ``Host``. On loopback it has to be a number or localhost: a name of somebody else's may
-            be made to mean this computer.
-        origin: where the page is from, which all browsers say of sockets; None for other programs.
-        host: what the server listens on.
-    """
-    if origin is not None and urlsplit(origin).netloc.lower() != asked.lower():
-        return True
-    return is_loopback(host) and not _is_number_or_localhost(urlsplit(f"//{asked}").hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach a server on ``host``."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _is_number_or_localhost(name: str) -> bool:
-    return name == "localhost" or ":" in name or name.replace(".", "").isdigit()
