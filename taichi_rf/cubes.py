@@ -7,7 +7,7 @@ sample: samples may step over the corner of a cell, and the picture would show t
 import numpy as np
 
 from taichi_rf.backend import ti
-from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rows
+from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rays
 from taichi_rf.march import Occupancy, box_interval
 
 FACES = (0.62, 0.78, 1.0)
@@ -48,8 +48,7 @@ def shade_cubes(
     """
     n, get = len(origins), scratch.get
     o, d = get("cube origins", Vec3, n), get("cube directions", Vec3, n)
-    copy_rows(origins, o)
-    copy_rows(directions, d)
+    copy_rays(origins, directions, box, o, d)
     shades, distances = get("cube shades", ti.f32, n), get("cube distances", ti.f32, n)
     low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
     grid = (*occupancy.cells, occupancy.words, occupancy.bits)
@@ -80,8 +79,13 @@ def _shade(
         cells = ti.Vector([nx, ny, nz])
         size = (high - low) / ti.cast(cells, ti.f32)
         entry, leave = box_interval(o, d, low, high, near, far)
-        t, axis, cell = first_cube(o, d, low, high, size, cells, entry, leave, entry <= near, bits, words)
-        distances[r] = t
+        # t counts from where the ray enters the box: beside an eye far away a cell would be nothing
+        start = ti.select(entry < leave, entry, 0.0)
+        o += d * start
+        t, axis, cell = first_cube(
+            o, d, low, high, size, cells, leave - start, entry < leave, entry <= near, bits, words
+        )
+        distances[r] = ti.select(t >= 0, start + t, -1.0)
         shades[r] = 0.0
         if t >= 0:
             # u, v: where on the face, 0..1 along the two axes beside the ray's
@@ -94,7 +98,7 @@ def _shade(
             for a in ti.static(range(3)):
                 if a == axis:
                     shade *= FACES[a]
-            pixel = ti.max(radians * t, 1e-9)  # its width there, world units
+            pixel = ti.max(radians * (start + t), 1e-9)  # its width there, world units
             edge = ti.min(ti.min(u, 1.0 - u) * along(size, first), ti.min(v, 1.0 - v) * along(size, second)) / pixel
             drawn = ti.math.smoothstep(EDGES_FROM[0], EDGES_FROM[1], size.min() / pixel)
             line = ti.math.clamp(0.5 * EDGE_PIXELS + 0.5 - edge, 0.0, 1.0)
@@ -102,10 +106,11 @@ def _shade(
 
 
 @ti.func
-def first_cube(o, d, low, high, size, cells, entry, leave, among, bits: ti.template(), words):
-    """Distance (-1 for none) of the first occupied cell from ``entry`` to ``leave``, the axis of the face by which the
-    ray comes into it, and the cell. ``among``: the ray starts inside the box, so that cells count after a gap only."""
-    t = entry
+def first_cube(o, d, low, high, size, cells, leave, meets, among, bits: ti.template(), words):
+    """Distance (-1 for none) of the first occupied cell from 0 to ``leave``, the axis of the face by which the ray
+    comes into it, and the cell. ``meets``: whether the ray meets the box at all. ``among``: it starts inside the box,
+    so that cells count after a gap only."""
+    t = 0.0
     cell = ti.Vector.zero(ti.i32, 3)
     step = ti.Vector.zero(ti.i32, 3)
     across = ti.Vector.zero(ti.f32, 3)  # of t from face to face
@@ -124,7 +129,9 @@ def first_cube(o, d, low, high, size, cells, entry, leave, among, bits: ti.templ
         following[a] = t + ti.select(direction > 0, cell[a] + 1 - g[a], g[a] - cell[a]) * across[a]
     found = -1.0
     leaving = among
-    while t < leave and found < 0:
+    looks, most = 0, cells[0] + cells[1] + cells[2]  # every look is at another cell, on and on along each axis
+    while meets and t < leave and found < 0 and looks < most:
+        looks += 1
         here = occupied(bits, cell, cells, words)
         leaving = leaving and here != 0
         if here != 0 and not leaving:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import ti
+from taichi_rf.rays import sound
 
 BLOCK = 16
 """Components in one block: a texel's block is one 64-byte line and one vector register."""
@@ -65,6 +66,13 @@ class Scratch:
 def copy_rows(source: np.ndarray, target: Any) -> None:
     """Copy (n, 3) numbers from the host to the first n elements of an array of Vec3."""
     _copy_rows(len(source), np.ascontiguousarray(source, np.float32), target)
+
+
+def copy_rays(origins: np.ndarray, directions: np.ndarray, box: np.ndarray, o: Any, d: Any) -> None:
+    """Copy rays (n, 3), (n, 3) to the first n elements of two arrays of Vec3. Those that mean nothing miss ``box``."""
+    origins, directions = sound(origins, directions, box)
+    copy_rows(origins, o)
+    copy_rows(directions, d)
 
 
 @ti.kernel

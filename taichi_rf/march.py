@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import ti
-from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rows, empty
+from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rays, empty
 
 COARSE_BITS = 3
 COARSE = 1 << COARSE_BITS
@@ -256,8 +256,7 @@ class Marcher:
         n = len(origins)
         get = self.scratch.get
         o, d = get("origins", Vec3, n), get("directions", Vec3, n)
-        copy_rows(origins, o)
-        copy_rows(directions, d)
+        copy_rays(origins, directions, box, o, d)
         counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
         offsets = get("offsets", ti.i32, n + 1)
         per_ray = most_steps(box, near, far, step) // 32 + 1

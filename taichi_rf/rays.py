@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 
+FARTHEST = 1e9
+"""Of the box's largest coordinate: single precision knows nothing of a box seen from farther away."""
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -150,3 +153,19 @@ def look_at(eye: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike = (0.0,
         right = np.cross(np.eye(3)[np.argmin(np.abs(backward))], backward)
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(backward, right), backward, eye], axis=1).astype(np.float32)
+
+
+def sound(origins: Float32Array, directions: Float32Array, box: npt.ArrayLike) -> tuple[Float32Array, Float32Array]:
+    """Rays (n, 3), (n, 3) that kernels can follow: those that are not finite, have no direction, or begin too far away
+    to know anything of ``box`` (2, 3), are replaced by one that misses it. The arrays given stay as they are."""
+    low, high = np.asarray(box, np.float32)
+    lengths = np.einsum("ni,ni->n", directions, directions)
+    near = np.abs(origins).max(axis=1, initial=0) < FARTHEST * max(np.abs(low).max(), np.abs(high).max())
+    good = near & (lengths > 1e-12) & (lengths < 1e12)  # false for what is no number
+    if good.all():
+        return origins, directions
+    outside = 2 * high - low
+    return (
+        np.where(good[:, None], origins, outside).astype(np.float32),
+        np.where(good[:, None], directions, np.array([1, 0, 0])).astype(np.float32),
+    )

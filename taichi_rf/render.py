@@ -12,7 +12,7 @@ import numpy as np
 from taichi_rf import colormaps
 from taichi_rf.backend import ti
 from taichi_rf.cubes import shade_cubes
-from taichi_rf.device import F32, I32, Vec3, Vec3s, copy_rows
+from taichi_rf.device import F32, I32, Vec3, Vec3s, copy_rays
 from taichi_rf.errors import UserError
 from taichi_rf.march import Samples
 from taichi_rf.model import Model
@@ -92,9 +92,9 @@ class _Pixels:
         self.model, self.background = model, background
         self.radians = 1 / max(camera.fx, camera.fy)  # that a pixel covers
         low, high = model.box.astype(np.float64)
-        away = float(np.linalg.norm(camera.position - (low + high) / 2))
+        away = float(np.linalg.norm(np.nan_to_num(camera.position) - (low + high) / 2))
         radius = DEPTH_RADII * float(np.linalg.norm(high - low)) / 2
-        self.nearest, self.farthest = max(away - radius, 0.0), away + radius
+        self.farthest, self.span = away + radius, min(away, radius) + radius  # of the scale of depth
 
     def colour(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
         return self.model.forward(origins, directions, background=self.background).pixels.to_numpy()[: len(origins)]
@@ -109,13 +109,15 @@ class _Pixels:
     def normals(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
         model, n, get = self.model, len(origins), self.model.scratch.get
         samples, opacity, _ = self._weigh(origins, directions)
-        o, around = get("surface origins", Vec3, n), get("around surface", Vec3, 6 * n)
+        o, d, around = (
+            get(name, Vec3, m) for name, m in (("surface origins", n), ("surface directions", n), ("around", 6 * n))
+        )
         density, normals = get("density around", ti.f32, 6 * n), get("normals", Vec3, n)
-        copy_rows(origins, o)
+        copy_rays(origins, directions, model.box, o, d)
         voxel = model.step_size / model.step_ratio  # world units
         low, high = (ti.math.vec3(*map(float, corner)) for corner in model.box)
         _surround(
-            n, low, high, samples.step, REACH * voxel, SURFACE, o, samples.directions, samples.offsets, samples.t,
+            n, low, high, samples.step, REACH * voxel, SURFACE, o, d, samples.offsets, samples.t,
             model.compositor.weights, opacity, around,
         )  # fmt: skip
         model.field.density(6 * n, around, density)
@@ -152,7 +154,7 @@ class _Pixels:
 
     def _closeness(self, distances: np.ndarray) -> np.ndarray:
         """1 for the near end of the scale of depth, which knows the eye and the box only, 0 for the far end."""
-        return np.clip((self.farthest - distances) / (self.farthest - self.nearest), 0, 1)
+        return np.clip((self.farthest - distances) / self.span, 0, 1)
 
 
 class _SolidPixels(_Pixels):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import ti
-from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rows
+from taichi_rf.device import F32, I32, Scratch, Vec3, Vec3s, copy_rays
 from taichi_rf.fields.base import Field
-from taichi_rf.march import COARSE, SCAN, Occupancy, box_interval, prefix_sum
+from taichi_rf.march import SCAN, Occupancy, box_interval, prefix_sum
+from taichi_rf.traverse import NUDGE, cell_at, crossed, marked, seek, stay
 
 SHORTEST = 0.1
 """Cells that a step spans at least: shorter and shorter ones would never get to the surface, nor along it."""
@@ -28,9 +29,6 @@ NARROWINGS = 5
 """Of a change of sign."""
 REACH = 0.5
 """Cells from the surface to the places where distances are compared for its normal."""
-NUDGE = 1e-3
-"""Cells by which a ray is put beyond the face that it leaves through, or before it."""
-
 BEYOND = 0.01
 """Cells after the face by which a ray has come inside, where it is asked whether it goes deeper."""
 UNKNOWN = 0.5
@@ -79,23 +77,23 @@ class Tracer:
             occupancy: the cells in which the distance is known.
             box: (2, 3) of the field, world units. Distances are measured along its shortest side.
             near, far: world units.
+            origins, directions: rays that are not finite, or have no direction, meet nothing.
             normals: whether they are wanted; zero otherwise.
         """
         n, get = len(origins), self.scratch.get
         o, d = get("origins", Vec3, n), get("directions", Vec3, n)
         low, high = (ti.math.vec3(*map(float, corner)) for corner in box)
-        copy_rows(origins, o)
-        copy_rows(directions, d)
-        _to_unit_box(n, low, high, o, d)
+        copy_rays(origins, directions, box, o, d)
         side = float(np.min(box[1] - box[0]))
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
-        t, end = get("t", ti.f32, n), get("end", ti.f32, n)
+        t, end, starts = (get(name, ti.f32, n) for name in ("t", "end", "starts"))
         before, before_value, value = (get(name, ti.f32, n) for name in ("before", "before value", "value"))
         left = get("left", ti.f32, n)
         state, steps, flags = (get(name, ti.i32, n) for name in ("state", "steps", "flags"))
         slots, sums = get("slots", ti.i32, n + 1), get("sums", ti.i32, n // SCAN + 2)
         ids, spare = get("ids", ti.i32, n), get("spare ids", ti.i32, n)
-        _begin(n, near, far, o, d, *grid, t, end, before_value, left, state, steps, flags, ids)
+        _enter(n, low, high, near, far, o, d, starts, end)
+        _begin(n, o, d, *grid, t, end, before_value, left, state, steps, flags, ids)
         active = prefix_sum(n, flags, slots, sums)
         waiting = n
         for _ in range(MOST_STEPS):
@@ -116,7 +114,8 @@ class Tracer:
         facing = np.zeros((n, 3), np.float32)
         if normals and found.any():
             facing = self._normals(field, n, directions, box, grid, o, d, t, state)
-        return Surface(found, np.where(found, t.to_numpy()[:n], 0).astype(np.float32), facing, steps.to_numpy()[:n])
+        along = np.where(found, starts.to_numpy()[:n] + t.to_numpy()[:n], 0).astype(np.float32)
+        return Surface(found, along, facing, steps.to_numpy()[:n])
 
     def _chosen(self, n: int, state: Any, least: int, most: int) -> tuple[int, Any]:
         """How many rays are in a state from ``least`` to ``most``, and which."""
@@ -175,91 +174,36 @@ class Tracer:
 
 
 @ti.kernel
-def _to_unit_box(n: int, low: ti.math.vec3, high: ti.math.vec3, origins: Vec3s, directions: Vec3s):
-    # t stays what it was: world units
+def _enter(
+    n: int, low: ti.math.vec3, high: ti.math.vec3, near: float, far: float, origins: Vec3s, directions: Vec3s,
+    starts: F32, end: F32,
+):  # fmt: skip
+    # to the unit box, and on to where the ray enters it: t counts from there, still in world units. Counted from an eye
+    # far away, a step of a fraction of a cell would be nothing beside it in single precision
     for r in range(n):
-        origins[r] = (origins[r] - low) / (high - low)
-        directions[r] = directions[r] / (high - low)
-
-
-@ti.func
-def cell_at(u, cells):
-    """The cell of a place in the unit box."""
-    c = ti.cast(ti.floor(u * ti.cast(cells, ti.f32)), ti.i32)
-    return ti.math.clamp(c, 0, cells - 1)
-
-
-@ti.func
-def marked(c, cells, words, bits: ti.template()):
-    """Whether a cell is occupied."""
-    return (bits[(c[2] * cells[1] + c[1]) * words + c[0] // 32] >> (c[0] % 32)) & 1 != 0
-
-
-@ti.func
-def leaves(o, d, c, width, cells, beyond):
-    """The t at which the ray leaves the block of ``width`` cells a side that holds cell c; at most ``beyond``."""
-    t = beyond
-    for a in ti.static(range(3)):
-        if ti.abs(d[a] * cells[a]) > 1e-6:
-            face = ti.cast((c[a] // width + ti.select(d[a] > 0, 1, 0)) * width, ti.f32)
-            t = ti.min(t, (face / cells[a] - o[a]) / d[a])
-    return t
-
-
-@ti.func
-def seek(o, d, start, end, nudge, cells, coarse_cells, words, bits: ti.template(), coarse: ti.template()):
-    """The first t from ``start`` on at which the ray is in an occupied cell; ``end`` or more if there is none."""
-    t = start
-    found = False
-    while t < end and not found:
-        c = cell_at(o + d * t, cells)
-        width = 1
-        k = c // COARSE
-        if coarse[(k[2] * coarse_cells[1] + k[1]) * coarse_cells[0] + k[0]] == 0:
-            width = COARSE
-        elif marked(c, cells, words, bits):
-            found = True
-        if not found:
-            t = ti.max(leaves(o, d, c, width, cells, end), t) + nudge
-    return t
-
-
-@ti.func
-def stay(o, d, start, target, nudge, cells, words, bits: ti.template()):
-    """The t at which the ray leaves the occupied cells that it is in at ``start``; at most ``target``."""
-    t = start
-    out = False
-    while t < target and not out:
-        c = cell_at(o + d * t, cells)
-        if marked(c, cells, words, bits):
-            t = ti.max(leaves(o, d, c, 1, cells, target), t) + nudge
-        else:
-            t -= nudge  # back on the face
-            out = True
-    return ti.min(t, target)
-
-
-@ti.func
-def crossed(d, cells):
-    """Cells that the ray crosses per unit of t, along the axis where these are most."""
-    return ti.max(ti.abs(d * ti.cast(cells, ti.f32)).max(), 1e-6)
+        o, d = (origins[r] - low) / (high - low), directions[r] / (high - low)
+        t0, t1 = box_interval(o, d, ti.math.vec3(0.0), ti.math.vec3(1.0), near, far)
+        starts[r], end[r] = t0, -1.0
+        if t0 < t1:
+            o += d * t0
+            _, end[r] = box_interval(o, d, ti.math.vec3(0.0), ti.math.vec3(1.0), 0.0, far - t0)
+        origins[r], directions[r] = o, d
 
 
 @ti.kernel
 def _begin(
-    n: int, near: float, far: float, origins: Vec3s, directions: Vec3s,
+    n: int, origins: Vec3s, directions: Vec3s,
     nx: int, ny: int, nz: int, words: int, cx: int, cy: int, cz: int, bits: I32, coarse: I32,
     ts: F32, end: F32, before_value: F32, left: F32, state: I32, steps: I32, flags: I32, ids: I32,
 ):  # fmt: skip
     cells, coarse_cells = ti.Vector([nx, ny, nz]), ti.Vector([cx, cy, cz])
     for r in range(n):
         o, d = origins[r], directions[r]
-        t0, t1 = box_interval(o, d, ti.math.vec3(0.0), ti.math.vec3(1.0), near, far)
-        t = seek(o, d, t0, t1, NUDGE / crossed(d, cells), cells, coarse_cells, words, bits, coarse)
-        ts[r], end[r] = t, t1
+        t = seek(o, d, 0.0, end[r], NUDGE / crossed(d, cells), cells, coarse_cells, words, bits, coarse)
+        ts[r] = t
         before_value[r], left[r] = -1.0, -1.0  # there is no place before
         state[r], steps[r], ids[r] = NONE, 0, r
-        flags[r] = ti.cast(t < t1, ti.i32)
+        flags[r] = ti.cast(t < end[r], ti.i32)
 
 
 @ti.kernel

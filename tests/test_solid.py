@@ -18,6 +18,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.evaluate import evaluate
 from taichi_rf.model import Model
 from taichi_rf.modelfile import model_chunks
+from taichi_rf.rays import Camera
 from taichi_rf.render import MODES, render
 from taichi_rf.shading import shade
 from taichi_rf.solid import SurfaceModel, SurfacePrefixes
@@ -163,3 +164,21 @@ def test_a_file_that_contradicts_itself_is_refused(model, tmp_path, change, beca
     with pytest.raises(UserError, match=because) as error:
         Model.load(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("distance", [300.0, 1e4, 1e9, np.nan])
+def test_a_picture_from_afar_is_that_of_a_ball_in_every_mode(model, distance):
+    from viewer.session import render_from_anywhere
+
+    size = 40
+    pose = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, distance]], np.float32)
+    focal = size / 2.4 * (distance if distance == distance else 1.0)
+    camera = Camera(pose, focal, focal, size / 2, size / 2, size, size)
+    shown = {mode: render_from_anywhere(model, camera, level=2, mode=mode) for mode in MODES}
+    assert all(np.isfinite(picture).all() for picture in shown.values())
+    x, y = (np.indices((size, size)) + 0.5) / size * 2.4 - 1.2
+    away = np.hypot(x, y) - RADIUS
+    if distance < 1e5:
+        assert (shown["opacity"][away < -0.03] == 1).all()
+    if not distance < 1e5 or distance == distance:
+        assert (shown["opacity"][away > 0.03] == 0).all()

@@ -8,7 +8,8 @@ import pytest
 from taichi_rf.backend import ti
 from taichi_rf.device import F32, I32, Vec3s
 from taichi_rf.march import Occupancy
-from taichi_rf.surface import Surface, Tracer, cell_at, marked
+from taichi_rf.surface import Surface, Tracer
+from taichi_rf.traverse import cell_at, marked
 from tests.arches import per_arch
 
 BOX = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)

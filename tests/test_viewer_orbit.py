@@ -145,3 +145,15 @@ def test_view_survives_being_written_down():
 def test_senseless_view_from_a_file_falls_back_to_the_whole_box(change):
     state = None if change is None else Orbit.around(BOX).state() | change
     assert Orbit.from_state(state, BOX).state() == Orbit.around(BOX).state()
+
+
+def test_nobody_goes_so_far_that_nothing_is_left_to_see():
+    box = np.array([[9, 9, 9], [11, 11, 11]], float)
+    view = Orbit.around(box)
+    view.stand((9e5, 9e5, 0), (9e5, 9e5, 1), (0, 0, 1))
+    for _ in range(50):
+        view.fly(1e5, 0, 1e5)
+        view.pan(1e6, 1e6, 1)
+        view.dolly(1e9, 1)
+    assert np.abs(view.camera(8, 8).position - 10).max() < 1100 * view.extent
+    assert Orbit.from_state(view.state(), box).state() == view.state()

@@ -18,6 +18,7 @@ _TURN = math.pi  # a drag over the whole height of the window: half a turn
 _DOLLY = math.log(4.0)  # a drag over the whole height: four times nearer or farther
 _STEEPEST = math.radians(89.0)  # straight up and down have no horizon to hold on to
 _UP = (0.0, 0.0, 1.0)
+_FARTHEST = 1000.0  # of the extent: farther from the box nothing of it is left to be seen
 
 
 @dataclass
@@ -36,13 +37,15 @@ class Orbit:
     field_of_view: float = math.radians(40.0)
     up: tuple[float, float, float] = _UP
     extent: float = 2.0
+    centre: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    """Of what there is to see; it bounds how far the target can go."""
 
     @classmethod
     def around(cls, box: npt.ArrayLike) -> Orbit:
         """A view of what is likely to be in ``box`` (2, 3): all but its corners, from above one of them."""
         low, high = np.asarray(box, dtype=np.float64)
         extent = float(np.linalg.norm(high - low))
-        view = cls(target=(low + high) / 2, extent=extent)
+        view = cls(target=(low + high) / 2, extent=extent, centre=(low + high) / 2)
         view.distance = 0.6 * float(np.max(high - low)) / math.sin(view.field_of_view / 2)
         return view
 
@@ -112,6 +115,8 @@ class Orbit:
         self.elevation = min(max(self.elevation, -_STEEPEST), _STEEPEST)
         self.azimuth = math.remainder(self.azimuth, 2 * math.pi)
         self.distance = min(max(self.distance, 0.01 * self.extent), 20.0 * self.extent)
+        reach = _FARTHEST * self.extent
+        self.target = np.clip(self.target, self.centre - reach, self.centre + reach)
         return self
 
     def rotate(self, right: float, down: float, height: int) -> None:
@@ -125,6 +130,7 @@ class Orbit:
         pose = self._pose()
         unit = 2 * self.distance * math.tan(self.field_of_view / 2) / height  # world units a pixel, at the target
         self.target = self.target + unit * (down * pose[:, 1] - right * pose[:, 0])
+        self.limited()
 
     def look(self, right: float, down: float, height: int) -> None:
         """Turn the head with a drag: the eye stays and the target goes round it."""
@@ -133,11 +139,13 @@ class Orbit:
         self.elevation += _TURN * down / height
         self.limited()
         self.target = self.target + eye - self._eye()
+        self.limited()
 
     def fly(self, right: float, up: float, forward: float) -> None:
         """Move eye and target together, by world units along the camera's own axes."""
         pose = self._pose()
         self.target = self.target + right * pose[:, 0] + up * pose[:, 1] - forward * pose[:, 2]
+        self.limited()
 
     def dolly(self, down: float, height: int) -> None:
         """Come nearer (drag up) or go farther (drag down), in proportion to the distance."""

@@ -589,7 +589,7 @@ def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -
 def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
     """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3); the first is above 0."""
     low, high = np.asarray(box, dtype=np.float64)
-    eye = np.asarray(position, dtype=np.float64)
+    eye = np.clip(np.nan_to_num(np.asarray(position, dtype=np.float64)), -1e30, 1e30)
     nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
     farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
     return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest
