@@ -364,6 +364,8 @@ def _saving(run: Run) -> Iterator[None]:
     except entry.Stopped as stopped:
         with _if_stopped(f"not saved; go on from the last checkpoint with: {run.again}"):
             training.save()
+            if not training.whole:
+                raise entry.Stopped(stopped.number) from None
         stopped.args = (
             f"stopped by {stopped.name}: saved at iteration {training.iteration:,}; go on with: {run.again}",
         )

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -23,6 +25,9 @@ Options = TypeVar("Options")
 
 MORE_MEMORY = "try --downscale or --views, end other programs, or raise the limit (ulimit -v)"
 _NO_MEMORY = ("memory allocation", "out of memory", "out_of_memory", "cannot allocate memory", "failed to map segment")
+
+SAME_WISH = 1.0
+"""Seconds within which a second signal means the same as the first."""
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -42,12 +47,18 @@ class Stopped(KeyboardInterrupt):
 class Stopper:
     """Turns Ctrl-C, SIGTERM and SIGHUP into :class:`Stopped`, and never in the middle of a :meth:`step`.
 
-    What comes during a step is raised at its end, and at that of the outermost where steps are nested; a second one is
-    raised at once.
+    What comes during a step is raised at its end, and at that of the outermost where steps are nested. Another one
+    within ``SAME_WISH`` seconds changes nothing: a closing terminal sends SIGHUP twice, and a wrapper passes on the
+    Ctrl-C that its child had as well. A later one is raised at once.
+
+    Args:
+        clock: seconds that only grow.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._inside, self._pending = 0, 0
+        self._asked_at = -math.inf
 
     def install(self) -> None:
         """Take over the signals. One that was being ignored (nohup) stays so, except Ctrl-C."""
@@ -68,6 +79,10 @@ class Stopper:
             raise Stopped(number)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
+        repeated = self._clock() - self._asked_at < SAME_WISH
+        if repeated:
+            return
+        self._asked_at = self._clock()
         if self._inside and not self._pending:
             self._pending = number
             return

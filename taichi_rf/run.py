@@ -214,7 +214,9 @@ class Training:
         if self.cold:
             self.warm_up()
         with self._guard():
+            self._whole = False
             info = self.trainer.part()
+            self._whole = True
         if info is not None:
             self._write_events()
             if self.trainer.elapsed - self._saved_at >= SAVE_SECONDS:
@@ -227,8 +229,16 @@ class Training:
         self.trainer.warm_up()
         self._whole, self.cold = True, False
 
+    @property
+    def whole(self) -> bool:
+        """Whether the state is one between two parts of a step. After something broke a part off it is not."""
+        return self._whole
+
     def save(self, *, anyway: bool = False) -> None:
-        """Write the checkpoint, and the model as it is now; ``anyway`` even if nothing is newer than what is there."""
+        """Write the checkpoint, and the model as it is now; ``anyway`` even if nothing is newer than what is there.
+
+        A step that was broken off in its middle is not saved: the last good checkpoint stays.
+        """
         if not self._whole:
             return
         if self.trainer.iteration == self._saved_iteration and (self.folder / MODEL).exists() and not anyway:

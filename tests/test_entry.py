@@ -12,9 +12,15 @@ from taichi_rf.entry import SIGNALS, Stopped, Stopper
 
 
 @pytest.fixture
-def stopper() -> Iterator[Stopper]:
+def clock() -> list[float]:
+    """The time, to be set."""
+    return [0.0]
+
+
+@pytest.fixture
+def stopper(clock: list[float]) -> Iterator[Stopper]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    stopper = Stopper()
+    stopper = Stopper(lambda: clock[0])
     stopper.install()
     yield stopper
     for number, handler in before.items():
@@ -45,13 +51,32 @@ def test_a_signal_within_nested_steps_waits_for_the_outermost(stopper):
     assert len(done) == 3
 
 
-def test_a_second_signal_is_raised_at_once(stopper):
+def test_a_signal_that_comes_twice_is_one(stopper, clock):
+    """A closing terminal sends SIGHUP twice: the second must not tear the step, nor the saving after it."""
+    done = []
+
+    def work() -> None:
+        with stopper.step():
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGHUP)
+            done.append("the step is whole")
+
+    with pytest.raises(Stopped):
+        work()
+    clock[0] += 0.5
+    os.kill(os.getpid(), signal.SIGHUP)
+    done.append("and so is the saving")
+    assert len(done) == 2
+
+
+def test_a_later_signal_is_raised_at_once(stopper, clock):
     done = []
 
     def work() -> None:
         with stopper.step(), stopper.step():
             os.kill(os.getpid(), signal.SIGTERM)
             done.append("waits")
+            clock[0] += 1.5
             os.kill(os.getpid(), signal.SIGINT)
             done.append("does not")
 

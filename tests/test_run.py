@@ -374,3 +374,19 @@ def test_an_evaluation_in_parts_is_the_evaluation(trained, tmp_path):
     assert seen[-1] == (2, 2)
     assert len(seen) > 2 * 4  # a part for every level of every view, at least
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_step_that_was_torn_apart_is_not_saved(trained, tmp_path, monkeypatch):
+    """Between the updates of two arrays the state is that of no step, and would pass for one."""
+    training, _ = trained
+    torn = Training(training.trainer, RunFolder(tmp_path))
+
+    def part() -> StepInfo | None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.trainer, "part", part)
+    with pytest.raises(KeyboardInterrupt):
+        torn.part()
+    assert not torn.whole
+    torn.save(anyway=True)
+    assert [path.name for path in tmp_path.iterdir()] == [EVENTS]
