@@ -330,9 +330,12 @@ def _camera_path(options: Options) -> CameraPath | None:
     if options.path is None or options.output is None:
         return None
     from taichi_rf.camera_path import CameraPath
+    from taichi_rf.console import say
     from taichi_rf.video import check_video
 
     path = CameraPath.load(options.path)
+    for warning in path.warnings:
+        say(f"warning: {warning}")
     check_video(options.output, options.width or path.width, options.height or path.height, options.fps or path.fps)
     return path
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Protocol, TypeGuard
 
 import numpy as np
@@ -68,7 +68,8 @@ class Frame:
 @dataclass(frozen=True, eq=False)
 class CameraPath:
     """The frames of a video of ``width`` x ``height`` pixels, ``fps`` of them a second; ``loop``: after the last comes
-    the first. ``keyframes`` are those it was made from, if that is how it was made."""
+    the first. ``keyframes`` are those it was made from, if that is how it was made; ``warnings`` say what of its file
+    was left aside."""
 
     frames: tuple[Frame, ...]
     width: int
@@ -76,6 +77,7 @@ class CameraPath:
     fps: float = FPS
     loop: bool = False
     keyframes: tuple[Frame, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -153,8 +155,14 @@ def through(
     width: int,
     height: int,
     loop: bool = False,
+    shares: Sequence[float] | None = None,
 ) -> CameraPath:
-    """A smooth way through ``keyframes``, with the same time (by default two seconds) between any two.
+    """A smooth way through ``keyframes``.
+
+    Args:
+        seconds: in all; two from one to the next by default.
+        shares: of the time from each keyframe to the next, and of a loop from the last to the first; any numbers above
+            0. The same for all by default.
 
     Raises:
         UserError: fewer than two keyframes, or too many frames.
@@ -164,6 +172,9 @@ def through(
     spans = len(keyframes) - (0 if loop else 1)
     count = frame_count(2.0 * spans if seconds is None else seconds, fps)
     times = np.arange(count) * (spans / count if loop else spans / max(count - 1, 1))
+    if shares is not None:
+        ends = np.concatenate([[0], np.cumsum(shares)])
+        times = np.interp(times * ends[-1] / spans, ends, np.arange(spans + 1))
     poses, fovs = spline(
         np.array([frame.pose for frame in keyframes]), np.array([frame.fov for frame in keyframes]), times, loop=loop
     )
@@ -181,7 +192,8 @@ def frame_count(seconds: float, fps: float) -> int:
     frames = seconds * fps
     if not (0.5 <= frames < MAX_FRAMES + 0.5):
         raise UserError(
-            f"{seconds:g} seconds at {fps:g} frames a second: choose a length that makes 1 to {MAX_FRAMES} frames"
+            f"{seconds:g} seconds at {fps:g} frames a second make {frames:,.6g} frames: choose a length that makes 1 "
+            f"to {MAX_FRAMES} frames"
         )
     return round(frames)
 
@@ -194,17 +206,21 @@ class _Reader:
 
     def __init__(self, where: str) -> None:
         self._where = where
+        self._warnings: list[str] = []
 
     def path(self, file: Any) -> CameraPath:
         if not isinstance(file, dict):
             self._refuse("", "a camera path is an object with 'camera_path', 'render_width', 'render_height' and 'fps'")
+        file = _given(file)
         kind = file.get("camera_type", "perspective")
         if kind != "perspective":
             self._refuse("camera_type", f"only 'perspective' cameras can be rendered, not {_short(kind)}")
         width, height = (self._side(file, name) for name in ("render_width", "render_height"))
-        keyframes = self._keyframes(file.get("keyframes", []))
+        fov = self._number(file, "default_fov", *FIELD_OF_VIEW) if "default_fov" in file else None
+        keyframes = self._keyframes(file.get("keyframes", []), fov)
         frames = file.get("camera_path", [])
-        seconds = self._number(file, "seconds", 1e-3, MAX_FRAMES / SLOWEST) if "seconds" in file else None
+        # 0 is what an empty time line has: as good as none
+        seconds = (self._number(file, "seconds", 0, MAX_FRAMES / SLOWEST) if "seconds" in file else 0.0) or None
         if "fps" in file:
             fps = self._number(file, "fps", SLOWEST, FASTEST)
         else:  # what nerfstudio makes of it
@@ -212,20 +228,73 @@ class _Reader:
         loop = file.get("is_cycle", False)
         if not isinstance(loop, bool):
             self._refuse("is_cycle", f"true or false is expected, not {_short(loop)}")
+        if file.get("crop"):
+            self._warnings.append("'crop' is left aside: all of the model is shown")
         if not frames and len(keyframes) > 1:
-            return through(keyframes, seconds=seconds, fps=fps, width=width, height=height, loop=loop)
-        read = self._frames(frames, "camera_path", "camera_to_world", MAX_FRAMES)
+            return self._filled(file, keyframes, seconds, fps, width, height, loop)
+        read = self._frames(frames, "camera_path", "camera_to_world", MAX_FRAMES, fov)
         if not read:
-            self._refuse("camera_path", "there is no frame in it, and there are not two keyframes to go between")
-        return CameraPath(read, width, height, fps, loop, keyframes)
+            self._refuse(
+                "camera_path",
+                "; ".join(["there is no frame in it, and there are not two keyframes to go between", *self._warnings]),
+            )
+        if seconds is not None and abs(len(read) / fps - seconds) > max(2 / fps, 0.1 * seconds):
+            self._warnings.append(
+                f"'seconds' is {seconds:g}, but {len(read):,} frames at {fps:g} a second take {len(read) / fps:.3g}: "
+                "'fps' decides"
+            )
+        return CameraPath(read, width, height, fps, loop, keyframes, self._said())
 
-    def _keyframes(self, entries: Any) -> tuple[Frame, ...]:
+    def _filled(
+        self,
+        file: dict[str, Any],
+        keyframes: tuple[Frame, ...],
+        seconds: float | None,
+        fps: float,
+        width: int,
+        height: int,
+        loop: bool,
+    ) -> CameraPath:
+        """The way through keyframes that are given alone, with the times between them that the file gives."""
+        if file.get("smoothness_value"):
+            self._warnings.append("'smoothness_value' is left aside: the way is a Catmull-Rom spline")
+        times = self._transitions(file, loop)
+        if seconds is None and times is not None:
+            seconds = sum(times)
+        try:
+            path = through(keyframes, seconds=seconds, fps=fps, width=width, height=height, loop=loop, shares=times)
+        except UserError as error:
+            self._refuse("seconds", str(error))
+        return replace(path, warnings=self._said())
+
+    def _transitions(self, file: dict[str, Any], loop: bool) -> list[float] | None:
+        """Seconds from each keyframe to the next, and in a loop from the last to the first; None where none are given.
+
+        A keyframe's own time is that of the way to it, as nerfstudio has it.
+        """
+        entries = [_given(entry) for entry in file["keyframes"]]
+        own = [entry.get("override_transition_enabled") is True for entry in entries]
+        if "default_transition_sec" not in file and not any(own):
+            return None
+        limits = 1e-3, MAX_FRAMES / SLOWEST
+        usual = self._number(file, "default_transition_sec", *limits) if "default_transition_sec" in file else 2.0
+        times = [
+            self._number(entry, "override_transition_sec", *limits, here=f"keyframes[{index}].") if mine else usual
+            for index, (entry, mine) in enumerate(zip(entries, own))
+        ]
+        return [*times[1:], *times[: 1 if loop else 0]]
+
+    def _said(self) -> tuple[str, ...]:
+        return tuple(f"{self._where}: {warning}" for warning in self._warnings)
+
+    def _keyframes(self, entries: Any, fov: float | None) -> tuple[Frame, ...]:
         """The keyframes; none where they are as nerfstudio wrote them before 2023, as text and column by column."""
         if isinstance(entries, list) and any(isinstance(e, dict) and isinstance(e.get("matrix"), str) for e in entries):
+            self._warnings.append("its keyframes are left aside: they are text, as nerfstudio wrote them before 2023")
             return ()
-        return self._frames(entries, "keyframes", "matrix", MAX_KEYFRAMES)
+        return self._frames(entries, "keyframes", "matrix", MAX_KEYFRAMES, fov)
 
-    def _frames(self, entries: Any, name: str, matrix: str, most: int) -> tuple[Frame, ...]:
+    def _frames(self, entries: Any, name: str, matrix: str, most: int, fov: float | None) -> tuple[Frame, ...]:
         if not isinstance(entries, list):
             self._refuse(name, f"a list is expected, not {_short(entries)}")
         if len(entries) > most:
@@ -235,8 +304,11 @@ class _Reader:
             here = f"{name}[{index}]"
             if not isinstance(entry, dict):
                 self._refuse(here, f"an object with '{matrix}' and 'fov' is expected, not {_short(entry)}")
-            fov = self._number(entry, "fov", *FIELD_OF_VIEW, here=f"{here}.")
-            frames.append(Frame(self._pose(entry.get(matrix), f"{here}.{matrix}"), fov))
+            if fov is not None and entry.get("fov") is None:
+                own = fov
+            else:
+                own = self._number(entry, "fov", *FIELD_OF_VIEW, here=f"{here}.")
+            frames.append(Frame(self._pose(entry.get(matrix), f"{here}.{matrix}"), own))
         return tuple(frames)
 
     def _pose(self, numbers: Any, here: str) -> _Float64Array:
@@ -273,6 +345,11 @@ class _Reader:
 
     def _refuse(self, entry: str, reason: str) -> NoReturn:
         raise UserError(f"{self._where}: {f'{entry}: ' if entry else ''}{reason}")
+
+
+def _given(entry: dict[str, Any]) -> dict[str, Any]:
+    """What is not null: nerfstudio writes that for nothing."""
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:

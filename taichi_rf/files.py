@@ -6,6 +6,7 @@ earlier file as it was. Whatever the system answers becomes a :class:`~taichi_rf
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import json
@@ -93,7 +94,7 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str], max_bytes: int = 16 << 20) -> Any:
-    """Return what the JSON file holds.
+    """Return what the JSON file holds; the mark that Windows puts before UTF-8 text is passed over.
 
     Raises:
         UserError: missing, unreadable, larger than ``max_bytes``, or not strict JSON (see :func:`parse_json`).
@@ -102,7 +103,7 @@ def read_json(path: str | os.PathLike[str], max_bytes: int = 16 << 20) -> Any:
         if size > max_bytes:
             raise UserError(f"{path} is {size} bytes long, which is more than such a file can be ({max_bytes} bytes)")
         data = file.read(max_bytes)
-    return parse_json(data, str(path))
+    return parse_json(data.removeprefix(codecs.BOM_UTF8), str(path))
 
 
 def append_line(path: str | os.PathLike[str], obj: Any) -> None:

@@ -264,6 +264,51 @@ def test_keyframes_alone_are_filled_in(tmp_path):
     assert path.cameras()[0].width == 300
 
 
+def test_null_and_no_time_are_nothing_and_a_mark_at_the_beginning_is_passed_over(tmp_path):
+    frames = [entry(MATRIX)] * 6
+    nothing = {"keyframes": None, "default_fov": None, "is_cycle": None, "crop": None, "camera_type": None}
+    for seconds in (0, 0.0, None):
+        path = read(tmp_path, {**PLAIN, **nothing, "seconds": seconds, "camera_path": frames})
+        assert (len(path.frames), path.fps, path.keyframes, path.warnings) == (6, 24, (), ())
+        assert read(tmp_path, {**PLAIN, "fps": None, "seconds": seconds, "camera_path": frames}).fps == 30
+    marked = "\ufeff" + json.dumps({**PLAIN, "seconds": 0.25, "camera_path": frames})
+    assert len(read(tmp_path, marked).frames) == 6
+    keyframes = [entry(MATRIX, fov, "matrix") for fov in (40, 60)]
+    assert read(tmp_path, {**PLAIN, "seconds": 0, "camera_path": None, "keyframes": keyframes}).seconds == 2
+
+
+def test_a_field_of_view_that_is_not_given_is_the_usual_one(tmp_path):
+    frames = [entry(MATRIX, None), {"camera_to_world": MATRIX}, entry(MATRIX, 30)]
+    path = read(tmp_path, {**PLAIN, "default_fov": 75.0, "camera_path": frames})
+    assert [frame.fov for frame in path.frames] == [75, 75, 30]
+
+
+def test_the_time_to_a_keyframe_is_its_own_where_it_has_one(tmp_path):
+    keyframes = [entry(MATRIX, fov, "matrix") for fov in (40, 50, 60)]
+    keyframes[1] |= {"override_transition_enabled": True, "override_transition_sec": 3.0}
+    keyframes[2] |= {"override_transition_enabled": False, "override_transition_sec": 99.0}
+    file = {**PLAIN, "fps": 10, "seconds": None, "default_transition_sec": 1.0, "keyframes": keyframes}
+    path = read(tmp_path, file)
+    assert len(path.frames) == 40
+    at = min(range(40), key=lambda index: abs(path.frames[index].fov - 50))
+    assert at == pytest.approx(0.75 * 39, abs=1)
+    assert len(read(tmp_path, {**file, "seconds": 8}).frames) == 80
+    keyframes[0] |= {"override_transition_enabled": True, "override_transition_sec": 0.5}
+    assert len(read(tmp_path, {**file, "is_cycle": True}).frames) == 45
+
+
+def test_what_is_left_aside_is_said(tmp_path):
+    frames = [entry(MATRIX)] * 24
+    (crop,) = read(tmp_path, {**PLAIN, "camera_path": frames, "crop": {"crop_scale": [1, 1, 1]}}).warnings
+    assert crop == f"{tmp_path / 'camera_path.json'}: 'crop' is left aside: all of the model is shown"
+    (rate,) = read(tmp_path, {**PLAIN, "camera_path": frames, "seconds": 4}).warnings
+    assert "'seconds' is 4, but 24 frames at 24 a second take 1" in rate
+    old = [{"matrix": str(MATRIX), "fov": 50}]
+    assert "before 2023" in read(tmp_path, {**PLAIN, "camera_path": frames, "keyframes": old}).warnings[0]
+    keyframes = [entry(MATRIX, 50, "matrix")] * 2
+    assert "smooth" in read(tmp_path, {**PLAIN, "keyframes": keyframes, "smoothness_value": 0.5}).warnings[0]
+
+
 def test_a_camera_becomes_a_frame_and_a_camera_again():
     camera = Orbit(field_of_view=1.1).camera(320, 200)
     frame = Frame.of(camera)
@@ -304,6 +349,20 @@ def with_matrix(**changes: object) -> list:
         ({**PLAIN, "fps": 0}, "fps: a number from 1 to 120"),
         ({**PLAIN, "fps": "30"}, "fps: a number"),
         ({**PLAIN, "seconds": -1}, "seconds: a number"),
+        ({**PLAIN, "seconds": "4"}, "seconds: a number from 0 to 18000 is expected, not '4'"),
+        (
+            {**PLAIN, "seconds": 9000, "keyframes": [entry(MATRIX, matrix="matrix")] * 2},
+            "seconds: 9000 seconds at 24 frames a second make 216,000 frames",
+        ),
+        ({**PLAIN, "default_fov": 180, "camera_path": [entry(MATRIX)]}, "default_fov: a number from 1 to 170"),
+        (
+            {
+                **PLAIN,
+                "default_transition_sec": 0,
+                "keyframes": [entry(MATRIX, matrix="matrix")] * 2,
+            },
+            "default_transition_sec: a number from 0.001",
+        ),
         ({**PLAIN, "is_cycle": 1}, "is_cycle: true or false"),
         ({**PLAIN, "camera_type": "fisheye"}, "only 'perspective' cameras can be rendered, not 'fisheye'"),
         ({**PLAIN, "camera_type": ["perspective"]}, "not a list of 1"),

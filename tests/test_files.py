@@ -198,6 +198,11 @@ def test_what_json_cannot_say_is_a_bug_and_keeps_the_earlier_file(tmp_path: Path
     assert read_json(path) == {"seed": 1}
 
 
+def test_the_mark_that_windows_puts_before_text_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -209,7 +214,7 @@ def test_what_json_cannot_say_is_a_bug_and_keeps_the_earlier_file(tmp_path: Path
         b'{"a": 1, "a": 2}',
         b'{"a": "\\ud800"}',
         b"\xff\xfe{}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"[" * 33 + b"]" * 33,
         b"[" * 100_000,
         b'{"a":' * 20_000 + b"1" + b"}" * 20_000,

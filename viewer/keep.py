@@ -123,7 +123,8 @@ class Keeper:
             self._session.say(str(error), alarm=True)
             return
         self.keyframes = list(self.loaded.keyframes[:_MOST_KEYFRAMES])
-        self._session.say(f"{files[-1].name}: {len(self.loaded.frames)} frames, {self.loaded.seconds:.1f} s")
+        said = f"{files[-1].name}: {len(self.loaded.frames)} frames, {self.loaded.seconds:.1f} s"
+        self._session.say("; ".join([said, *self.loaded.warnings]), alarm=bool(self.loaded.warnings))
 
     def _way(self, width: int, height: int, most: float) -> CameraPath:
         """The camera path for a film of at most so many frames a second; of one with more, frames are left out."""
