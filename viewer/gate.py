@@ -29,7 +29,6 @@ _LARGEST = 32 * 1024  # bytes of a message; our page's have some 300
 _BYTES = 64 * 1024, 512 * 1024  # a second and at once, of one connection
 _MESSAGES = 150, 450  # a second and at once, of one connection; a hand at the mouse sends 50
 _MOST_PARTS = 8  # of a message
-_HANDSHAKE = 5.0  # seconds
 _ASYNCIO_ONCE = Once()
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -63,8 +62,9 @@ class Gate:
         return options | {
             "process_request": lambda connection, request: self.check(connection, request, serve_file),
             "create_connection": lambda *arguments, **more: Connection(self, *arguments, **more),
-            "max_size": _LARGEST, "open_timeout": _HANDSHAKE, "logger": self._logger,
-        }  # fmt: skip
+            "max_size": _LARGEST,
+            "logger": self._logger,
+        }
 
     def check(self, connection: Any, request: Any, serve_file: Callable[..., Any]) -> Any:
         """The answer to a request, or None where it becomes a page's connection."""

@@ -197,13 +197,20 @@ class Site:
             self._visitors.pop(number).courier.dismiss()
         for number, report in mail.cameras.items():
             if number in self._visitors:
-                self._moved(number, report, now)
+                self._try(self._moved, number, report, now)
         if self._leader not in self._visitors:
             self._leader = next(iter(self._visitors), None)
         if self._session is not None:
-            self._panel.apply(self._session, mail)
+            self._try(self._panel.apply, self._session, mail)
         elif mail.presses["start"]:
             self._studio.start()
+
+    def _try(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Do something for one page; where that fails, the others are none the worse."""
+        try:
+            act(*arguments)
+        except Exception as error:
+            self._complain("what a page wished could not be done", error)
 
     def _moved(self, number: int, report: Report, now: float) -> None:
         """A browser says where its camera is: moved by hand, moved by us, or where it was in a window of new size."""
@@ -256,7 +263,7 @@ class Site:
         for visitor in self._watching:
             if visitor.courier.version != self._version and visitor.courier.due == 0.0:
                 quality = _QUALITY[self._shown is not None]
-                visitor.courier.carry(_bytes(self._picture), self._version, quality, visitor.size)
+                self._try(visitor.courier.carry, _bytes(self._picture), self._version, quality, visitor.size)
 
     def _budget(self, session: Session) -> float:
         """Seconds for drawing. A picture that only sharpens is sent less often, which leaves more time for it."""
