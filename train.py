@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -190,9 +191,26 @@ def _resume(options: Options, stopper: entry.Stopper) -> None:
             config = replace(config, iterations=options.iterations, max_seconds=None)
         changes = {"source": options.scene, "arch": options.arch, "eval_views": options.eval_views}
         recipe = replace(recipe, config=config, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+        _check_scene(recipe.source, options)
         trainer = _trainer(recipe, folder, config)
+        recipe = replace(recipe, source=trainer.scene.source)  # good from any folder
         write_json(folder / CONFIG, recipe.to_json())
         _run(Training(trainer, folder, guard=stopper.step, claim=claim), recipe, options, stopper)
+
+
+def _check_scene(source: str, options: Options) -> None:
+    """UserError where the scene of a run to go on with is not there any more; it says how to go on."""
+    import scenes
+
+    try:
+        scenes.find(source)
+    except UserError as error:
+        if options.scene is not None:
+            raise
+        raise UserError(
+            f"{error}; if the scene of this run is elsewhere now, name it: python train.py --resume "
+            f"{shlex.quote(str(options.resume))} SCENE"
+        ) from None
 
 
 def _recipe(options: Options) -> Recipe:
@@ -302,6 +320,8 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
             trainer = kind(scene, recipe.config)
         else:
             trainer = kind.resume(folder.path, scene, resumed)
+    for text in trainer.warnings:
+        say(f"warning: {text}")
     if trainer.iteration:
         say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
     if warning := folder.room_warning(trainer):

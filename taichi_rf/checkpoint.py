@@ -6,13 +6,13 @@ training makes the model of an uninterrupted one, bit for bit.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from taichi_rf.errors import UserError
+from taichi_rf.identity import compare, identity
 from taichi_rf.presets import Config
 from taichi_rf.storage import load_checkpoint, save_checkpoint
 
@@ -130,8 +130,9 @@ def load(
         saved = Config.from_json(state["config"])
         config = config or saved
         _same_config(saved, config, path)
-        _same_scene(state["scene"], identity(scene), path)
+        warnings = _same_scene(state["scene"], scene, config, path)
         trainer = trainer_type(scene, config, rows=rows)
+        trainer.warnings = warnings
         restore(trainer, arrays, state)
         if trainer.done:
             trainer.end()
@@ -151,24 +152,15 @@ def size_limit(trainer: Trainer) -> int:
     return 4 * numbers + _pixel_count(trainer.scene) // 8 + (1 << 20)
 
 
-def identity(scene: Any) -> dict[str, Any]:
-    """What tells whether a scene is the one that was trained on."""
-    cameras = scene.train.cameras
-    digest = blake2b(cameras.poses.tobytes() + cameras.intrinsics.tobytes(), digest_size=8).hexdigest()
-    size = [int(cameras.width), int(cameras.height)]
-    shape = getattr(scene, "shape", None)
-    mesh = "" if shape is None else shape.digest
-    return {"name": scene.name, "images": len(cameras), "size": size, "cameras": digest, "mesh": mesh}
-
-
-def _same_scene(saved: dict[str, Any], given: dict[str, Any], path: Path) -> None:
-    labels = {"name": "name", "images": "number of training images", "size": "image size", "cameras": "cameras"}
-    labels["mesh"] = "mesh"
-    for key, label in labels.items():
-        if saved[key] != given[key]:
-            changed = {"cameras": "they have changed", "mesh": "it has changed"}
-            detail = changed.get(key) or f"{saved[key]} then, {given[key]} now"
-            raise UserError(f"{path} was trained on another scene ({label}: {detail}); resume it with its own")
+def _same_scene(saved: dict[str, Any], scene: Any, config: Config, path: Path) -> tuple[str, ...]:
+    """Warnings, if it may be the same. UserError with what differs, and how to go on, if it is not."""
+    try:
+        return compare(saved, scene, depth=config.method == "vqad" and config.depth)
+    except UserError as error:
+        raise UserError(
+            f"{path} was trained on another scene ({error}): bring back what it was trained on, or name the scene that "
+            "it was (python train.py --resume RUN SCENE), or train anew in another folder"
+        ) from None
 
 
 def _same_config(saved: Config, given: Config, path: Path) -> None:

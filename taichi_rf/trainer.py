@@ -63,6 +63,8 @@ class Trainer:
 
     unit = "rays"
     """What ``batch_rays`` counts."""
+    warnings: tuple[str, ...] = ()
+    """What the person who resumes a training should know."""
 
     def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
         self.scene, self.config = scene, config
@@ -131,9 +133,7 @@ class Trainer:
     def in_parts(self) -> None:
         """Take steps in parts of ``PART_RAYS`` from now on, for a window that shows a picture between two of them.
 
-        Larger batches are then summed in another order.
-
-        On a GPU a step is short, and stays whole.
+        Larger batches are then summed in another order. On a GPU a step is short, and stays whole.
         """
         if current().owner_computes:
             self.part_rays = max(PART_RAYS, -(-self.config.batch_rays // MOST_PARTS))

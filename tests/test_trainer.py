@@ -201,7 +201,6 @@ def test_a_longer_training_goes_on_where_a_shorter_one_ended(finished, saved):
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        (lambda scene: replace(scene, name="cubes"), "name: balls then, cubes now"),
         (lambda scene: tiny_scene(train=7), "number of training images: 8 then, 7 now"),
         (lambda scene: moved(scene), "cameras: they have changed"),
     ],

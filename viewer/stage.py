@@ -181,6 +181,8 @@ class Stage:
             self._adopt(run)
             if plan.folder is None:
                 self.say(f"training in {folder}")
+            elif warnings := run.training.trainer.warnings:
+                self.say("; ".join(warnings), alarm=True)
             elif run.training.iteration and not run.over:
                 self.say(f"going on from iteration {run.training.iteration:,}")
             return
