@@ -172,7 +172,7 @@ def _read(options: Options) -> Session:
 
 def _bandwidth(options: Options) -> float | None:
     """Bytes a second, None where there is no limit. UserError where that is not what the option says."""
-    from taichi_rf.incoming import bandwidth
+    from taichi_rf.pace import bandwidth
 
     return None if options.bandwidth is None else bandwidth(options.bandwidth)
 

@@ -30,7 +30,6 @@ from taichi_rf.headers import is_whole
 
 if TYPE_CHECKING:
     from taichi_rf.fields.base import Accounts
-    from taichi_rf.incoming import Incoming
     from taichi_rf.storage import TrfFile
 
 PROGRAM = "python -m taichi_rf"
@@ -176,11 +175,12 @@ def info(command: Info) -> None:
     from rich.text import Text
 
     from taichi_rf.console import console, plain_table, say, size_and_quality
+    from taichi_rf.obtain import received
     from taichi_rf.source import is_address
     from taichi_rf.storage import read_trf
 
     path = command.model if is_address(command.model) else _model_file(Path(command.model))
-    file = _received(command.model).file() if is_address(command.model) else read_trf(path)
+    file = received(command.model).file() if is_address(command.model) else read_trf(path)
     _warn(file.warnings)
     header, metadata = file.header, file.header.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
@@ -214,6 +214,7 @@ def info(command: Info) -> None:
 def slim(command: Slim) -> None:
     """Copy the first levels, checksums verified, without decoding anything; or code them anew."""
     from taichi_rf.console import say
+    from taichi_rf.obtain import fetched, received, whole
     from taichi_rf.report import bytes_of, megabytes
     from taichi_rf.source import is_address
     from taichi_rf.storage import read_trf, truncate_trf
@@ -232,19 +233,21 @@ def slim(command: Slim) -> None:
             raise UserError(f"{output} is there already: choose another --output, or give --overwrite")
     level = command.level
     if level == "auto":
-        level = _best_level(
-            _received(command.model, 1).file() if source is None else read_trf(source, 1), command.model
-        )
+        level = _best_level(received(command.model, 1).file() if source is None else read_trf(source, 1), command.model)
     with contextlib.ExitStack() as stack:
         if address is not None:
             if level is not None and level < 1:
                 raise UserError(f"level {level} does not exist; levels start at 1")
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="taichi-rf-"))
             source = Path(folder) / "model.trf"
-            before = _fetched(address, level, source)
+            before = fetched(address, level, source)
         else:
             assert source is not None
             before = source.stat().st_size
+        if level is None:
+            file = whole(source)
+            if len(file.chunks) < file.total_levels:
+                say(f"{command.model} holds levels 1 to {len(file.chunks)} of {file.total_levels}")
         if command.precision is None and size is None:
             assert level is not None
             after, how = truncate_trf(source, level, output), ""
@@ -260,27 +263,6 @@ def _best_level(file: TrfFile, name: str) -> int:
     if not is_whole(best, 1, file.total_levels):
         raise UserError(f"{name} does not say which of its levels is best: train it with --rank auto")
     return int(best)
-
-
-def _fetched(address: str, levels: int | None, path: Path) -> int | None:
-    """Write the file at an address, or what its first ``levels`` need of it, with a bar; return the size of all of it,
-    None where nobody says it. UserError where it has not so many levels."""
-    incoming = _received(address, levels)
-    incoming.save(path, levels or len(incoming.file().chunks))
-    return incoming.progress.size
-
-
-def _received(address: str, levels: int | None = None) -> Incoming:
-    """The file at an address, or as much of it as its first ``levels`` need, with a bar."""
-    from taichi_rf.console import bar
-    from taichi_rf.incoming import fetch
-
-    with bar("receiving") as show:
-        return fetch(
-            address,
-            levels,
-            progress=lambda now: show(now.received / now.size if now.size else 0.0, now.trouble or ""),
-        )
 
 
 def _coded(command: Slim, wanted: int | None, source: Path, size: int | None) -> tuple[int, str]:

@@ -99,7 +99,7 @@ def check_frame(raw: bytes, index: int, remaining: int | None) -> Frame:
     if length > MAX_CHUNK:
         raise Damaged(f"it claims {length} bytes, {MAX_CHUNK} are allowed")
     if remaining is not None and length > remaining:
-        raise Damaged(f"it claims {length} bytes, {remaining} are left")
+        raise Damaged(f"the file ends within it, after {remaining} of {length} bytes")
     return Frame(raw, length, checksum)
 
 

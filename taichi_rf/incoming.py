@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 from taichi_rf.errors import UserError
 from taichi_rf.feed import LIMIT, Feed
 from taichi_rf.growing import Outline, Part
+from taichi_rf.pace import Pace
 from taichi_rf.source import Beyond, Broken, Identity, Opened, Refused, Source, source_of
 from taichi_rf.storage import TrfFile
 
@@ -31,6 +30,11 @@ _SLICE = 0.05  # seconds of a limited bandwidth that are read at once
 _RATE_SECONDS = 3.0  # over which the rate is measured
 _PROGRESS = 1 << 10  # bytes that a connection has to bring for the next failure to count as the first
 _SLOWEST, _SLOW_SECONDS = 64.0, 30.0  # bytes a second under which, over so long, a connection counts as broken
+LEAST = 1000.0
+"""Bytes a second that a file has to come with, over ``patience`` seconds, for somebody to go on waiting for it. The
+slowest links that people have bring several times as much."""
+PATIENCE = 60.0
+"""Seconds that a command line waits for a file that does not come."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Incoming:
         address: see :func:`taichi_rf.source.source_of`.
         bandwidth: bytes a second that are taken at most.
         levels: stop after so many; None for all.
-        patience: seconds without a byte after which it is given up; None for never.
+        patience: seconds over which fewer than ``LEAST`` bytes a second end it, and nothing new at all, too; None for
+            never, because somebody looks on.
         model: whether it is to be shown: whether levels are taken apart, too.
 
     Raises:
@@ -85,7 +90,9 @@ class Incoming:
         self._known: Identity | None = None
         self._news = threading.Condition()
         self._closed = threading.Event()
-        self._rates: deque[tuple[float, int]] = deque()
+        self._shown = Pace(_RATE_SECONDS)
+        self._pace = Pace(patience or PATIENCE)
+        self._least = LEAST if bandwidth is None else min(LEAST, bandwidth / 4)
         self._due = 0.0  # when a limited bandwidth has brought what was read
         self._retaken = -1  # the level that came damaged, and is fetched once more
         self._ended = -1  # where a file of unknown size has ended once
@@ -125,7 +132,14 @@ class Incoming:
     def progress(self) -> Progress:
         with self._news:
             size = None if self._known is None else self._known.size
-            return Progress(*self._come, size, self._share, self._rate(), self._trouble, self._over)
+            return Progress(*self._come, size, self._share, self._shown.rate, self._trouble, self._over)
+
+    @property
+    def shortfall(self) -> str | None:
+        """After the end: why less came than the file has or than was wanted, and how much did; None where all did."""
+        if self.warning is None:
+            return None
+        return f"{self.warning} ({self._amount}); to make do with that, ask for level {self._good}"
 
     def save(self, path: str | os.PathLike[str], level: int) -> int:
         """Write the first ``level`` levels as a file; return its size in bytes. UserError if that fails."""
@@ -161,10 +175,22 @@ class Incoming:
 
     def _fail(self, words: str) -> None:
         """What came stays; where that is nothing, there is nothing."""
-        if self.parts or (not self._model and self._feed.chunks):
-            self.warning = words
+        count, total = self._good, self._feed.total_levels
+        if count:
+            self.warning = f"{words}; {f'levels 1 to {count}' if count > 1 else 'level 1'} of {total} came"
         else:
-            self.error = UserError(words)
+            self.error = UserError(words if not self._feed.received else f"{words} ({self._amount})")
+
+    @property
+    def _good(self) -> int:
+        """How many levels have come that can be used."""
+        return len(self.parts) if self._model else len(self._feed.chunks)
+
+    @property
+    def _amount(self) -> str:
+        """How many bytes have come, of how many."""
+        size = None if self._known is None else self._known.size
+        return f"{self._feed.received:,} {'' if size is None else f'of {size:,} '}bytes came"
 
     @property
     def _complete(self) -> bool:
@@ -172,6 +198,7 @@ class Incoming:
 
     def _receive(self) -> None:
         failures, patient_until = 0, self._deadline()
+        self._pace.begin()
         while not self._closed.is_set():
             before = self._feed.received
             try:
@@ -190,18 +217,28 @@ class Incoming:
                     failures, patient_until = 0, self._deadline()
                 failures += 1
                 hopeless = isinstance(error, Refused) or failures >= FIRST_ATTEMPTS
-                if (not self._feed.received and hopeless) or time.monotonic() >= patient_until:
+                if not self._feed.received and hopeless:
                     raise UserError(f"{self.address}: {error}") from None
+                if time.monotonic() >= patient_until or self._too_slow:
+                    raise UserError(
+                        f"{self.address}: {error}, and hardly anything came for {self.patience:g} s (less than "
+                        f"{self._least:.0f} bytes a second)"
+                    ) from None
                 self._pause(error, max(error.wait, _WAITS[min(failures, len(_WAITS)) - 1]))
 
     def _deadline(self) -> float:
         return float("inf") if self.patience is None else time.monotonic() + self.patience
 
+    @property
+    def _too_slow(self) -> bool:
+        """Whether it comes so slowly that nobody is to wait for it."""
+        return self.patience is not None and self._pace.slower_than(self._least)
+
     def _pause(self, error: Broken, seconds: float) -> None:
         with self._news:
             kept = "what came is kept; " if self._feed.chunks else ""
             self._trouble = f"{self._source.name}: {error}; {kept}trying again"
-            self._rates.clear()
+            self._shown.begin()
             self._news.notify_all()
         self._closed.wait(seconds)
 
@@ -236,8 +273,9 @@ class Incoming:
                 return
             self._slow_down(len(data))
             amount += len(data)
+            self._pace.add(len(data))
             if (passed := time.monotonic() - since) > _SLOW_SECONDS:
-                if amount < passed * min(_SLOWEST, (self.bandwidth or _SLOWEST) / 2):
+                if amount < passed * min(_SLOWEST, self._least):
                     raise Broken("hardly anything comes")
                 since, amount = time.monotonic(), 0
             if at < before:  # the server begins from the front again: it has to be the same
@@ -248,6 +286,11 @@ class Incoming:
                 data = data[len(known) :]
             if data and self._take(data):
                 return
+            if self._too_slow:
+                raise UserError(
+                    f"{self.address}: hardly anything comes: {self._pace.rate:.0f} bytes a second over the last "
+                    f"{self.patience:g} s, where {self._least:.0f} are the least that is waited for"
+                )
 
     def _take(self, data: bytes) -> bool:
         """Take the bytes that come next; whether no more are wanted."""
@@ -257,14 +300,12 @@ class Incoming:
         if self._model and self.outline is None and feed.header is not None:
             self._begin()
         with self._news:
-            now = time.monotonic()
-            self._trouble = None
+            slow = self._pace.slower_than(self._least)
+            self._trouble = f"{self._source.name}: hardly anything comes; still waiting" if slow else None
             self._come = (len(feed.chunks), feed.total_levels, feed.received)
             began, end = feed.prefix_bytes[-1] if feed.prefix_bytes else 0, feed.expected or math.inf
             self._share = min((feed.received - began) / max(end - began, 1), 1.0)
-            self._rates.append((now, feed.received))
-            while self._rates[0][0] < now - _RATE_SECONDS:
-                self._rates.popleft()
+            self._shown.add(len(data))
             self._news.notify_all()
         if self._complete:
             return True
@@ -323,24 +364,19 @@ class Incoming:
             self._due += count / self.bandwidth
             self._closed.wait(max(self._due - time.monotonic(), 0.0))
 
-    def _rate(self) -> float:
-        if not self._rates:
-            return 0.0
-        (then, first), last = self._rates[0], self._rates[-1][1]
-        return (last - first) / max(time.monotonic() - then, 0.25)
-
 
 def fetch(
     address: str,
     levels: int | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
-    patience: float = 60.0,
+    patience: float = PATIENCE,
 ) -> Incoming:
     """All of a file, or its first ``levels`` levels, without taking them apart.
 
     Raises:
-        UserError: it is not there, or no model, or stopped coming for ``patience`` seconds.
+        UserError: it is not there, or no model, or damaged; or it ended, or came no faster than ``LEAST`` bytes a
+            second over ``patience`` seconds, before all that is wanted was there.
     """
     incoming = Incoming(address, levels=levels, patience=patience, model=False).start()
     try:
@@ -350,21 +386,6 @@ def fetch(
     finally:
         incoming.close()
     incoming.file()
+    if incoming.shortfall is not None:
+        raise UserError(incoming.shortfall)
     return incoming
-
-
-def bandwidth(text: str) -> float:
-    """Bytes a second from "1M" (bits, as links are told) or "125kB" (bytes, with a capital B).
-
-    k, M and G are 1000, 1000^2 and 1000^3; "bit", "bit/s", "B/s" and the like may follow.
-
-    Raises:
-        UserError: it says nothing of the kind, or nothing would come.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+) ?([kKMG]?)(B|bit|b)?(?:/s|ps)?", text.strip())
-    amount = float(found[1]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[found[2]] if found else 0.0
-    if found is not None and found[3] != "B":
-        amount /= 8
-    if not 16 <= amount <= 1e12:
-        raise UserError(f"a bandwidth of '{text}': say it in bits a second, as 1M or 500k, or in bytes, as 125kB")
-    return amount

@@ -83,7 +83,8 @@ def load_model(path: Path, level: int | None = None) -> Model:
     file = read_trf(path, max_level=level)
     levels = len(file.chunks)
     if level is not None and not 1 <= level <= levels:
-        raise UserError(f"level {level} is outside {path}: choose 1 to {levels}")
+        reason = "".join(f" ({warning})" for warning in file.warnings)
+        raise UserError(f"level {level} is outside {path}: choose 1 to {levels}{reason}")
     # everything is unpacked and checked before device memory is taken
     try:
         kind, header = checked(file.header, levels)

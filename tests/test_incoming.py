@@ -17,8 +17,9 @@ from taichi_rf import backend, incoming, source
 from taichi_rf.decoders import make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields.vm import VMField
-from taichi_rf.incoming import Incoming, bandwidth, fetch
+from taichi_rf.incoming import Incoming, fetch
 from taichi_rf.model import Model
+from taichi_rf.pace import bandwidth
 from taichi_rf.storage import read_trf, write_trf
 from tests.tiny import ROWS
 from tests.trickle import Trickle, served

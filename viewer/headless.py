@@ -9,14 +9,13 @@ from taichi_rf.camera_path import CameraPath
 from taichi_rf.console import bar, duration, say
 from taichi_rf.errors import UserError
 from taichi_rf.growing import reserve
-from taichi_rf.incoming import Incoming
+from taichi_rf.incoming import PATIENCE, Incoming
 from taichi_rf.report import megabytes
 from viewer.record import Recording
 from viewer.session import Session
 from viewer.still import Still
 
 _BUDGET = 0.25  # seconds of work between two looks at its progress
-_PATIENCE = 60.0  # seconds without a byte after which nobody waits any more: there is no one to close a window
 
 
 def receive(address: str, level: int | None, bandwidth: float | None, start: Callable[[], object]) -> Session:
@@ -27,9 +26,9 @@ def receive(address: str, level: int | None, bandwidth: float | None, start: Cal
         start: starts Taichi; called as soon as it is clear that there is something to show.
 
     Raises:
-        UserError: it does not come, or ends before ``level``.
+        UserError: it does not come, or less of it than is asked for.
     """
-    incoming = Incoming(address, bandwidth=bandwidth, levels=level, patience=_PATIENCE).start()
+    incoming = Incoming(address, bandwidth=bandwidth, levels=level, patience=PATIENCE).start()
     try:
         with bar("receiving") as show:
             while not incoming.wait(lambda: incoming.outline is not None, 0.1):
@@ -52,10 +51,10 @@ def receive(address: str, level: int | None, bandwidth: float | None, start: Cal
         incoming.close()
     if arrivals.failure is not None:
         raise UserError(arrivals.failure)
+    if incoming.shortfall is not None:
+        raise UserError(incoming.shortfall)
     if level is not None:
         session.check_level(level)
-    if incoming.warning is not None:
-        session.model.metadata["warnings"].append(incoming.warning)
     return session
 
 
