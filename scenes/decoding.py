@@ -21,7 +21,7 @@ SHARE = 1 << 28
 
 
 def bytes_to_decode(part: Frames) -> int:
-    """What decoding the most demanding image of ``part`` takes beside the arrays, of its depth image if that is more."""
+    """What decoding the most demanding image of ``part`` takes beside the arrays."""
     return max(_cost(frame, part) for frame in part.frames)
 
 

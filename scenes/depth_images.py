@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from scenes.images import BAND_PIXELS, INVERSE, Header, Rows, decoded, read_header, turned
 from scenes.values import bounded

@@ -89,8 +89,9 @@ def read_header(path: Path, where: str) -> Header:
 
 
 def read_rgba(path: Path, header: Header, orientation: int, out: npt.NDArray[np.float16], where: str) -> None:
-    """Read the image into ``out`` (height, width, 4), averaged by area to its size: RGBA in [0, 1], premultiplied; grey,
-    16-bit and palette images too, alpha 1 if none.
+    """Read the image into ``out`` (height, width, 4), averaged by area to its size: RGBA in [0, 1], premultiplied.
+
+    Grey, 16-bit and palette images are read, too; alpha is 1 if there is none.
 
     Args:
         header: of the file, as it was read before.

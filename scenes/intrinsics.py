@@ -53,17 +53,15 @@ def check_camera(keys: Keys, where: str) -> None:
             raise UserError(
                 f"{where}, key '{key}': {kind(keys[key])}; only pinhole cameras are supported: reproject the images"
             )
-    found = {key: number(keys, key, where) for key in DISTORTION if keys.get(key) is not None}
+    found = [(key, keys[key]) for key in DISTORTION if keys.get(key) is not None]
     for key in DISTORTION_LISTS:
         values = keys.get(key)
-        if isinstance(values, dict):
-            found |= {key: number(values, name, f"{where}, key '{key}'") for name in values}
-        elif isinstance(values, list):
-            found |= {key: number({key: value}, key, where) for value in values if value != 0}
+        if isinstance(values, (dict, list)):
+            found += [(key, value) for value in (values.values() if isinstance(values, dict) else values)]
         elif values:
             raise UserError(f"{where}, key '{key}': a list of numbers is expected, not {kind(values)}")
-    for key, value in found.items():
-        if value != 0:
+    for key, value in found:
+        if number({key: value}, key, where) != 0:
             raise UserError(f"{where}, key '{key}': lens distortion is not supported here; undistort the images first")
 
 
@@ -248,8 +246,8 @@ def _check_focal(axis: str, focal: float, side: int, where: str, told: object, n
 def _check_centre(centres: list[float], size: tuple[int, int], where: str, told: object, notes: Notes) -> None:
     off = max(abs(centre / side - 0.5) for centre, side in zip(centres, size))
     text = (
-        f"{where}, keys 'cx' and 'cy': the principal point {centres[0]:g}, {centres[1]:g} is far from the middle of the "
-        f"image, which is {size[0]} x {size[1]} pixels"
+        f"{where}, keys 'cx' and 'cy': the principal point {centres[0]:g}, {centres[1]:g} is far from the middle of "
+        f"the image, which is {size[0]} x {size[1]} pixels"
     )
     if not off < (0.5 if told is not None else OFF_CENTRE[1]):
         raise UserError(f"{text}; {ADD_SIZE}")

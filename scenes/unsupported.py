@@ -48,8 +48,8 @@ def check_keys(keys: dict[str, Any], where: str, notes: Notes, *, depth: bool) -
         if depth and keys.get(key):
             notes.add(
                 f"key {key}",
-                f"{where}, key '{key}': {kind(keys[key])} is not read; depth images are given by 'depth_file_path', and "
-                "their unit by 'depth_unit_scale_factor'",
+                f"{where}, key '{key}': {kind(keys[key])} is not read; depth images are given by 'depth_file_path', "
+                "and their unit by 'depth_unit_scale_factor'",
             )
 
 

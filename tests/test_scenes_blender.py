@@ -16,7 +16,8 @@ from PIL import Image
 
 import scenes
 from scenes.base import Scene, Split, spread
-from scenes.images import shrink, shrink_depth
+from scenes.depth_images import shrink_depth
+from scenes.images import shrink
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras, look_at
 
