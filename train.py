@@ -67,6 +67,8 @@ class Options:
     # slimmerf. prefix: ranks come in one by one, then prefixes of them are trained as models of their own, too. train:
     # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. Default: the preset's.
     ranks: Literal["prefix", "train", "plain"] | None = None
+    # Read images to which links lead out of the scene's folder.
+    follow_links: bool = False
     # Find the level (rank, LOD) that is best, on training rays that are kept back for that: with few views it may be
     # well below the highest. The file keeps all levels; the viewer begins with that one, and slim --rank auto cuts
     # there.
@@ -232,6 +234,7 @@ def _recipe(options: Options) -> Recipe:
         views=options.views,
         background="black" if options.background == "black" else "white",
         eval_views=options.eval_views,
+        follow_links=options.follow_links,
         arch=options.arch or "auto",
     )
 
@@ -310,6 +313,8 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
             background=recipe.background,
             max_test_views=recipe.eval_views,
             progress=show.counted,
+            depth=recipe.config.wants_depth,
+            follow_links=recipe.follow_links,
         )
     say(f"{scene.describe()}, on {arch}")
     for text in scene.warnings:

@@ -16,6 +16,9 @@ from taichi_rf.errors import UserError
 
 __all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "find", "is_mesh", "is_scene", "load"]
 
+SINGLE = "transforms.json"
+"""Where other programs list all views, those to train with and those to test with."""
+
 
 def load(
     source: str,
@@ -26,6 +29,8 @@ def load(
     max_test_views: int | None = None,
     progress: Progress | None = None,
     render: bool = True,
+    depth: bool = True,
+    follow_links: bool = False,
 ) -> Scene:
     """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
     the mesh in the file ``source`` as a :class:`~scenes.meshes.MeshScene`.
@@ -38,6 +43,8 @@ def load(
         progress: called with (images done, images in all).
         render: whether a built-in scene that is not in the cache may be rendered, which needs Taichi's own thread; all
             else may be loaded in any thread.
+        depth: read the depth images of a folder, if it has any; otherwise nothing about them matters.
+        follow_links: read images to which links lead out of the folder.
 
     Raises:
         UserError: there is no such scene, or it is broken; the message says what was expected.
@@ -59,14 +66,24 @@ def load(
             progress=progress,
             render=render,
         )
-    reader = meshes.load if is_mesh(found) else blender.load
-    return reader(
+    if is_mesh(found):
+        return meshes.load(
+            found,
+            downscale=downscale,
+            views=views,
+            background=background,
+            max_test_views=max_test_views,
+            progress=progress,
+        )
+    return blender.load(
         found,
         downscale=downscale,
         views=views,
         background=background,
         max_test_views=max_test_views,
         progress=progress,
+        depth=depth,
+        follow_links=follow_links,
     )
 
 
@@ -113,6 +130,11 @@ def _exists(path: Path) -> bool:
 def _unknown(source: str, name: str, folder: Path) -> str:
     known = f"built-in scenes: {', '.join(builtin_names())}"
     if _exists(folder) and folder.is_dir():
+        if _exists(folder / SINGLE):
+            return (
+                f"'{source}' has all its views in one list, '{SINGLE}', which is not read here: divide its frames among "
+                f"'{blender.MARKER}' and 'transforms_test.json'"
+            )
         return (
             f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
         )

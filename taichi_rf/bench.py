@@ -387,7 +387,9 @@ def main(scene: str | None = None, json_file: Path | None = None, *, method: str
     console = Console()
     source = scene or default_scene()
     console.print(f"loading {source}")
-    loaded = scenes.load(source, downscale=1 if source in scenes.builtin_names() else 2, max_test_views=0)
+    loaded = scenes.load(
+        source, downscale=1 if source in scenes.builtin_names() else 2, max_test_views=0, depth=method == "vqad"
+    )
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", markup=False)
     result = bench(loaded, method=method, log=lambda text: console.print(f"[dim]{text}[/dim]"))

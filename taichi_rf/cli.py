@@ -81,6 +81,8 @@ class Evaluate:
     eval_views: Annotated[int | None, tyro.conf.arg(aliases=["--views"])] = None
     # Only the first so many levels (ranks, LODs). Default: all in the file.
     level: Annotated[int | None, LEVELS] = None
+    # Read images to which links lead out of the scene's folder.
+    follow_links: bool = False
     # Write the numbers to this file.
     json: Path | None = None
     # The device to compute on.
@@ -328,6 +330,8 @@ def evaluate(command: Evaluate) -> None:
             views=MIN_TRAIN_VIEWS,
             max_test_views=command.eval_views,
             progress=show.counted,
+            depth=False,
+            follow_links=command.follow_links,
         )
     _warn(scene.warnings)
     with bar("evaluating") as show:

@@ -132,6 +132,11 @@ class Config:
         if len(self.resolutions) != len(self.upsample_at) + 1:
             raise UserError("resolutions needs one entry more than upsample_at")
 
+    @property
+    def wants_depth(self) -> bool:
+        """Whether depth images matter, where a scene has any."""
+        return self.method == "vqad" and self.depth
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

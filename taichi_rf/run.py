@@ -44,6 +44,8 @@ class Recipe:
     background: str = "white"
     eval_views: int | None = None
     arch: str = "auto"
+    follow_links: bool = False
+    """Whether images may be read to which links lead out of the scene's folder."""
 
     def to_json(self) -> dict[str, Any]:
         scene = {key: value for key, value in asdict(self).items() if key not in ("config", "arch")}
@@ -57,6 +59,8 @@ class Recipe:
         except (KeyError, TypeError, UserError) as error:
             raise UserError(f"{where} is not the configuration of a run ({error})") from None
         numbers = (recipe.downscale, recipe.views, recipe.eval_views)
+        if not isinstance(recipe.follow_links, bool):
+            raise UserError(f"{where} is not the configuration of a run: its follow_links is neither true nor false")
         if not isinstance(recipe.source, str) or not all(n is None or isinstance(n, int) for n in numbers):
             raise UserError(f"{where} is not the configuration of a run: its scene is malformed")
         return recipe

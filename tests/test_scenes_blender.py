@@ -343,7 +343,7 @@ DOUBLED = (np.array(pose()) * [2, 2, 2, 1]).tolist()
         (spoil(transform_matrix=pose(c33=2)), ["frame 1", "transform_matrix", "last row"]),
         (spoil(transform_matrix=MIRRORED), ["frame 1", "transform_matrix", "left-handed"]),
         (spoil(transform_matrix=DOUBLED), ["frame 1", "transform_matrix", "not a rotation"]),
-        (spoil(depth_file_path="./train/none"), ["frame 1", "depth_file_path", "no image"]),
+        (spoil(depth_file_path="./train/none"), ["frame 1", "depth_file_path", "no depth image", "--no-depth"]),
         (spoil(depth_file_path="./train/r_0"), ["frame 1", "depth_file_path", "16-bit grey"]),
         (spoil(depth_file_path=7), ["frame 1", "depth_file_path", "7"]),
         (spoil(depth_file_path="../../../../etc/passwd"), ["frame 1", "depth_file_path", "leads out of"]),
@@ -416,27 +416,27 @@ def test_images_of_unequal_size_are_refused_naming_the_first(tmp_path):
     assert "'train/r_0.png' is 8 x 6" in message
 
 
-def test_a_depth_image_of_another_size_is_refused(tmp_path):
+def test_a_depth_image_of_another_shape_is_refused(tmp_path):
     data = write_scene(tmp_path)
-    Image.fromarray(np.ones((3, 3), np.uint16)).save(tmp_path / "train/d.png")
+    Image.fromarray(np.ones((8, 4), np.uint16)).save(tmp_path / "train/d.png")
     spoil(depth_file_path="train/d.png")(data)
     rewrite(tmp_path, data)
     message = refused(tmp_path)
     assert "frame 1" in message
-    assert "'d.png' is 3 x 3" in message
+    assert "'d.png' is 4 x 8" in message
 
 
 @pytest.mark.parametrize("downscale", [1, 2])
 def test_a_depth_image_may_be_missing_of_some_frames_only(tmp_path, downscale):
     data = write_scene(tmp_path)
-    Image.fromarray(np.full((6, 8), 65535, np.uint16)).save(tmp_path / "train/d.png")
+    Image.fromarray(np.full((6, 8), 65534, np.uint16)).save(tmp_path / "train/d.png")
     spoil(depth_file_path="train/d", top_depth_unit_scale_factor=1e-4)(data)
     rewrite(tmp_path, data)
     depths = scenes.load(str(tmp_path), downscale=downscale).train.depths
     assert depths is not None
     assert depths.dtype == np.float32
     assert depths.shape == (3, 6 // downscale, 8 // downscale)
-    np.testing.assert_allclose(depths[1], 6.5535, rtol=1e-6)  # all 16 bits, none taken for a sign
+    np.testing.assert_allclose(depths[1], 6.5534, rtol=1e-6)  # all 16 bits, none taken for a sign
     assert (depths[[0, 2]] == 0).all()
 
 
@@ -524,10 +524,11 @@ def test_cameras_that_all_look_away_are_refused(tmp_path):
 
 def test_a_scene_larger_than_memory_is_refused_with_the_figures(tmp_path, monkeypatch):
     write_scene(tmp_path)
+    most = 2**20
+    monkeypatch.setattr("scenes.base.available_memory", lambda: most)
+    assert len(scenes.load(str(tmp_path)).train) == 3
     monkeypatch.setattr("scenes.base.available_memory", lambda: 3 * 8 * 6 * 8 - 1)
     assert "GiB are free" in refused(tmp_path)
-    monkeypatch.setattr("scenes.base.available_memory", lambda: 3 * 8 * 6 * 8)
-    assert len(scenes.load(str(tmp_path)).train) == 3
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,8 @@ def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:
             max_test_views=recipe.eval_views,
             progress=lambda done, total: loading.report(text, done / max(total, 1)),
             render=False,
+            depth=recipe.config.wants_depth,
+            follow_links=recipe.follow_links,
         )
 
     loading.report(text)

@@ -84,6 +84,8 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, gua
         views=recipe.views,
         background=recipe.background,
         max_test_views=recipe.eval_views,
+        depth=recipe.config.wants_depth,
+        follow_links=recipe.follow_links,
     )
     recipe = replace(recipe, source=scene.source)  # good from any folder
     new = plan.folder is None
