@@ -132,8 +132,8 @@ def _unknown(source: str, name: str, folder: Path) -> str:
     if _exists(folder) and folder.is_dir():
         if _exists(folder / SINGLE):
             return (
-                f"'{source}' has all its views in one list, '{SINGLE}', which is not read here: divide its frames among "
-                f"'{blender.MARKER}' and 'transforms_test.json'"
+                f"'{source}' has all its views in one list, '{SINGLE}', which is not read here: divide its frames "
+                f"among '{blender.MARKER}' and 'transforms_test.json'"
             )
         return (
             f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
