@@ -113,7 +113,8 @@ def decoded(path: Path, header: Header, orientation: int, where: str) -> Iterato
     """The decoded image, and the orientation by which it still has to be turned so that in all it has been turned by
     ``orientation``. Whatever fails while it is used means that the file is broken."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        # From an open file: a path Pillow maps into memory, and then mistakes the sides of TIFFs that are to be turned.
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
             image.load()
             left = _orientation(image)
             if image.size not in (header.size(1), header.size(header.orientation)) or left not in (

@@ -19,7 +19,7 @@ PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "PERSP", "OPENCV", "FULL
 MODEL_KEYS = ("camera_model", "camera_type", "lens_model", "projection", "projection_type")
 OTHER_CAMERAS = (
     "is_fisheye", "fisheye", "is_equirectangular", "equirectangular", "is_orthographic", "orthographic", "ortho",
-    "ortho_scale", "is_spherical", "spherical", "is_panorama", "panorama",
+    "ortho_scale", "is_spherical", "spherical", "is_panorama", "panorama", "is_latlong", "latlong",
 )  # fmt: skip
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s1", "s2", "s3", "s4")
 DISTORTION_LISTS = ("distortion", "distortion_params", "distortion_coefficients", "dist_coeffs", "distortion_coeffs")
@@ -120,17 +120,32 @@ def read_intrinsics(
     if own_x and own_y and (own_y[0].has("fl_y") or not own_x[0].has("fl_x")):
         fy = own_y[0].focal("y", notes)
     if len(own_x) == 2 and _factor(fx, general := own_x[1].focal("x", notes)) > SAID:
+        own, other = (level.says("x") for level in own_x)
         notes.add(
             "two levels",
-            f"{where}: its own focal length, {fx:.6g} pixels, is used, though the file's keys say {general:.6g}",
+            f"{where}: its own '{own}', a focal length of {fx:.6g} pixels, is used, though the file's '{other}' says "
+            f"{general:.6g}",
         )
     centres = []
     for key, side, name in (("cx", width, "across"), ("cy", height, "down")):
         level = levels[0] if key in frame else levels[1]
         scale = getattr(level, name)
         centres.append(number(level.keys, key, where, default=side / scale / 2) * scale)
-    _check_focal("x", fx, width, where, told, notes)
-    _check_focal("y", fy, height, where, told, notes)
+    _check_focal("x", fx, width, where)
+    _check_focal("y", fy, height, where)
+    if told is None and not {"cx", "cy", "camera_angle_x", "camera_angle_y"} & {*top, *frame}:
+        notes.add(
+            "size",
+            f"{where}: nothing tells the size of the images to which the focal length belongs, so it is taken for "
+            f"{width} x {height} pixels, where {fx:.6g} pixels are an angle of view of {_degrees(fx, width):.3g} "
+            f"degrees; {ADD_SIZE}",
+        )
+    elif told is None and not USUAL_ANGLES[0] <= _degrees(fx, width) <= USUAL_ANGLES[1]:
+        notes.add(
+            "angle of view",
+            f"{where}: a focal length of {fx:.6g} pixels for an image of {width} is an angle of view of "
+            f"{_degrees(fx, width):.3g} degrees; {ADD_SIZE}",
+        )
     _check_centre(centres, size, where, told, notes)
     if _factor(fx, fy) > OBLONG:
         notes.add(
@@ -162,6 +177,10 @@ class _Level:
 
     def has(self, key: str) -> bool:
         return key in self.keys or ALIASES[key] in self.keys
+
+    def says(self, axis: str) -> str:
+        """The key that decides about the focal length along ``axis``."""
+        return next(key for key in (f"fl_{axis}", f"f{axis}", f"camera_angle_{axis}") if key in self.keys)
 
     def focal(self, axis: str, notes: Notes) -> float:
         """The focal length along ``axis`` in pixels of the image; explicit ones go before angles of view."""
@@ -227,19 +246,17 @@ def _focal(keys: Keys, key: str, side: int, where: str) -> float:
     return side / 2 / tangent if tangent > 0 else math.inf
 
 
-def _check_focal(axis: str, focal: float, side: int, where: str, told: object, notes: Notes) -> None:
-    """Refuse what no pinhole camera has, and note what is unlikely."""
+def _degrees(focal: float, side: int) -> float:
+    """The angle of view of ``side`` pixels."""
+    return math.degrees(2 * math.atan(side / 2 / focal))
+
+
+def _check_focal(axis: str, focal: float, side: int, where: str) -> None:
+    """Refuse what no pinhole camera has."""
     if not FOCAL_RANGE[0] * side <= focal <= FOCAL_RANGE[1] * side:
         raise UserError(
             f"{where}, key 'fl_{axis}' or 'camera_angle_{axis}': a focal length of {focal:g} pixels for an image of "
             f"{side} cannot be; {ADD_SIZE}"
-        )
-    degrees = math.degrees(2 * math.atan(side / 2 / focal))
-    if axis == "x" and told is None and not USUAL_ANGLES[0] <= degrees <= USUAL_ANGLES[1]:
-        notes.add(
-            "angle of view",
-            f"{where}: a focal length of {focal:.6g} pixels for an image of {side} is an angle of view of "
-            f"{degrees:.3g} degrees; {ADD_SIZE}",
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import struct
@@ -20,6 +19,7 @@ from scenes.depth_images import shrink_depth
 from scenes.images import shrink
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras, look_at
+from tests.scene_files import pose, refused, rewrite, spoil, write_scene
 
 DATA = Path(os.environ.get("TAICHI_RF_DATA", Path(__file__).parents[1] / "../shared/data"))
 
@@ -28,32 +28,6 @@ def real(name: str) -> str:
     folder = DATA / name
     assert folder.is_dir(), f"test data '{folder}' is missing: set TAICHI_RF_DATA to the folder that holds {name}"
     return str(folder)
-
-
-def write_scene(folder: Path, images: list[Image.Image] | None = None, splits: tuple[str, ...] = ("train",)) -> dict:
-    """A small scene in ``folder``; returns its train json, to be spoilt and written again with :func:`rewrite`."""
-    images = images or [Image.new("RGBA", (8, 6), (200, 100, 50, 255))] * 3
-    data: dict = {}
-    for split in splits:
-        (folder / split).mkdir(parents=True)
-        data = {"camera_angle_x": 0.7, "frames": []}
-        for index, image in enumerate(images):
-            image.save(folder / split / f"r_{index}.png")
-            pose = np.eye(4)
-            pose[:3] = look_at((4 * math.cos(index), 4 * math.sin(index), 0.5), (0, 0, 0), (0, 0, 1))
-            data["frames"].append({"file_path": f"./{split}/r_{index}", "transform_matrix": pose.tolist()})
-        (folder / f"transforms_{split}.json").write_text(json.dumps(data))
-    return json.loads((folder / "transforms_train.json").read_text())
-
-
-def rewrite(folder: Path, data: object) -> None:
-    (folder / "transforms_train.json").write_text(data if isinstance(data, str) else json.dumps(data))
-
-
-def refused(folder: Path, **options) -> str:
-    with pytest.raises(UserError) as caught:
-        scenes.load(str(folder), **options)
-    return str(caught.value)
 
 
 # Real captures
@@ -278,29 +252,6 @@ def test_black_background(tmp_path):
 
 
 # Bad input: the message says which file, which frame, which key
-
-
-def spoil(**changes):
-    """A change of frame 1's keys, or of top-level keys given with a leading ``top_``; None removes the key."""
-
-    def change(data: dict) -> None:
-        for key, value in changes.items():
-            where = data if key.startswith("top_") else data["frames"][1]
-            key = key.removeprefix("top_")
-            if value is None:
-                where.pop(key, None)
-            else:
-                where[key] = value
-
-    return change
-
-
-def pose(**cells) -> list[list[float]]:
-    matrix = np.eye(4)
-    matrix[:3] = look_at((4, 0, 0.5), (0, 0, 0), (0, 0, 1))
-    for cell, value in cells.items():
-        matrix[int(cell[1]), int(cell[2])] = value
-    return matrix.tolist()
 
 
 MIRRORED = (np.array(pose()) * [-1, 1, 1, 1]).tolist()
