@@ -62,9 +62,9 @@ def load(
     colour = background_colour(background)
     if downscale < 1:
         raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
-    root = Path(folder).resolve()
     notes = Notes()
-    finder = Finder(root, notes, follow_links=follow_links)
+    finder = Finder(Path(folder), notes, follow_links=follow_links)
+    root = finder.root
     parts = _headers(finder, downscale, views, max_test_views, depth=depth)
     at_once = images_at_once(parts)
     check_memory(f"'{root}' at --downscale {downscale}", memory_needed(parts, at_once))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -68,9 +69,11 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
 
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:
-        for count, _ in enumerate(pool.map(read, range(len(part.frames))), start=1):
-            if progress is not None:
-                progress(done + count, total)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about odd files that it reads all the same
+            for count, _ in enumerate(pool.map(read, range(len(part.frames))), start=1):
+                if progress is not None:
+                    progress(done + count, total)
     finally:
         pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest
     return Split(images, cameras_of(part), tuple(frame.name for frame in part.frames), depths)

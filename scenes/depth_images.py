@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +18,15 @@ AGREE = 0.05  # depths that differ by more than this fraction within one smaller
 MAX_DEPTH = 1e6  # world units; what is farther is none
 NO_DEPTH = 65535  # of 16 bits, what many cameras write where they know no depth
 WITHOUT = "or train without depth (--no-depth)"
+EXPECTED = f"a depth image is a 16-bit grey PNG, or a TIFF or .npy of floating point: convert it, {WITHOUT}"
 SHAPES_AGREE = 0.02  # by which the shapes of an image and of its depth image may differ: one is then cropped
 
 
 def depth_header(path: Path, where: str) -> Header:
     """What the header of a depth image says. UserError if it is none."""
     if path.suffix.lower() != ".npy":
-        return read_header(path, where)
+        with _said_of_depth():
+            return read_header(path, where)
     height, width = _array(path, where).shape
     return Header(width, height, 1, 0)
 
@@ -129,9 +132,12 @@ def _rows(
     """A function that reads rows in world units, how many rows and columns there are, and how they are to be turned."""
     if path.suffix.lower() == ".npy":
         array = _array(path, where)
-        yield lambda first, end: _real(array[first:end], unit), *array.shape, turn
+        yield lambda first, end: _world(array[first:end], unit), *array.shape, turn
         return
-    with decoded(path, header, turn if turn in (1, header.orientation) else 1, where) as (image, left):
+    with (
+        _said_of_depth(),
+        decoded(path, header, turn if turn in (1, header.orientation) else 1, where) as (image, left),
+    ):
         mode = image.mode
         if turn not in (1, header.orientation):  # the image's orientation, which the depth image does not know
             left = turn
@@ -139,25 +145,37 @@ def _rows(
         def read(first: int, end: int) -> npt.NDArray[np.float32]:
             pixels = np.asarray(image.crop((0, first, image.width, end)))
             if mode == "F":
-                return _real(pixels, unit)
+                return _world(pixels, unit)
             if not mode.startswith("I") or pixels.min() < 0:
-                raise UserError(
-                    f"{where}: '{bounded(path)}' has pixels of mode {mode}; a depth image is a 16-bit grey PNG, or a "
-                    f"TIFF or .npy of floating point: convert it, {WITHOUT}"
-                )
-            depth = pixels.astype(np.float32) * np.float32(1e-3 if unit is None else unit)
-            if mode.startswith("I;16") or image.format == "PNG":
-                depth[pixels == NO_DEPTH] = 0
-            return depth
+                raise UserError(f"{where}: '{bounded(path)}' has pixels of mode {mode}; {EXPECTED}")
+            return _world(pixels.astype(np.uint16) if image.format == "PNG" else pixels, unit)  # Pillow may widen them
 
         yield read, image.height, image.width, left
 
 
-def _real(pixels: npt.NDArray[np.generic], unit: float | None) -> npt.NDArray[np.float32]:
-    """Numbers in world units, or in ``unit`` of them, with 0 for what is no depth."""
-    depth = np.asarray(pixels, dtype=np.float64) * (1.0 if unit is None else unit)
-    known = np.isfinite(depth) & (depth > 0) & (depth <= MAX_DEPTH)
-    return np.where(known, depth, 0).astype(np.float32)
+@contextlib.contextmanager
+def _said_of_depth() -> Iterator[None]:
+    """Complaints about images end with what a depth image is."""
+    try:
+        yield
+    except UserError as error:
+        if EXPECTED in str(error):
+            raise
+        raise UserError(f"{error}; {EXPECTED}") from error
+
+
+def _world(pixels: npt.NDArray[Any], unit: float | None) -> npt.NDArray[np.float32]:
+    """Numbers of a file in world units, 0 for what is no depth."""
+    if pixels.dtype.kind != "f":
+        depth = pixels.astype(np.float32) * np.float32(1e-3 if unit is None else unit)
+        depth[pixels <= 0] = 0
+        if pixels.dtype.itemsize == 2:
+            depth[pixels == NO_DEPTH] = 0
+        return depth
+    with np.errstate(all="ignore"):  # they are whatever is in the file
+        exact = pixels.astype(np.float64) * (1.0 if unit is None else unit)
+        known = np.isfinite(exact) & (exact > 0) & (exact <= MAX_DEPTH)
+        return np.where(known, exact, 0).astype(np.float32)
 
 
 def _array(path: Path, where: str) -> npt.NDArray[np.generic]:
@@ -171,7 +189,7 @@ def _array(path: Path, where: str) -> npt.NDArray[np.generic]:
     except Exception as error:  # numpy's reader raises anything on broken files
         raise UserError(
             f"{where}: '{bounded(path)}' is no depth image ({bounded(error)}); numbers of shape (height, width) are "
-            f"expected, {WITHOUT}"
+            f"expected: convert it, {WITHOUT}"
         ) from error
     found: npt.NDArray[np.generic] = array
     return found

@@ -7,6 +7,7 @@ bands of a few rows, so that an image takes no more memory than its decoder does
 from __future__ import annotations
 
 import contextlib
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ KINDS = (
 )
 """How files begin that are found in the place of images, and what to say of them."""
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs about odd files goes to the terminal
+
 Rows = Callable[[int, int], npt.NDArray[np.float32]]
 """Reads the rows of an image from the first number to before the second."""
 
@@ -69,6 +72,7 @@ def read_header(path: Path, where: str) -> Header:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 orientation = _orientation(image)

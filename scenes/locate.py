@@ -5,7 +5,9 @@ Names are looked up in listings of the scene's own folder, so that nothing outsi
 
 from __future__ import annotations
 
+import itertools
 import os
+import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -19,7 +21,7 @@ MAX_NAME, MAX_PARTS = 255, 64
 
 
 class Finder:
-    """Finds files below ``root``, which is resolved.
+    """Finds files below ``root``.
 
     Args:
         follow_links: let links lead out of ``root``.
@@ -27,7 +29,8 @@ class Finder:
     """
 
     def __init__(self, root: Path, notes: Notes, *, follow_links: bool = False) -> None:
-        self.root, self.notes, self.follow_links = root, notes, follow_links
+        self.root, self.notes, self.follow_links = root.resolve(), notes, follow_links
+        self._called = os.path.abspath(root)  # what absolute paths may begin with, if it is a link
         self._folders: dict[tuple[str, ...], _Folder | None] = {}
 
     def find(self, value: Any, key: str, where: str, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Path | None:
@@ -67,17 +70,21 @@ class Finder:
         return path.relative_to(self.root).as_posix()
 
     def _relative(self, text: str) -> tuple[str, ...] | None:
-        """The parts of a path from the root on, None where it leads out."""
-        if os.path.isabs(text):
+        """The parts of a path from the root on, None where it leads out. By its letters: no file is asked about."""
+        if PureWindowsPath(text).is_absolute() and not os.path.isabs(text):
+            return None
+        for root in (str(self.root), self._called):
             try:
-                text = os.path.relpath(os.path.realpath(text), self.root)
-            except (OSError, ValueError):
-                return None
-        parts = tuple(part for part in os.path.normpath(text).replace(os.sep, "/").split("/") if part not in ("", "."))
-        return None if ".." in parts or PureWindowsPath(text).is_absolute() else parts
+                relative = os.path.relpath(os.path.join(root, text), root)
+            except ValueError:  # another drive of Windows
+                continue
+            parts = tuple(part for part in relative.replace(os.sep, "/").split("/") if part not in ("", "."))
+            if ".." not in parts:
+                return parts
+        return None
 
     def _named(self, parts: tuple[str, ...], suffixes: tuple[str, ...], place: str) -> Path | None:
-        """The file that ``parts`` name, perhaps with another suffix or in other letters."""
+        """The file that ``parts`` name, perhaps with another suffix, none or two, or in other letters."""
         if not parts or len(parts) > MAX_PARTS or ".." in parts:
             return None
         folder, name = self._folder(parts[:-1], place), parts[-1]
@@ -86,13 +93,14 @@ class Finder:
         for candidate in (name, *(name + suffix for suffix in suffixes)):
             if (found := self._file(folder, candidate, place)) is not None:
                 return found
-        stem, dot, suffix = name.rpartition(".")
-        if dot + suffix.lower() not in suffixes:
-            return None
-        for other in suffixes:
+        stem = name
+        while (suffix := os.path.splitext(stem)[1]).lower() in suffixes:
+            stem = stem[: -len(suffix)]
+        twice = (first + second for first, second in itertools.product(suffixes, suffixes))
+        for other in (*suffixes, "", *twice):
             if (found := self._file(folder, stem + other, place)) is not None:
                 self.notes.add(
-                    f"suffix {suffix}",
+                    "suffix",
                     f"{place}: there is no '{bounded(name)}'; '{bounded(found.name)}' is taken for it",
                 )
                 return found
@@ -150,14 +158,18 @@ class _Folder:
         self._names = set(names)
         self._folded: dict[str, list[str]] = {}
         for name in names:
-            self._folded.setdefault(name.casefold(), []).append(name)
+            self._folded.setdefault(_folded(name), []).append(name)
 
     def entry(self, name: str) -> str | None:
-        """``name``, or the one that differs from it only in small and capital letters; None if there is none."""
+        """``name``, or the only one that differs in no more than capital letters and how accents are written."""
         if name in self._names:
             return name
-        alike = self._folded.get(name.casefold(), [])
+        alike = self._folded.get(_folded(name), [])
         return alike[0] if len(alike) == 1 else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _absolute_parts(text: str) -> tuple[str, ...]:
