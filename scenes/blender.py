@@ -20,11 +20,12 @@ from scenes.base import (
     spread,
 )
 from scenes.decoding import cameras_of, images_at_once, memory_needed, read_split
-from scenes.framing import HALF_BOX, check_aim, near_far
+from scenes.framing import HALF_BOX, check_aim, check_framing, near_far
 from scenes.locate import Finder
 from scenes.transforms import Frames, read_json, with_sizes
 from scenes.values import Notes
 from taichi_rf.errors import UserError
+from taichi_rf.rays import Cameras
 
 MARKER = "transforms_train.json"
 
@@ -52,9 +53,9 @@ def load(
         follow_links: read images to which links lead out of the folder.
 
     The test views are those of ``transforms_test.json`` whose images are there; if there are none, those of
-    ``transforms_val.json``; if there are none either, there are no test views. The box is +-1.5. Near and far are 2 and
-    6 when every camera is 3.5 to 4.5 from the centre, as in NeRF-synthetic, and otherwise the nearest and farthest
-    distances at which a camera can meet the box. What is odd but usable is told in the scene's ``warnings``.
+    ``transforms_val.json``; if there are none either, there are no test views. The box is +-1.5. Near and far are the
+    nearest and farthest distances at which a camera can meet the box, so that nothing in it is clipped. What is odd but
+    usable is told in the scene's ``warnings``.
 
     Raises:
         UserError: anything missing, broken, hostile or too large; the message says which file, frame and key.
@@ -78,8 +79,20 @@ def load(
         splits.append(read_split(part, at_once, sum(len(split) for split in splits), total, progress))
     if len(splits) == 1:
         splits.append(empty_split(*parts[0].size))
-    near, far = near_far(np.concatenate([split.cameras.poses for split in splits])[:, :, 3], box)
-    return Scene(root.name, splits[0], splits[1], box, near, far, colour, str(root), warnings=notes.texts())
+    framing = check_framing(splits[0], box, str(parts[0].path))
+    every = [split.cameras for split in splits]
+    near, far = near_far(
+        Cameras(
+            np.concatenate([cameras.poses for cameras in every]),
+            np.concatenate([cameras.intrinsics for cameras in every]),
+            every[0].width,
+            every[0].height,
+        ),
+        box,
+    )
+    return Scene(
+        root.name, splits[0], splits[1], box, near, far, colour, str(root), warnings=(*notes.texts(), *framing)
+    )
 
 
 def _headers(

@@ -30,11 +30,12 @@ from scenes.base import (
     empty_split,
     spread,
 )
-from scenes.framing import CLASSIC_FAR, CLASSIC_NEAR, HALF_BOX
+from scenes.framing import HALF_BOX
 from scenes.images import smaller_size
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras, look_at
 
+NEAR, FAR = 2.0, 6.0  # their cameras stand 4 from the centre, and nothing is farther than 2 from that
 NAMES = ("lantern", "orrery", "rotunda")
 BASE_SIZE = 400  # pixels a side at --downscale 1
 MIN_SIZE = 16
@@ -96,7 +97,7 @@ def load(
     train = _split(name, "train", train_poses, size, step, render)
     test = _split(name, "test", test_poses, size, step, render)
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
-    return Scene(name, train, test, box, CLASSIC_NEAR, CLASSIC_FAR, colour, f"builtin:{name}")
+    return Scene(name, train, test, box, NEAR, FAR, colour, f"builtin:{name}")
 
 
 def _train_poses(count: int) -> npt.NDArray[np.float32]:

@@ -1,42 +1,189 @@
-"""How cameras and box fit together: where rays can meet the box, and whether the cameras look at it at all."""
+"""How cameras, images and box fit together: what the cameras look at, whether it lies in the box, and how far it is."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from taichi_rf.consistency import OPAQUE, SOLID
 from taichi_rf.errors import UserError
 from taichi_rf.rays import Cameras
 
+if TYPE_CHECKING:  # types alone
+    from scenes.base import Split
+
 HALF_BOX = 1.5  # the NeRF-synthetic objects fit in [-1.5, 1.5]^3
-CLASSIC_NEAR, CLASSIC_FAR = 2.0, 6.0  # of the published NeRF-synthetic numbers
-CLASSIC_DISTANCES = (CLASSIC_NEAR + HALF_BOX, CLASSIC_FAR - HALF_BOX)  # camera to centre: 2..6 holds the ball of 1.5
 MIN_NEAR = 0.05  # for cameras beside or inside the box
+NEAR_OF_FOCUS = 0.1  # where what they look at is nearer than that, near is this fraction of its distance
+REFUSED, WARNED = 0.5, 0.95  # shares of cameras or opaque pixels that look through the box
+TINY = 0.1  # of the box's half side: an object of this radius is a cell or two of the first grid
+ONE_PLACE = 1e-4  # of the box's side: cameras that are no farther apart stand in one place
+CONVERGE = 0.2  # of the distance to the focus: how far the cameras' axes miss it, if they have one
+SAMPLED = 256  # opaque pixels of each image
+
+Points = npt.NDArray[np.float64]
 
 
-def near_far(positions: npt.NDArray[np.floating], box: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Where rays from cameras at ``positions`` (N, 3) can meet the box: NeRF-synthetic's 2 and 6 where that fits."""
-    positions = positions.astype(np.float64)
-    from_centre = np.linalg.norm(positions - box.mean(axis=0), axis=1)
-    if CLASSIC_DISTANCES[0] <= from_centre.min() and from_centre.max() <= CLASSIC_DISTANCES[1]:
-        return CLASSIC_NEAR, CLASSIC_FAR
+def near_far(cameras: Cameras, box: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """The nearest and the farthest distance at which a ray of ``cameras`` can meet the box: nothing in it is clipped.
+
+    For cameras within the box, nearest is a little before the lens.
+    """
+    positions = cameras.poses[:, :, 3].astype(np.float64)
     to_box = np.linalg.norm(positions - np.clip(positions, box[0], box[1]), axis=1)
     to_far_corner = np.linalg.norm(np.maximum(positions - box[0], box[1] - positions), axis=1)
-    return max(MIN_NEAR, float(to_box.min())), float(to_far_corner.max())
+    near = float(to_box.min())
+    if near < MIN_NEAR:
+        focus = focus_of(cameras)
+        least = np.inf if focus is None else NEAR_OF_FOCUS * float(np.linalg.norm(positions - focus, axis=1).min())
+        near = max(near, min(MIN_NEAR, least))
+    return near, float(to_far_corner.max())
+
+
+def focus_of(cameras: Cameras) -> Points | None:
+    """The point (3,) that the cameras look at: that nearest to all their axes, in the mean of squares. None where the
+    axes have no such point, as those of cameras that look ahead or around."""
+    positions, axes = cameras.poses[:, :, 3].astype(np.float64), -cameras.poses[:, :, 2].astype(np.float64)
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]  # projects on the plane across each axis
+    total = across.sum(axis=0)
+    if len(cameras) < 2 or np.linalg.cond(total) > 1e6:
+        return None
+    focus: Points = np.linalg.solve(total, np.einsum("nij,nj->i", across, positions))
+    offset = focus - positions
+    along = (offset * axes).sum(axis=1)
+    missed = np.linalg.norm(np.einsum("nij,nj->ni", across, offset), axis=1)
+    return focus if np.median(along) > 0 and np.median(missed) < CONVERGE * np.median(along) else None
 
 
 def check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> None:
-    """Raise UserError when no camera sees the box."""
-    for camera in cameras:
-        origins, directions = camera.resized(min(camera.width, 33), min(camera.height, 33)).rays()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slabs = (box[:, None, :] - origins) / directions
-        enter, leave = np.fmin(slabs[0], slabs[1]).max(axis=-1), np.fmax(slabs[0], slabs[1]).min(axis=-1)
-        if ((enter < leave) & (leave > 0)).any():
-            return
-    distances = np.linalg.norm(cameras.poses[:, :, 3], axis=1)
+    """Raise UserError when cameras see nothing of the box, or all stand in one place; no image is needed for that."""
+    positions = cameras.poses[:, :, 3].astype(np.float64)
+    if len(cameras) > 1 and np.ptp(positions, axis=0).max() <= ONE_PLACE * float((box[1] - box[0]).max()):
+        raise UserError(
+            f"'{where}': all {len(cameras)} cameras stand in one place, {_vector(positions[0])}, so that nothing says "
+            "how far anything is: check the translations, the last column of each 'transform_matrix'"
+        )
+    seeing = np.array([bool(_meets(*_some_rays(cameras, i), box).any()) for i in range(len(cameras))])
+    if seeing.any():
+        return
+    distances = np.linalg.norm(positions - box.mean(axis=0), axis=1)
     raise UserError(
         f"'{where}': all {len(cameras)} cameras miss the box from {box[0].tolist()} to {box[1].tolist()} (they stand "
         f"{distances.min():.3g} to {distances.max():.3g} from its centre); centre the object at the origin, scale "
-        "it to fit, and have the cameras look down their -z axis"
+        f"it to fit, and have the cameras look down their -z axis{_advice(cameras, box, None)}"
     )
+
+
+def check_framing(split: Split, box: npt.NDArray[np.float32], where: str) -> tuple[str, ...]:
+    """What is wrong with the way in which a split's images show the box.
+
+    Measured are the shares of the cameras, and of opaque pixels where images have alpha, that look through the box.
+
+    Returns:
+        Warnings, where it is usable.
+
+    Raises:
+        UserError: the images show nothing, what they show lies outside the box, or most of it does.
+    """
+    _check_content(split, where)
+    cameras = split.cameras
+    share = float(np.mean([bool(_meets(*_some_rays(cameras, i), box).any()) for i in range(len(cameras))]))
+    what, radius = f"{share:.0%} of the cameras look", None
+    if masked(split):
+        inside, radius = _opaque_pixels(split, box)
+        if inside < share:
+            share, what = inside, f"{inside:.0%} of the opaque pixels look"
+    low, high = box[0].tolist(), box[1].tolist()
+    focus = focus_of(cameras)
+    if focus is not None and not ((box[0] <= focus) & (focus <= box[1])).all():
+        raise UserError(
+            f"'{where}': the cameras look at {_vector(focus)}, which is outside the box from {low} to {high}"
+            f"{_advice(cameras, box, radius)}"
+        )
+    if share < REFUSED:
+        raise UserError(f"'{where}': only {what} through the box from {low} to {high}{_advice(cameras, box, radius)}")
+    if share < WARNED:
+        return (
+            f"'{where}': only {what} through the box from {low} to {high}, and the rest is cut off"
+            f"{_advice(cameras, box, radius)}",
+        )
+    if radius is not None and radius < TINY * HALF_BOX:
+        return (
+            f"'{where}': what the images show is some {2 * radius:.2g} wide, which is little of the box from {low} to "
+            f"{high}{_advice(cameras, box, radius)}",
+        )
+    return ()
+
+
+def masked(split: Split) -> bool:
+    """Whether most images have transparent pixels: then the opaque ones are what there is to see."""
+    return bool((split.images[..., 3].min(axis=(1, 2)) <= OPAQUE).mean() > 0.5)
+
+
+def _check_content(split: Split, where: str) -> None:
+    """Raise UserError where the images show nothing: no opaque pixel, or one colour."""
+    if split.images.shape[1] * split.images.shape[2] == 1:
+        return  # one pixel an image: who knows
+    some = split.images[:, :: max(1, split.images.shape[1] // 16), :: max(1, split.images.shape[2] // 16)]
+    if np.ptp(some.reshape(-1, 4).astype(np.float32), axis=0).max() > 1 / 255:
+        return
+    if split.images[..., 3].max() <= OPAQUE:
+        raise UserError(f"'{where}': all {len(split)} images are transparent throughout; there is nothing to learn")
+    if np.ptp(split.images.reshape(-1, 4), axis=0).max() <= 1 / 255:
+        raise UserError(f"'{where}': all {len(split)} images are of one colour throughout; there is nothing to learn")
+
+
+def _opaque_pixels(split: Split, box: npt.NDArray[np.float32]) -> tuple[float, float | None]:
+    """The share of the opaque pixels whose rays meet the box, and the radius, in world units, of what they show around
+    the focus; None without a focus."""
+    dice = np.random.default_rng(0)
+    focus = focus_of(split.cameras)
+    inside, radii = [], []
+    for i in range(len(split)):
+        opaque = np.flatnonzero(split.images[i, ..., 3].reshape(-1) > SOLID)
+        if not len(opaque):
+            continue
+        rows, columns = np.divmod(dice.choice(opaque, min(SAMPLED, len(opaque)), replace=False), split.cameras.width)
+        origins, directions = split.cameras.pixel_rays(np.full(len(rows), i), columns, rows)
+        inside.append(_meets(origins, directions, box))
+        if focus is not None:
+            radii.append(np.percentile(np.linalg.norm(np.cross(focus - origins, directions), axis=1), 95))
+    share = float(np.concatenate(inside).mean()) if inside else 1.0
+    return share, float(np.percentile(radii, 90)) if radii else None
+
+
+def _advice(cameras: Cameras, box: npt.NDArray[np.float32], radius: float | None) -> str:
+    """By what the camera positions would have to be moved and scaled, as the end of a message; empty if unknown."""
+    focus = focus_of(cameras)
+    if focus is None:
+        return ""
+    half = float((box[1] - box[0]).min()) / 2
+    shift = box.mean(axis=0) - focus
+    moved = f"move the cameras' positions by {_vector(shift)}" if np.abs(shift).max() > 0.1 * half else ""
+    scaled = ""
+    if radius is not None and radius > 0 and not TINY * half <= radius <= half:
+        scaled = f"scale {'them' if moved else 'the positions of the cameras'} by {0.8 * half / radius:.2g}"
+    return ": " + " and ".join(part for part in (moved, scaled) if part) if moved or scaled else ""
+
+
+def _some_rays(cameras: Cameras, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    camera = cameras[index]
+    return camera.resized(min(camera.width, 33), min(camera.height, 33)).rays()
+
+
+def _meets(
+    origins: npt.NDArray[np.floating], directions: npt.NDArray[np.floating], box: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Which rays, (N, 3) and (N, 3), meet the box."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slabs = (box[:, None, :] - origins) / directions
+    enter, leave = np.fmin(slabs[0], slabs[1]).max(axis=-1), np.fmax(slabs[0], slabs[1]).min(axis=-1)
+    return np.asarray((enter < leave) & (leave > 0))
+
+
+def _vector(values: npt.NDArray[np.floating]) -> str:
+    """In words, without what rounding leaves of a zero."""
+    least = 1e-4 * float(np.abs(values).max())
+    return f"({', '.join('0' if abs(v) <= least else f'{float(v):.3g}' for v in values)})"

@@ -132,7 +132,7 @@ def load(
         _same_config(saved, config, path)
         warnings = _same_scene(state["scene"], scene, config, path)
         trainer = trainer_type(scene, config, rows=rows)
-        trainer.warnings = warnings
+        trainer.warnings = (*trainer.warnings, *warnings)
         restore(trainer, arrays, state)
         if trainer.done:
             trainer.end()

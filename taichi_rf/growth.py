@@ -19,7 +19,7 @@ from taichi_rf.fields.base import Field
 from taichi_rf.fields.vm import VMField, unit_texels
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
-from taichi_rf.silhouettes import visual_hull
+from taichi_rf.silhouettes import Carving, Hull, carve
 
 if TYPE_CHECKING:
     from taichi_rf.trainer import Trainer
@@ -35,6 +35,8 @@ class Growth(ABC):
         self.trainer = trainer
         self.config, self.scene = trainer.config, trainer.scene
         self.rows = trainer.rows or (1 << 16 if current().owner_computes else 1 << 18)
+        self.carving = Carving()
+        """What the silhouettes of the scene's images say, if they were asked."""
         self.model = self._make()
 
     @staticmethod
@@ -68,6 +70,12 @@ class Growth(ABC):
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state`."""
+
+    def _carve(self, box: np.ndarray) -> Hull | None:
+        """The visual hull of the training images, if the configuration wants one and they have silhouettes."""
+        if self.config.silhouettes:
+            self.carving = carve(self.scene.train, box)
+        return self.carving.hull
 
     def _model(self, field: Field, box: np.ndarray, kind: type[Model] = Model) -> Model:
         config, scene = self.config, self.scene
@@ -103,7 +111,7 @@ class GridGrowth(Growth):
 
     def _make(self) -> Model:
         config, box = self.config, np.asarray(self.scene.box, np.float32)
-        hull = visual_hull(self.scene.train, box) if config.silhouettes else None
+        hull = self._carve(box)
         if hull is not None:
             box = hull.bounds()
         first = grid_for(box, config.resolutions[0])

@@ -23,7 +23,6 @@ from taichi_rf.fields.tree import Octree, neighbourhood
 from taichi_rf.growth import Growth, Milestone
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
-from taichi_rf.silhouettes import visual_hull
 
 SEEN_RAYS = 4
 """Training rays that are looked along to find which cells matter, for each cell of one side of the box."""
@@ -51,13 +50,13 @@ class TreeGrowth(Growth):
         finest = config.base_depth + config.lods - 1
         box = np.asarray(self.scene.box, np.float32)
         found = bounds(self.scene.train, box) if config.depth else None
+        hull = self._carve(box)  # where there is depth, it only tells which images contradict the others
         if found is not None:
             box = cube(found)
             points = surface_points(self.scene.train, box)
             assert points is not None
             tree = Octree.from_points(points, finest, config.base_depth, grow=1)
         else:
-            hull = visual_hull(self.scene.train, box) if config.silhouettes else None
             box = cube(box if hull is None else hull.bounds())
             depth = min(config.base_depth + 1, finest)
             side = 1 << depth

@@ -17,6 +17,7 @@ from taichi_rf.growth import GridGrowth, Growth, growth_of
 from taichi_rf.losses import PhotometricLoss
 from taichi_rf.model import Model
 from taichi_rf.optim import Adam, Mean
+from taichi_rf.pixels import pixels_in_box
 from taichi_rf.presets import Config
 from taichi_rf.schedule import LearningRate, Milestones, PixelOrder, level_schedule
 
@@ -64,7 +65,7 @@ class Trainer:
     unit = "rays"
     """What ``batch_rays`` counts."""
     warnings: tuple[str, ...] = ()
-    """What the person who resumes a training should know."""
+    """What the person who trains should know."""
 
     def __init__(self, scene: Any, config: Config, *, rows: int | None = None) -> None:
         self.scene, self.config = scene, config
@@ -227,10 +228,17 @@ class Trainer:
 
     def _prepare(self) -> None:
         """Called once the model is there, at the end of making a trainer."""
-        in_box = self._rays_in_box(self.scene.train.cameras)
+        carving = self.growth.carving
+        self.warnings = carving.warnings
+        in_box = pixels_in_box(self.scene.train.cameras, self.model, carving.left_out)
         empty = self.model.hull is not None or self.model.field.knows_space
         self.pixels = self._that_meet(in_box) if empty else in_box
         """Indices, over all training images, of the pixels that are learnt from; ascending."""
+        if len(self.pixels) == 0:
+            raise UserError(
+                "no ray of a training image meets anything that could be there: check the images' masks, and that the "
+                f"object lies in the box {self.scene.box.tolist()}"
+            )
         if self.config.held_out:
             cameras = self.scene.train.cameras
             kept = kept_back(len(cameras), cameras.width, cameras.height, self.config.held_out, self.config.seed)
@@ -387,25 +395,6 @@ class Trainer:
         """Learn from ``pixels`` only, ascending indices over all training images, in a new random order."""
         self.pixels, self.filtered = pixels, True
         self._order = PixelOrder(len(pixels), self.config.seed + 1)
-
-    def _rays_in_box(self, cameras: Any) -> np.ndarray:
-        """Indices, over all images, of the pixels whose rays cross the box."""
-        low, high = self.model.box
-        kept = []
-        for i in range(len(cameras)):
-            origins, directions = cameras[i].rays()
-            safe = np.where(np.abs(directions) < 1e-9, np.float32(1e-9), directions)
-            a, b = (low - origins) / safe, (high - origins) / safe
-            entry = np.maximum(np.minimum(a, b).max(1), self.model.near)
-            leave = np.minimum(np.maximum(a, b).min(1), self.model.far)
-            kept.append(np.flatnonzero(entry < leave) + i * len(origins))
-        pixels = np.concatenate(kept)
-        if len(pixels) == 0:
-            raise UserError(
-                f"no training camera sees the box {low.tolist()} to {high.tolist()} between near {self.model.near} "
-                f"and far {self.model.far}: check the poses' scale and convention (camera to world, looking down -z)"
-            )
-        return pixels
 
     def _that_meet(self, pixels: np.ndarray) -> np.ndarray:
         """Those of ``pixels``, indices over all images, whose rays have a sample in an occupied cell."""

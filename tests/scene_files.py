@@ -15,9 +15,16 @@ from taichi_rf.errors import UserError
 from taichi_rf.rays import look_at
 
 
+def plain_image(width: int = 8, height: int = 6) -> Image.Image:
+    """One colour but for a pixel in the corner: a scene of one colour alone has nothing to learn and is refused."""
+    image = Image.new("RGBA", (width, height), (200, 100, 50, 255))
+    image.putpixel((0, 0), (0, 0, 0, 255))
+    return image
+
+
 def write_scene(folder: Path, images: list[Image.Image] | None = None, splits: tuple[str, ...] = ("train",)) -> dict:
     """A small scene in ``folder``; returns its train json, to be spoilt and written again with :func:`rewrite`."""
-    images = images or [Image.new("RGBA", (8, 6), (200, 100, 50, 255))] * 3
+    images = images or [plain_image()] * 3
     data: dict = {}
     for split in splits:
         (folder / split).mkdir(parents=True)

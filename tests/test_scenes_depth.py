@@ -10,7 +10,7 @@ from PIL import Image
 
 import scenes
 from scenes.depth_images import shrink_depth
-from tests.scene_files import refused, rewrite, write_scene
+from tests.scene_files import plain_image, refused, rewrite, write_scene
 
 RNG = np.random.default_rng(4)
 STEPS = RNG.integers(1000, 9000, (6, 8)).astype(np.uint16)
@@ -99,7 +99,7 @@ def test_a_depth_image_is_read_in_bands_as_it_is_in_whole(tmp_path, monkeypatch,
     depth = np.repeat(np.repeat(RNG.integers(2000, 2200, (24, 32)), 10, axis=0), 10, axis=1).astype(np.uint16)
     rows, columns = ((np.arange(count) + 0.5) * whole / count for count, whole in zip(size, depth.shape))
     depth = depth[rows.astype(int)][:, columns.astype(int)]
-    scene_with(tmp_path, depth, f"d{suffix}", [Image.new("RGB", (128, 96))] * 2)
+    scene_with(tmp_path, depth, f"d{suffix}", [plain_image(128, 96)] * 2)
     rows, columns = ((np.arange(count) + 0.5) * stored / count for count, stored in zip((96, 128), size))
     whole = depth[rows.astype(int)][:, columns.astype(int)] * np.float32(1e-3)
     found = depth_of(tmp_path, downscale=downscale)

@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import scenes
 from taichi_rf.errors import UserError
-from tests.scene_files import pose, refused, rewrite, spoil, warned, write_scene
+from tests.scene_files import plain_image, pose, refused, rewrite, spoil, warned, write_scene
 
 FOCAL = 4 / math.tan(0.35)  # of 8 pixels across 0.7 radians
-HUNDRED = [Image.new("RGB", (100, 80))] * 2
+HUNDRED = [plain_image(100, 80)] * 2
 
 
 def spoilt(folder, change, images=None):
@@ -137,7 +136,7 @@ def test_width_and_height_that_are_swapped_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("w", "h", "fits"), [(800, 600, True), (800, 601, True), (80, 67, False), (800, 800, False)])
 def test_width_and_height_of_another_shape_are_refused_but_for_rounding(tmp_path, w, h, fits):
-    images = [Image.new("RGB", (80, 60))] * 2
+    images = [plain_image(80, 60)] * 2
     spoilt(tmp_path, spoil(top_w=w, top_h=h, top_fl_x=1000, top_camera_angle_x=None), images)
     if fits:
         np.testing.assert_allclose(scenes.load(str(tmp_path)).train.cameras.intrinsics[0, 0], 100)
@@ -212,9 +211,7 @@ def test_pixels_that_are_not_square_are_kept_and_said(tmp_path):
 @pytest.mark.parametrize("width", [100, 400])
 def test_a_focal_length_whose_images_no_key_gives_the_size_of_is_warned_about(tmp_path, width):
     """1111 pixels are those of 800 across; of 100 across they are an angle of view of 5 degrees."""
-    text = warned(
-        spoilt(tmp_path, spoil(top_camera_angle_x=None, top_fl_x=1111.1), [Image.new("RGB", (width, 80))] * 2)
-    )
+    text = warned(spoilt(tmp_path, spoil(top_camera_angle_x=None, top_fl_x=1111.1), [plain_image(width, 80)] * 2))
     assert f"{math.degrees(2 * math.atan(width / 2 / 1111.1)):.3g} degrees" in text
     assert f"{width} x 80" in text
     assert "add 'w' and 'h'" in text

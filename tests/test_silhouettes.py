@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.rays import Cameras, look_at
-from taichi_rf.silhouettes import CELLS, visual_hull
+from taichi_rf.silhouettes import CELLS, carve
 
 BOX = np.array([[-1.5, -1.5, -1.5], [1.5, 1.5, 1.5]], np.float32)
 SIZE = 64
@@ -32,6 +32,23 @@ def sphere_split(views: int = 12, *, opaque: bool = False) -> SimpleNamespace:
     return SimpleNamespace(images=images, cameras=cameras)
 
 
+def spoilt(split: SimpleNamespace, index: int, how: str) -> SimpleNamespace:
+    """The same views, one of which is wrong."""
+    images, poses = split.images.copy(), split.cameras.poses.copy()
+    if how == "blank":
+        images[index] = 0
+    elif how == "inverted":
+        images[index, ..., 3] = 1 - images[index, ..., 3]
+    elif how == "half":
+        images[index, :, : SIZE // 2] = 0
+    elif how == "opening":
+        images[index, 28:36, 28:36] = 0
+    elif how == "pose":
+        poses[index] = poses[(index + 5) % len(poses)]
+    cameras = Cameras(poses, split.cameras.intrinsics, SIZE, SIZE)
+    return SimpleNamespace(images=images, cameras=cameras, names=[f"r_{i}.png" for i in range(len(poses))])
+
+
 def cell_of(points: np.ndarray, box: np.ndarray, cells: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
     place = ((points - box[0]) / (box[1] - box[0]) * cells).astype(int)
     x, y, z = np.clip(place, 0, np.array(cells) - 1).T
@@ -40,7 +57,7 @@ def cell_of(points: np.ndarray, box: np.ndarray, cells: tuple[int, int, int]) ->
 
 @pytest.fixture(scope="module")
 def hull():
-    hull = visual_hull(sphere_split(), BOX)
+    hull = carve(sphere_split(), BOX).hull
     assert hull is not None
     return hull
 
@@ -81,7 +98,7 @@ def test_on_any_grid_over_any_box_everything_inside_is_kept(hull, inside, cells)
 
 
 def test_images_without_alpha_have_no_hull():
-    assert visual_hull(sphere_split(4, opaque=True), BOX) is None
+    assert carve(sphere_split(4, opaque=True), BOX).hull is None
 
 
 def test_what_no_view_sees_is_kept():
@@ -89,7 +106,66 @@ def test_what_no_view_sees_is_kept():
     split = sphere_split(2)
     split.images[...] = 0
     narrow = Cameras(split.cameras.poses, np.tile([400.0, 400.0, SIZE / 2, SIZE / 2], (2, 1)), SIZE, SIZE)
-    hull = visual_hull(SimpleNamespace(images=split.images, cameras=narrow), BOX)
+    hull = carve(SimpleNamespace(images=split.images, cameras=narrow), BOX).hull
     assert hull is not None
     assert hull.cells[0, 0, 0]
     assert not hull.cells[CELLS // 2, CELLS // 2, CELLS // 2]
+
+
+@pytest.mark.parametrize("views", [12, 40])
+@pytest.mark.parametrize("how", ["blank", "inverted", "half", "opening", "pose"])
+def test_one_wrong_view_takes_nothing_away(inside, views, how):
+    """By the word of each single view this hull had lost the whole object, or some of it."""
+    carving = carve(spoilt(sphere_split(views), 3, how), BOX)
+    assert carving.hull is not None
+    kept = carving.hull.cells[cell_of(inside, BOX, (CELLS, CELLS, CELLS))]
+    assert kept.mean() > 0.999
+    low, high = carving.hull.bounds()
+    assert (low <= CENTRE - 0.95 * RADIUS).all()
+    assert (high >= CENTRE + 0.95 * RADIUS).all()
+
+
+@pytest.mark.parametrize("how", ["blank", "half", "pose"])
+def test_a_view_that_contradicts_the_others_is_named_and_left_out(how):
+    carving = carve(spoilt(sphere_split(40), 3, how), BOX)
+    assert carving.left_out == (3,)
+    assert len(carving.warnings) == 1
+    assert "'r_3.png'" in carving.warnings[0]
+
+
+def test_good_views_are_left_alone():
+    for views in (2, 3, 6, 12, 40):
+        carving = carve(sphere_split(views), BOX)
+        assert carving.left_out == ()
+        assert carving.warnings == ()
+
+
+def test_half_of_the_views_may_be_blank(inside):
+    split = sphere_split(20)
+    split.images[::2] = 0
+    carving = carve(split, BOX)
+    assert carving.left_out == tuple(range(0, 20, 2))
+    assert carving.hull is not None
+    assert carving.hull.cells[cell_of(inside, BOX, (CELLS, CELLS, CELLS))].all()
+    assert "and 5 more" in carving.warnings[0]
+
+
+def test_a_blank_view_that_looks_away_is_no_mistake():
+    split = sphere_split(12)
+    poses = split.cameras.poses.copy()
+    poses[4] = look_at((4, 0, 0), (8, 0, 0))
+    split.images[4] = 0
+    away = SimpleNamespace(images=split.images, cameras=Cameras(poses, split.cameras.intrinsics, SIZE, SIZE))
+    carving = carve(away, BOX)
+    assert carving.left_out == ()
+    assert carving.hull is not None
+
+
+def test_silhouettes_that_agree_on_nothing_are_said_and_not_used():
+    """Each view's picture belongs to another one."""
+    split = sphere_split(24)
+    order = np.random.default_rng(5).permutation(24)
+    carving = carve(SimpleNamespace(images=split.images[order], cameras=split.cameras), BOX)
+    assert carving.hull is None
+    assert carving.left_out == ()
+    assert "contradict" in carving.warnings[0]
