@@ -300,9 +300,8 @@ def _coded(command: Slim, wanted: int | None, source: Path, size: int | None) ->
 
 def evaluate(command: Evaluate) -> None:
     """Print the rate-distortion table of a model on the test views of a scene."""
-    import scenes
-    from scenes.base import MIN_TRAIN_VIEWS
     from scenes.meshes import MeshScene
+    from scenes.origin import load_to_judge, source_of
     from taichi_rf import backend
     from taichi_rf.console import bar, rate_distortion, waiting
     from taichi_rf.evaluate import evaluate as score
@@ -318,22 +317,20 @@ def evaluate(command: Evaluate) -> None:
     backend.init(command.arch)
     model = Model.load(path, command.level)
     _warn(model.metadata["warnings"])
-    source = command.scene or model.metadata.get("source")
-    if not isinstance(source, str):
-        raise UserError(f"{path} does not say what it was trained on: name the scene")
+    source = command.scene or source_of(path, model.metadata)
     trained_at = model.metadata.get("downscale")
     downscale = command.downscale or (trained_at if isinstance(trained_at, int) and trained_at > 0 else 1)
     with bar("loading images") as show:
-        scene = scenes.load(
+        scene, another = load_to_judge(
             source,
-            downscale=downscale,
-            views=MIN_TRAIN_VIEWS,
+            model.metadata,
+            downscale,
             max_test_views=command.eval_views,
             progress=show.counted,
             depth=False,
             follow_links=command.follow_links,
         )
-    _warn(scene.warnings)
+    _warn([*scene.warnings, *([another] if another else [])])
     with bar("evaluating") as show:
         found = score(model, scene.test, model.metadata["prefix_bytes"], progress=show.counted)
     levels = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores]

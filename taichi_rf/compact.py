@@ -148,9 +148,7 @@ class Compactor:
     def _made(self, coded: Coded, decoder: Arrays, error: float) -> Compact:
         losses = self._losses(coded, decoder, error)
         header, chunks = coded_chunks(self.model, coded, decoder)
-        of_the_file = ("warnings", "prefix_bytes")  # that the model was read from
-        metadata = {key: value for key, value in header["metadata"].items() if key not in of_the_file}
-        header["metadata"] = {**metadata, "coding_loss": [round(e + loss, 3) for e, loss in zip(self.earlier, losses)]}
+        header["metadata"] |= {"coding_loss": [round(e + loss, 3) for e, loss in zip(self.earlier, losses)]}
         return Compact(header, chunks, prefix_bytes(header, [len(chunk) for chunk in chunks]), losses)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from taichi_rf.errors import UserError
 from taichi_rf.files import parse_json, plain
+from taichi_rf.metadata import passed_on
 
 VERSION = 1
 MAX_HEADER = 64 << 10  # bytes
@@ -106,6 +107,29 @@ def check_frame(raw: bytes, index: int, remaining: int | None) -> Frame:
 def canonical(obj: Mapping[str, Any]) -> bytes:
     """A header as it is written: the same object gives the same bytes."""
     return json.dumps(plain(dict(obj)), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def start_of(header: Mapping[str, Any], levels: int) -> bytes:
+    """Preamble and header of a file that has ``levels`` levels. ValueError for a header that is too long."""
+    text = canonical(header)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"the header may be {MAX_HEADER} bytes long, got {len(text)}")
+    return PREAMBLE.pack(MAGIC, VERSION, levels, len(text), header_crc(VERSION, levels, text)) + text
+
+
+def passed_on_start(header: Mapping[str, Any], levels: int, start: bytes) -> bytes:
+    """``start``, or one with what :func:`~taichi_rf.metadata.passed_on` leaves of its metadata where that is less.
+
+    Raises:
+        UserError: written as we write it, the header is too long.
+    """
+    metadata = header.get("metadata")
+    if not isinstance(metadata, dict) or passed_on(metadata) == metadata:
+        return start
+    try:
+        return start_of({**header, "metadata": passed_on(metadata)}, levels)
+    except ValueError as error:
+        raise UserError(f"the file cannot be written: {error}") from None
 
 
 def header_crc(version: int, levels: int, text: bytes) -> int:

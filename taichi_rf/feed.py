@@ -11,16 +11,19 @@ from typing import Any
 from taichi_rf.container import (
     CHUNK,
     PREAMBLE,
+    TAG,
     Damaged,
     Frame,
     Path,
     check_frame,
     check_header,
     check_preamble,
+    chunk_checksum,
     chunk_hasher,
     damaged_base,
     damaged_level,
     ends_before_base,
+    passed_on_start,
     start_checksum,
 )
 from taichi_rf.files import atomic_write
@@ -144,12 +147,17 @@ class Feed:
         Raises:
             UserError: the file cannot be written.
         """
+        assert self.header is not None
+        start = passed_on_start(self.header, self.total_levels, self._start)
+        size, checksum = len(start), start_checksum(start)
         with atomic_write(path) as file:
-            file.write(self._start)
-            for frame, chunk in zip(self._frames[:level], self.chunks[:level]):
-                file.write(frame)
+            file.write(start)
+            for index, chunk in enumerate(self.chunks[:level]):
+                checksum = chunk_checksum(checksum, index, len(chunk), chunk)
+                file.write(CHUNK.pack(TAG, index, len(chunk), checksum))
                 file.write(chunk)
-        return self.prefix_bytes[level - 1]
+                size += CHUNK.size + len(chunk)
+        return size
 
     def _parts(self) -> list[bytes | bytearray]:
         """All that has come, in pieces."""

@@ -17,6 +17,7 @@ from taichi_rf.decoders import make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Field
 from taichi_rf.fields.vm import VMField, unit_texels
+from taichi_rf.metadata import origin
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
 from taichi_rf.silhouettes import Carving, Hull, carve
@@ -90,7 +91,7 @@ class Growth(ABC):
             step_ratio=config.step_ratio,
             distance_scale=config.distance_scale,
             weight_threshold=config.weight_threshold,
-            metadata={"scene": scene.name, "source": scene.source, "preset": config.preset, "method": config.method},
+            metadata={**origin(scene), "preset": config.preset, "method": config.method},
         )
 
 

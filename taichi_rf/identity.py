@@ -38,8 +38,9 @@ def identity(scene: Any) -> dict[str, Any]:
         and ``looks`` (one entry an image) and ``depths`` (one digest, empty where there are none).
     """
     global _last
-    if _last is not None and _last[0]() is scene:
-        return _last[1]
+    last = _last  # a thread that loads photographs may be here, too
+    if last is not None and last[0]() is scene:
+        return last[1]
     split, shape = scene.train, getattr(scene, "shape", None)
     cameras = split.cameras
     found: dict[str, Any] = {

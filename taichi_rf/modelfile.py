@@ -19,6 +19,7 @@ from taichi_rf.fields import field_type
 from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.headers import are_numbers, is_number, wrong
 from taichi_rf.march import Occupancy
+from taichi_rf.metadata import passed_on
 from taichi_rf.model import Model
 from taichi_rf.solid import SurfaceModel
 from taichi_rf.storage import TrfFile, read_trf, write_trf
@@ -59,7 +60,7 @@ def _chunks(
         "step_ratio": model.step_ratio,
         "distance_scale": model.distance_scale,
         "weight_threshold": model.weight_threshold,
-        "metadata": model.metadata,
+        "metadata": passed_on(model.metadata),
     }
     if model.renders != Model.renders:
         header["render"] = model.renders

@@ -47,6 +47,12 @@ class Recipe:
     follow_links: bool = False
     """Whether images may be read to which links lead out of the scene's folder."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the scene lies on another machine of the network. Who only looks at a run leaves it alone: a run can
+        come from anybody, and Windows sends credentials to whatever machine a path names."""
+        return self.source.replace("\\", "/").startswith(("//", "/??/"))
+
     def to_json(self) -> dict[str, Any]:
         scene = {key: value for key, value in asdict(self).items() if key not in ("config", "arch")}
         return {"version": __version__, "arch": self.arch, "scene": scene, "config": self.config.to_json()}
@@ -64,6 +70,14 @@ class Recipe:
         if not isinstance(recipe.source, str) or not all(n is None or isinstance(n, int) for n in numbers):
             raise UserError(f"{where} is not the configuration of a run: its scene is malformed")
         return recipe
+
+
+def recipe_beside(model: Path) -> Recipe | None:
+    """How the model in that file was trained, if it lies in the folder of a run."""
+    try:
+        return RunFolder(model.parent).recipe()
+    except UserError:
+        return None
 
 
 class RunFolder:

@@ -25,13 +25,10 @@ from taichi_rf.arrays import ARRAY_TYPES, MAX_DIMENSIONS, Arrays, pack_arrays, t
 from taichi_rf.container import (
     CHUNK,
     DIGEST,
-    MAGIC,
     MAX_CHUNK,
-    MAX_HEADER,
     MAX_LEVELS,
     PREAMBLE,
     TAG,
-    VERSION,
     Damaged,
     Frame,
     canonical,
@@ -43,8 +40,9 @@ from taichi_rf.container import (
     damaged_base,
     damaged_level,
     ends_before_base,
-    header_crc,
+    passed_on_start,
     start_checksum,
+    start_of,
 )
 from taichi_rf.errors import UserError
 from taichi_rf.files import atomic_write, open_regular, parse_json, plain
@@ -107,10 +105,7 @@ def write_trf(path: Path, header: Mapping[str, Any], chunks: Sequence[bytes]) ->
         raise ValueError(f"a file holds 1 to {MAX_LEVELS} chunks, got {len(chunks)}")
     if max(map(len, chunks)) > MAX_CHUNK:
         raise ValueError(f"a chunk may be {MAX_CHUNK} bytes long, got {max(map(len, chunks))}")
-    text = canonical(header)
-    if len(text) > MAX_HEADER:
-        raise ValueError(f"the header may be {MAX_HEADER} bytes long, got {len(text)}")
-    start = PREAMBLE.pack(MAGIC, VERSION, len(chunks), len(text), header_crc(VERSION, len(chunks), text)) + text
+    start = start_of(header, len(chunks))
     checksum = start_checksum(start)
     with atomic_write(path) as file:
         file.write(start)
@@ -158,7 +153,8 @@ def read_trf(path: Path, max_level: int | None = None) -> TrfFile:
 
 
 def truncate_trf(source: Path, level: int, destination: Path) -> int:
-    """Copy the first ``level`` levels of a file, without decoding them; the header stays as it is.
+    """Copy the first ``level`` levels of a file, without decoding them; the header stays as it is, but for the path of
+    its author's scene that version 0.1.0 wrote into it.
 
     Both may be the same file. The checksums are verified on the way.
 
@@ -171,17 +167,30 @@ def truncate_trf(source: Path, level: int, destination: Path) -> int:
     with _opened(source) as reader:
         if not 1 <= level <= reader.total_levels:
             raise UserError(f"level {level} is not in {source}: choose 1 to {len(chunk_sizes(source))}")
+        start = passed_on_start(reader.header, reader.total_levels, reader.start)
+        checksum = start_checksum(start)
         with atomic_write(destination) as file:
-            file.write(reader.start)
-            size = len(reader.start)
+            file.write(start)
+            size = len(start)
             try:
                 for index in range(level):
                     if reader.at_end():
                         raise UserError(f"level {level} is not in {source}: choose 1 to {index}")
                     frame = reader.frame(index)
                     file.write(frame.raw)
+                    digest = chunk_hasher(checksum, index, frame.length)
+
+                    def copy(block: bytes, digest: Any = digest) -> None:
+                        digest.update(block)
+                        file.write(block)
+
+                    reader.payload(index, frame, copy)
+                    checksum = digest.digest()
+                    if checksum != frame.checksum:  # it covers the start of the file, which is another now
+                        file.seek(size)
+                        file.write(CHUNK.pack(TAG, index, frame.length, checksum))
+                        file.seek(0, os.SEEK_END)
                     size += len(frame.raw) + frame.length
-                    reader.payload(index, frame, file.write)
             except Damaged as error:
                 raise UserError(
                     f"{source} cannot be cut at level {level}: level {index + 1} is damaged ({error})"

@@ -14,7 +14,7 @@ from taichi_rf.distance import DistanceTrainer
 from taichi_rf.run import MODEL, RunFolder
 from tests.solids import TINY_SOLID, ball, write_obj
 from viewer import catalogue
-from viewer.loading import Loading, plan_model, plan_training
+from viewer.loading import Loading, load_photographs, plan_model, plan_training
 from viewer.opening import Run, build_model, build_run
 from viewer.session import MODES, Session
 from viewer.studio import Studio
@@ -92,9 +92,11 @@ def test_the_photograph_to_compare_with_is_the_mesh(run):
 def test_what_was_saved_is_opened_and_knows_its_mesh(run, mesh):
     run.training.save(anyway=True)
     path = run.training.folder / MODEL
-    plan = plan_model(path, Loading("", lambda loading: None))
+    loading = Loading("", lambda loading: None)
+    plan = plan_model(path, loading)
     assert plan.photographs is not None
     assert plan.photographs.source == str(mesh)
+    assert len(load_photographs(plan, loading).test)
     session = Session(build_model(plan))
     whole = session.snapshot(SIZE, SIZE)
     session.set_level(1)

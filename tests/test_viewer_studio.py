@@ -730,13 +730,34 @@ def test_a_finished_run_is_shown_with_its_photographs_as_soon_as_they_are_there(
     assert not is_held(here / "runs" / "whole")
 
 
-def test_a_lone_model_finds_its_photographs_and_says_nothing_when_there_are_none(studio, here):
+def test_a_model_in_its_folder_finds_its_photographs_and_a_lone_one_says_nothing(studio, here):
+    studio.open_now(f"runs/half/{MODEL}")
+    settle(studio)
+    assert len(studio.session.views) == 10
     shutil.copy(here / "runs" / "half" / MODEL, here / "lone.trf")
-    header = read_trf(here / "lone.trf").header["metadata"]
     studio.open_now("lone.trf")
     settle(studio)
-    assert header["source"] != str(here / "balls")  # of the folder that was copied, which is there too
-    assert len(studio.session.views) == 10
+    assert studio.session.views == []
+    assert studio.message is None
+
+
+def test_photographs_that_were_replaced_are_said_to_be_others(studio, here):
+    shutil.copy(here / "balls" / "train" / "r_0.png", here / "balls" / "train" / "r_1.png")
+    studio.open_now("whole")
+    settle(studio)
+    assert studio.session.views == []
+    assert "1 of 8, the first is" in said(studio)
+    studio.open_now("half")  # would go on
+    settle(studio)
+    assert studio.run is None
+    assert studio.session.views == []
+    assert "1 of 8, the first is" in alarm(studio)
+
+
+def test_what_a_run_leaves_names_no_place_but_in_its_configuration(place):
+    for run in (place / "runs").iterdir():
+        for path in run.iterdir():
+            assert (os.fsencode(place) in path.read_bytes()) == (path.name == CONFIG), path
 
 
 def test_names_mean_what_they_meant_when_they_were_given(studio, here, monkeypatch):

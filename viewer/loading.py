@@ -10,16 +10,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import scenes
 from taichi_rf import checkpoint
 from taichi_rf.errors import UserError
+from taichi_rf.headers import is_whole
+from taichi_rf.identity import compare
 from taichi_rf.incoming import Incoming
+from taichi_rf.metadata import is_builtin, is_of
 from taichi_rf.presets import QUICK
-from taichi_rf.run import MODEL, Recipe, RunFolder
+from taichi_rf.run import MODEL, Recipe, RunFolder, recipe_beside
 from taichi_rf.storage import load_checkpoint, read_trf
 
 
@@ -110,7 +113,7 @@ class Plan:
 
     With ``train`` the run is trained here: in ``folder``, or in a new one where that is None; ``scene`` is None when it
     still has to be rendered. Without it, the ``model`` in that file is looked at, and ``photographs`` says how to load
-    its scene.
+    its scene; ``folder`` is that of its run, if it lies there.
     """
 
     title: str
@@ -120,6 +123,8 @@ class Plan:
     """A file that was found to be good; None where there is none."""
     scene: Any = None
     photographs: Recipe | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Of the model."""
     train: bool = False
     incoming: Incoming | None = None
     """Brings a model to look at, whose header is there."""
@@ -138,7 +143,7 @@ class Plan:
             raise UserError("; ".join(notes) or f"{self.title} holds no model yet")
         if reasons:
             notes = (*notes, "this is its model as it was saved last")
-        return replace(self, train=False, notes=notes)
+        return replace(self, train=False, scene=None, notes=notes)
 
 
 def plan_training(recipe: Recipe, loading: Loading) -> Plan:
@@ -148,13 +153,17 @@ def plan_training(recipe: Recipe, loading: Loading) -> Plan:
 
 
 def plan_model(path: Path, loading: Loading) -> Plan:
-    """A model to look at. UserError when nothing of it can be read."""
+    """A model to look at. UserError when nothing of it can be read.
+
+    Its photographs are found if it lies in its run's folder, or its scene is built in: a path that it names is nothing
+    to open.
+    """
     notes, metadata = _check_model(path, loading)
-    source, downscale = metadata.get("source"), metadata.get("downscale", 1)
-    photographs = None
-    if isinstance(source, str) and isinstance(downscale, int):
-        photographs = Recipe(QUICK, source, downscale)
-    return Plan(str(path), model=path, notes=notes, photographs=photographs)
+    recipe, source, downscale = recipe_beside(path), metadata.get("source"), metadata.get("downscale", 1)
+    folder = None if recipe is None else RunFolder(path.parent)
+    if recipe is None and is_builtin(source) and is_whole(downscale, 1, 1 << 10):
+        recipe = Recipe(QUICK, str(source), downscale)
+    return Plan(str(path), folder=folder, model=path, metadata=metadata, notes=notes, photographs=recipe)
 
 
 def plan_incoming(address: str, bandwidth: float | None, loading: Loading) -> Plan:
@@ -182,6 +191,7 @@ def plan_run(folder: RunFolder, loading: Loading) -> Plan:
         UserError: there is no model to look at either.
     """
     notes: list[str] = []
+    metadata: dict[str, Any] = {}
     recipe, model = None, None
     try:
         recipe = folder.recipe()
@@ -189,11 +199,17 @@ def plan_run(folder: RunFolder, loading: Loading) -> Plan:
         notes.append(str(error))
     if (folder / MODEL).exists():
         try:
-            notes += _check_model(folder / MODEL, loading)[0]
-            model = folder / MODEL
+            found_notes, metadata = _check_model(folder / MODEL, loading)
+            notes, model = [*notes, *found_notes], folder / MODEL
         except UserError as error:
             notes.append(str(error))
-    found = Plan(str(folder.path), recipe=recipe, folder=folder, model=model, photographs=recipe, notes=tuple(notes))
+    found = Plan(
+        str(folder.path), recipe=recipe, folder=folder, model=model, metadata=metadata, photographs=recipe,
+        notes=tuple(notes),
+    )  # fmt: skip
+    if recipe is not None and recipe.is_remote:
+        found = replace(found, recipe=None, photographs=None)  # nor trained from the start by it
+        return found.to_look_at(_remote(recipe))
     if recipe is None or (model is not None and folder.finished(recipe)):
         return found.to_look_at()
     try:
@@ -206,6 +222,40 @@ def plan_run(folder: RunFolder, loading: Loading) -> Plan:
         return replace(found, scene=scene, train=True, notes=found.notes + _warnings(scene))
     except UserError as error:
         return replace(found, photographs=None).to_look_at(f"the run cannot go on without its scene: {error}")
+
+
+def load_photographs(plan: Plan, loading: Loading) -> Any:
+    """The scene of the model to look at, if that is sure to be what it was trained on.
+
+    Raises:
+        UserError: it cannot be read, is another one, or nothing says which one it was; it says which.
+    """
+    recipe = plan.photographs
+    assert recipe is not None
+    if recipe.is_remote:
+        raise UserError(_remote(recipe))
+    scene = load_scene(recipe, loading, render=False)
+    if not is_of(plan.metadata, scene):
+        _check_identity(plan, scene)
+    return scene
+
+
+def _check_identity(plan: Plan, scene: Any) -> None:
+    """UserError where ``scene`` is not that of the checkpoint beside the model, which knows more than the model."""
+    assert plan.model is not None
+    try:
+        compare(load_checkpoint(plan.model.parent / checkpoint.NAME)[1]["scene"], scene, depth=False)
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        there = (plan.model.parent / checkpoint.NAME).exists()
+        because = f" ({error})" if there and isinstance(error, UserError) else ""
+        raise UserError(f"{scene.source} does not hold what the model was trained on{because}") from None
+
+
+def _remote(recipe: Recipe) -> str:
+    return (
+        f"its scene is on another machine of the network ({recipe.source}), which is not opened by looking; to go on "
+        "training with it: python train.py --resume RUN"
+    )
 
 
 def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:

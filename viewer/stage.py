@@ -20,7 +20,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.finish import finishing
 from taichi_rf.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
 from taichi_rf.source import is_address
-from viewer.loading import Loading, Plan, load_scene
+from viewer.loading import Loading, Plan, load_photographs
 from viewer.opening import Guard, Run, Standing, build_model, build_run, device_for, reason
 from viewer.session import Message, Session
 
@@ -311,8 +311,8 @@ class Stage:
         shown = self._shown
         if self.session is None or shown is None or shown.train or shown.scene is not None or self._photographs:
             return
-        if (recipe := shown.photographs) is not None:
-            self._photographs = Loading("", lambda loading: load_scene(recipe, loading, render=False)).start()
+        if shown.photographs is not None:
+            self._photographs = Loading("", lambda loading: load_photographs(shown, loading)).start()
 
     def _attach(self) -> None:
         """Take over the photographs that a thread has loaded."""

@@ -1,0 +1,61 @@
+"""The scene that a model was trained on, to judge the model by: found again, and compared with what was learnt from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import scenes
+from scenes.base import MIN_TRAIN_VIEWS, Scene
+from taichi_rf.errors import UserError
+from taichi_rf.headers import is_whole
+from taichi_rf.metadata import is_builtin, is_of
+from taichi_rf.run import recipe_beside
+
+
+def source_of(model: Path, metadata: dict[str, Any]) -> str:
+    """Where the scene of the model in that file is: what its run's configuration says, or the name of a built-in one.
+
+    Raises:
+        UserError: nothing says it, or it is a path to another machine, which a run from anybody may name.
+    """
+    recipe, source = recipe_beside(model), metadata.get("source")
+    if recipe is None:
+        if is_builtin(source):
+            return str(source)
+        raise UserError(f"{model} does not say where the scene is that it was trained on: name it behind the model")
+    if recipe.is_remote:
+        raise UserError(
+            f"{model} was trained on a scene on another machine of the network: if {recipe.source} is to be opened, "
+            "name it behind the model"
+        )
+    return recipe.source
+
+
+def load_to_judge(source: str, metadata: dict[str, Any], downscale: int, **options: Any) -> tuple[Scene, str | None]:
+    """The scene in ``source``, and what is to be said where it is not the one that a model was trained on.
+
+    The training views are loaded only if they can be compared: those of a folder, in the size that was learnt from.
+
+    Args:
+        metadata: the model's.
+        options: of :func:`scenes.load`.
+
+    Raises:
+        UserError: as :func:`scenes.load`.
+    """
+    views = metadata.get("views")
+    named = is_builtin(scenes.find(source)) or scenes.is_mesh(source)
+    comparable = not named and is_whole(views, MIN_TRAIN_VIEWS, 1 << 20) and metadata.get("downscale") == downscale
+    same: bool | None = None
+    try:
+        scene = scenes.load(source, downscale=downscale, views=views if comparable else MIN_TRAIN_VIEWS, **options)
+    except UserError:
+        if not comparable:
+            raise
+        scene, same = scenes.load(source, downscale=downscale, views=MIN_TRAIN_VIEWS, **options), False
+    else:
+        same = is_of(metadata, scene) if comparable or named else None
+    if same is not False:
+        return scene, None
+    return scene, f"{source} does not hold what this model was trained on: its training views or its mesh are others"
