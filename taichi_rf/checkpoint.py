@@ -14,6 +14,7 @@ import numpy as np
 from taichi_rf.errors import UserError
 from taichi_rf.identity import compare, identity
 from taichi_rf.presets import Config
+from taichi_rf.restoring import bits_of, check_state, pixels_of, values_for
 from taichi_rf.storage import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -67,26 +68,32 @@ def capture(trainer: Trainer) -> tuple[Arrays, dict[str, Any]]:
 
 
 def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
-    """The inverse of :func:`capture`, for a trainer of the same scene and configuration."""
+    """The inverse of :func:`capture`, for a trainer of the same scene and configuration.
+
+    Raises:
+        UserError: something is missing, or is nothing that :func:`capture` returns; the trainer is of no use then.
+    """
+    check_state(trainer, state)
     model, field = trainer.model, trainer.model.field
     field.set_structure(
         {name.removeprefix("field."): values for name, values in arrays.items() if name.startswith("field.")},
         state["field"],
     )
     for p in model.parameters():
-        p.restore(
-            {f"{p.name}.{key}": _with_tail(arrays[f"{p.name}.{key}"], array) for key, array in p.arrays().items()}
-        )
+        found = {key: values_for(arrays, f"{p.name}.{key}", array) for key, array in p.arrays().items()}
+        for key, values in found.items():
+            p.check(key, values)
+        p.restore({f"{p.name}.{key}": values for key, values in found.items()})
         p.clear()
     trainer.mean.restore(
         state["mean_count"],
-        {name: _with_tail(arrays[name], array) for name, array in trainer.mean.values.items() if state["mean_count"]},
+        {name: values_for(arrays, name, array) for name, array in trainer.mean.values.items() if state["mean_count"]},
     )
     model.box = np.array(state["box"], np.float32)
     model.near, model.far = float(state["near"]), float(state["far"])
     model.reset_occupancy()
     if not field.knows_space:
-        model.occupancy.set_packed(arrays["occupancy"])
+        model.occupancy.set_packed(bits_of(arrays, "occupancy", int(np.prod(model.occupancy.cells))))
     trainer.adam.steps = state["adam_steps"]
     trainer.milestones.done = state["milestones_done"]
     trainer.rate.restarted_at = state["rate_restarted_at"]
@@ -94,8 +101,7 @@ def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
     field.level = trainer.ranks.level
     trainer.growth.restore(state["growth"])
     if "pixels" in arrays and not trainer.filtered:
-        kept = np.unpackbits(arrays["pixels"], count=_pixel_count(trainer.scene)).astype(bool)
-        trainer.keep_pixels(np.flatnonzero(kept))
+        trainer.keep_pixels(pixels_of(arrays, _pixel_count(trainer.scene)))
     trainer.consumed = state["consumed"]
     trainer.iteration = state["iteration"]
     trainer.elapsed = state["elapsed"]
@@ -133,10 +139,13 @@ def load(
         warnings = _same_scene(state["scene"], scene, config, path)
         trainer = trainer_type(scene, config, rows=rows)
         trainer.warnings = (*trainer.warnings, *warnings)
-        restore(trainer, arrays, state)
+        try:
+            restore(trainer, arrays, state)
+        except UserError as error:
+            raise UserError(f"checkpoint {path} cannot be used: {error}; train again with --overwrite") from None
         if trainer.done:
             trainer.end()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"checkpoint {path} does not fit this version of the program ({type(error).__name__}: {error}): "
             "train again with --overwrite"
@@ -178,13 +187,3 @@ def _without_tail(values: np.ndarray) -> np.ndarray:
     """Without the zeros at its end, of which an arena with room for a finer grid is full."""
     used = np.flatnonzero(np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1).any(axis=1))
     return values[: used[-1] + 1] if len(used) else values[:0]
-
-
-def _with_tail(values: np.ndarray, array: Any) -> np.ndarray:
-    """Of the shape of the device array that it is for, zeros at the end."""
-    shape = tuple(array.shape) + ((array.n,) if hasattr(array, "n") else ())
-    if values.shape[1:] != shape[1:] or len(values) > shape[0]:
-        raise ValueError(f"an array of shape {values.shape} has no room in {shape}")
-    padded = np.zeros(shape, values.dtype)
-    padded[: len(values)] = values
-    return padded

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from taichi_rf import checks
 from taichi_rf.backend import current
 from taichi_rf.decoders import make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Field
-from taichi_rf.fields.vm import VMField, unit_texels
+from taichi_rf.fields.vm import MAX_NODES, VMField, unit_texels
+from taichi_rf.headers import are_whole
 from taichi_rf.metadata import origin
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
@@ -71,6 +73,11 @@ class Growth(ABC):
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of :meth:`state`."""
+
+    @abstractmethod
+    def check_structure(self, described: Any, milestones_done: int) -> None:
+        """UserError where ``described``, which :meth:`Field.structure` returned, tells of no field that this training
+        has once so many of its milestones are past."""
 
     def _carve(self, box: np.ndarray) -> Hull | None:
         """The visual hull of the training images, if the configuration wants one and they have silhouettes."""
@@ -170,6 +177,14 @@ class GridGrowth(Growth):
     def restore(self, state: dict[str, Any]) -> None:
         self.shrunk, self.next_occupancy = bool(state["shrunk"]), int(state["next_occupancy"])
 
+    def check_structure(self, described: Any, milestones_done: int) -> None:
+        resolution = checks.entry(described, "resolution", "'field'")
+        if not are_whole(resolution, 3, 2, MAX_NODES) or unit_texels(tuple(resolution)) > self._capacity:
+            raise UserError(
+                f"'resolution' of 'field' should be three numbers of grid nodes for which there is room "
+                f"({self._capacity:,} texels), not {checks.shown(resolution)}"
+            )
+
     def adopt(self, other: GridGrowth) -> None:
         """Take over another training's factors, box and occupancy."""
         self.field.set_factors(other.field.factors(), other.field.resolution)
@@ -180,7 +195,7 @@ class GridGrowth(Growth):
     def _upsample(self, nodes: int) -> None:
         trainer = self.trainer
         resolution = grid_for(self.model.box, nodes)
-        while unit_texels(resolution) > self._capacity:  # a box far from a cube needs more texels
+        while nodes > 2 and unit_texels(resolution) > self._capacity:  # a box far from a cube needs more texels
             nodes -= 1
             resolution = grid_for(self.model.box, nodes)
         self.field.resample(resolution)

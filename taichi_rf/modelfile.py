@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf import checks
 from taichi_rf.arrays import Arrays, pack_arrays, unpack_arrays
 from taichi_rf.decoders import DECODERS, make_decoder
 from taichi_rf.errors import UserError
@@ -152,8 +153,7 @@ def unpacked_level(kind: type[Field], header: Header, level: int, chunk: bytes) 
     """The arrays of a level's chunk, all numbers finite; UserError where they are not what the header promises."""
     arrays = unpack_arrays(chunk, level_schema(kind, header, level), where=f"{kind.level_name} {level}")
     for name, values in arrays.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise UserError(f"{kind.level_name} {level} holds numbers that are not finite in '{name}'")
+        checks.finite(values, f"{kind.level_name} {level}: '{name}'")
     return arrays
 
 
@@ -174,12 +174,7 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
         raise wrong("decoder", f"one that goes with a field of kind '{kind.kind}': {', '.join(fitting)}")
     if header.get("decoder_coding", HALF) not in (HALF, COMPACT):
         raise wrong("decoder_coding", f"{HALF} or {COMPACT}; a newer version may know it")
-    box = header.get("box")
-    if not (isinstance(box, list) and len(box) == 2 and all(are_numbers(corner, 3, -1e6, 1e6) for corner in box)):
-        raise wrong("box", "two corners of three finite numbers")
-    low, high = np.array(box, np.float32)  # as kernels have them: what is far away and small would be nothing
-    if not (high - low > np.maximum(1e-6, 64 * np.spacing(np.maximum(np.abs(low), np.abs(high))))).all():
-        raise wrong("box", "two corners, the first below the second by more than rounding")
+    checks.box(header.get("box"), "the header's 'box'")
     if not is_number(header.get("near"), 0, 1e6) or not is_number(header.get("far"), 1e-6, 1e7):
         raise wrong("near/far", "numbers of 0 or more")
     if not are_numbers(header.get("background"), 3, 0, 1):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import ti
+from taichi_rf.checks import not_negative
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,14 @@ class Parameters:
         """Copies of value and moments, for the checkpoint."""
         return {f"{self.name}.{key}": array.to_numpy() for key, array in self.arrays().items()}
 
+    def check(self, key: str, values: np.ndarray) -> None:
+        """UserError where ``values``, of the right shape and type and finite, cannot be what :meth:`arrays` has under
+        ``key``."""
+        if key == "second":
+            not_negative(values, f"'{self.name}.{key}'")  # its root is taken
+
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """The inverse of :meth:`state`."""
+        """The inverse of :meth:`state`; each array has passed :meth:`check`."""
         for key, array in self.arrays().items():
             array.from_numpy(np.ascontiguousarray(arrays[f"{self.name}.{key}"]))
         self.restored()

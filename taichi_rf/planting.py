@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 
+from taichi_rf import checks
 from taichi_rf.backend import ti
 from taichi_rf.depths import bounds, surface_points
 from taichi_rf.errors import UserError
@@ -81,6 +83,17 @@ class TreeGrowth(Growth):
             self._quantise()
         elif name == "filter":
             self.trainer.filter_rays()
+
+    def check_structure(self, described: Any, milestones_done: int) -> None:
+        config = self.config
+        checks.whole(checks.entry(described, "levels", "'field'"), 1, config.lods, "'levels' of 'field'")
+        past = [name for _, name, _ in self.trainer.milestones.entries[:milestones_done]]
+        expected: dict[str, Any] = {"codes": "none"}
+        if "quantise" in past and config.codes != "none":
+            expected = {"codes": config.codes, "rank" if config.codes == "lowrank" else "bits": config.bits}
+        found = checks.entry(described, "coder", "'field'")
+        if found != expected:
+            raise UserError(f"'coder' of 'field' should be {expected} at this point, not {checks.shown(found)}")
 
     def _grow(self) -> Iterator[None]:
         """Drop what no ray sees, and divide what is left if the tree is not as deep as it shall be; in parts."""

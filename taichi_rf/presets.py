@@ -7,9 +7,10 @@ Fractions are of the whole training (iterations, or seconds where a time limit s
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from taichi_rf.errors import UserError
+from taichi_rf.limits import check_entries
 
 
 @dataclass(frozen=True)
@@ -143,18 +144,16 @@ class Config:
     @staticmethod
     def from_json(values: Any) -> Config:
         """The inverse of :meth:`to_json`; UserError for anything else, such as a key that this version does not
-        know."""
+        know, or a number out of its range."""
         if not isinstance(values, dict):
             raise UserError("the configuration is broken: it is no list of named entries")
         names = set(Config.__dataclass_fields__)
         unknown = set(values) - names
         if unknown:
             raise UserError(f"the configuration has unknown entries: {', '.join(sorted(unknown))}")
+        check_entries(values, get_type_hints(Config))
         lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        try:
-            return Config(**lists)
-        except TypeError as error:
-            raise UserError(f"the configuration is broken: {error}") from None
+        return Config(**lists)
 
 
 PAPER = Config(preset="paper")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.backend import ti
+from taichi_rf.checks import indices
 from taichi_rf.device import BLOCK, Block
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
@@ -73,6 +74,11 @@ class CodeParameters(Parameters):
 
     def clear(self) -> None:
         self.gradients.clear()
+
+    def check(self, key: str, values: np.ndarray) -> None:
+        super().check(key, values)
+        if key == "index":
+            indices(values, self.coder.rows, f"'{self.name}.{key}'")
 
     def restored(self) -> None:
         self.coder.restored()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf import checks
 from taichi_rf.backend import current, ti
 from taichi_rf.device import BLOCK, F32, I32, Block, Scratch, Vec3s
 from taichi_rf.errors import UserError
@@ -567,7 +568,8 @@ class OctreeField(Field):
 
     @classmethod
     def from_file(cls, header: Header, arrays: list[Arrays], *, rows: int = 1 << 16) -> "OctreeField":
-        tree = _told_of(header, Octree.unpack([a["tree"] for a in arrays], header["base_depth"]))
+        packed = [a["tree"] for a in arrays]
+        tree = _told_of(header, Octree.unpack(packed, header["base_depth"], cells=header["cells"]))
         coder = stored_coder(header, tuple(len(layer.vertices) for layer in tree.layers), tree)
         for level, of_level in enumerate(arrays, 1):
             coder.unpack(level, of_level)
@@ -592,8 +594,11 @@ class OctreeField(Field):
 
     @classmethod
     def prepared(cls, header: Header, arrays: Arrays, before: Any) -> Grown:
-        tree = Octree.unpack([arrays["tree"]], header["base_depth"]) if before is None else None
-        tree = _told_of(header, tree or before.tree.extended(arrays["tree"]))
+        if before is None:
+            tree = Octree.unpack([arrays["tree"]], header["base_depth"], cells=header["cells"])
+        else:
+            tree = before.tree.extended(arrays["tree"], header["cells"][len(before.tree.layers)])
+        tree = _told_of(header, tree)
         return Grown(arrays, tree, Occupancy.words_of(tree.mask(len(tree.layers))))
 
     def put(self, level: int, prepared: Grown) -> None:
@@ -640,7 +645,10 @@ class OctreeField(Field):
         return trees, {"levels": self.grown, "coder": self.coder.header()}
 
     def set_structure(self, arrays: Arrays, state: Header) -> None:
-        tree = Octree.unpack([arrays[f"tree.{level}"] for level in range(1, state["levels"] + 1)], self.base_depth)
+        packed = [
+            checks.array(arrays[f"tree.{l}"], "u1", (None,), f"'tree.{l}'") for l in range(1, state["levels"] + 1)
+        ]
+        tree = Octree.unpack(packed, self.base_depth, most=self.capacity)
         described = state["coder"]
         if described["codes"] == "none":
             counts = tuple(len(layer.vertices) for layer in tree.layers)

@@ -23,7 +23,12 @@ BITS = 10  # of a coordinate
 AXES = (0x09249249, 0x12492492, 0x24924924)
 """The bits of a code that belong to x, y and z."""
 
+MAX_CELLS = 1 << 24
+"""Of a tree that is read: as many vertices are the most that a model file may have, and there are more of those."""
+
 CHUNK = 1 << 20  # points looked at together
+
+_BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 
 Codes = npt.NDArray[np.uint32]
 Bytes = npt.NDArray[np.uint8]
@@ -265,22 +270,36 @@ class Octree:
         np.bitwise_or.at(packed, cells >> 3, np.left_shift(1, cells & 7).astype(np.uint8))
         return packed
 
-    def extended(self, packed: npt.NDArray[Any]) -> Octree:
-        """This tree with the next level of :meth:`pack`, whose layers but the last are the same objects.
+    def extended(self, packed: npt.NDArray[Any], cells: int | None = None) -> Octree:
+        """This tree with the next level of :meth:`pack`, whose layers but the last are the same objects; it has
+        ``cells``, if that is known.
 
         Raises:
             UserError: as :meth:`unpack`.
         """
         _check_depths(self.base_depth, self.depth + 1)
         last = self.layers[-1]
-        cells = _finer(last.cells, packed, len(self.layers) + 1)
-        return Octree((*self.layers[:-1], _with_children(last, cells), _layer(cells, self.depth + 1)))
+        finer = _finer(last.cells, packed, len(self.layers) + 1, MAX_CELLS, cells)
+        return Octree((*self.layers[:-1], _with_children(last, finer), _layer(finer, self.depth + 1)))
 
     @classmethod
-    def unpack(cls, arrays: Sequence[npt.NDArray[Any]], base_depth: int) -> Octree:
+    def unpack(
+        cls,
+        arrays: Sequence[npt.NDArray[Any]],
+        base_depth: int,
+        *,
+        cells: Sequence[int] | None = None,
+        most: int = MAX_CELLS,
+    ) -> Octree:
         """The tree of :meth:`pack`'s arrays for level 1 and on; fewer than were packed give the tree of these levels.
 
-        Takes memory in proportion to the bytes given.
+        Bits are counted before any is made a cell, because a byte of them stands for a kilobyte of the tree.
+
+        Args:
+            arrays: of level 1, 2, ...
+            base_depth: of level 1.
+            cells: how many each level has, where that is known.
+            most: cells that there may be in all.
 
         Raises:
             UserError: whatever no packed tree could hold; says at which level.
@@ -296,12 +315,15 @@ class Octree:
             raise UserError(
                 f"octree, level 1: {len(arrays[0])} bytes; the cells of depth {base_depth} are told in {expected}"
             )
-        cells = [_set_bits(arrays[0])]
-        if len(cells[0]) and int(cells[0][-1]) >= 1 << 3 * base_depth:
+        told = cells if cells is not None else [None] * len(arrays)
+        left = most - _counted(arrays[0], 1, most, told[0])
+        found = [_set_bits(arrays[0])]
+        if len(found[0]) and int(found[0][-1]) >= 1 << 3 * base_depth:
             raise UserError("octree, level 1: bits are set beyond the last cell")
         for level, masks in enumerate(arrays[1:], start=2):
-            cells.append(_finer(cells[-1], masks, level))
-        return cls(_layers(cells, base_depth))
+            found.append(_finer(found[-1], masks, level, left, told[level - 1]))
+            left -= len(found[-1])
+        return cls(_layers(found, base_depth))
 
 
 def _check_depths(base_depth: int, depth: int) -> None:
@@ -325,8 +347,18 @@ def _set_bits(packed: Bytes) -> Codes:
     return (there[which] << 3 | bit).astype(np.uint32)
 
 
-def _finer(cells: Codes, masks: npt.NDArray[Any], level: int) -> Codes:
-    """The cells of ``level`` by the child bits of those of the level before, one byte for each."""
+def _counted(packed: npt.NDArray[Any], level: int, most: int, told: int | None) -> int:
+    """How many bits are set, which is how many cells ``level`` will have; UserError if not ``told``, or too many."""
+    count = int(np.bincount(packed, minlength=256) @ _BITS_SET)
+    if told is not None and count != told:
+        raise UserError(f"octree, level {level}: its bits stand for {count:,} cells, but {told:,} are told of")
+    if count > most:
+        raise UserError(f"octree, level {level}: its bits stand for {count:,} cells; there is room for {most:,}")
+    return count
+
+
+def _finer(cells: Codes, masks: npt.NDArray[Any], level: int, most: int, told: int | None) -> Codes:
+    """The cells of ``level``, at most ``most``, by the child bits of those of the level before, one byte for each."""
     if len(masks) != len(cells):
         raise UserError(
             f"octree, level {level}: {len(masks)} bytes of child bits; level {level - 1} has {len(cells)} "
@@ -334,6 +366,7 @@ def _finer(cells: Codes, masks: npt.NDArray[Any], level: int) -> Codes:
         )
     if not masks.all():
         raise UserError(f"octree, level {level}: cell {int(masks.argmin())} of the level before has no child")
+    _counted(masks, level, most, told)
     places = _set_bits(masks)
     finer: Codes = cells[places >> 3] << 3 | places & 7
     return finer
