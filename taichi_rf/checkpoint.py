@@ -14,7 +14,7 @@ import numpy as np
 from taichi_rf.errors import UserError
 from taichi_rf.identity import compare, identity
 from taichi_rf.presets import Config
-from taichi_rf.restoring import bits_of, check_state, pixels_of, values_for
+from taichi_rf.restoring import bits_of, check_state, parameter_values, pixels_of, values_for
 from taichi_rf.storage import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
         state["field"],
     )
     for p in model.parameters():
-        found = {key: values_for(arrays, f"{p.name}.{key}", array) for key, array in p.arrays().items()}
-        for key, values in found.items():
-            p.check(key, values)
-        p.restore({f"{p.name}.{key}": values for key, values in found.items()})
+        p.restore(parameter_values(arrays, p))
         p.clear()
     trainer.mean.restore(
         state["mean_count"],

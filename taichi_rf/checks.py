@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taichi_rf.errors import UserError
-from taichi_rf.headers import is_number, is_whole
+from taichi_rf.headers import are_numbers, is_number, is_whole
 
 
 def entry(table: Any, key: str, where: str) -> Any:
@@ -47,13 +47,12 @@ def truth(value: Any, where: str) -> bool:
 
 def box(value: Any, where: str) -> list[list[float]]:
     """Two corners of three numbers, the first below the second by more than what single precision loses."""
-    corners = value if isinstance(value, list) and len(value) == 2 else [None, None]
-    if not all(isinstance(c, list) and len(c) == 3 and all(is_number(n, -1e6, 1e6) for n in c) for c in corners):
+    if not (isinstance(value, list) and len(value) == 2 and all(are_numbers(c, 3, -1e6, 1e6) for c in value)):
         raise UserError(f"{where} should be two corners of three finite numbers")
-    low, high = np.array(corners, np.float32)  # as kernels have them: what is far away and small would be nothing
+    low, high = np.array(value, np.float32)  # as kernels have them: what is far away and small would be nothing
     if not (high - low > np.maximum(1e-6, 64 * np.spacing(np.maximum(np.abs(low), np.abs(high))))).all():
         raise UserError(f"{where} should be two corners, the first below the second by more than rounding")
-    return [[float(n) for n in corner] for corner in corners]
+    return [[float(n) for n in corner] for corner in value]
 
 
 def array(values: Any, kind: str, shape: tuple[int | None, ...], where: str) -> NDArray[Any]:

@@ -47,7 +47,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "tv_density": WEIGHT,
     "tv_appearance": WEIGHT,
     "orthogonality": WEIGHT,
-    "bits": (1, 64),
+    "bits": (0, 64),
     "base_depth": (0, 16),
     "lods": (1, 16),
     "max_vertices": (1, 1 << 24),

@@ -1,8 +1,8 @@
 """What a checkpoint says of a training, checked before anything of it is taken over.
 
 Checkpoints are passed on like models, and what is in one may be anything. Here every number is looked at, and the
-pixels. The parameters' arrays are looked at by :func:`values_for` and :meth:`taichi_rf.optim.Parameters.check`, once
-the field has the structure that they are for.
+pixels. The parameters' arrays are looked at by :func:`parameter_values`, once the field has the structure that they are
+for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from taichi_rf.backend import ti
 from taichi_rf.errors import UserError
 
 if TYPE_CHECKING:
+    from taichi_rf.optim import Parameters
     from taichi_rf.trainer import Trainer
 
 MOST = 1 << 40
@@ -108,6 +109,19 @@ def _check_box(value: Any, begun: np.ndarray) -> None:
             f"'box' of its state should be a part of the box that its training began with, {begun.tolist()}, not "
             f"{np.stack([low, high]).tolist()}"
         )
+
+
+def parameter_values(arrays: dict[str, np.ndarray], parameters: Parameters) -> dict[str, np.ndarray]:
+    """What ``arrays`` holds for ``parameters``, as :meth:`Parameters.restore` takes it.
+
+    Raises:
+        UserError: as :func:`values_for`, or numbers that the parameters cannot have.
+    """
+    found = {}
+    for key, array in parameters.arrays().items():
+        found[f"{parameters.name}.{key}"] = values = values_for(arrays, f"{parameters.name}.{key}", array)
+        parameters.check(key, values)
+    return found
 
 
 def values_for(arrays: dict[str, np.ndarray], name: str, array: Any) -> np.ndarray:

@@ -79,6 +79,12 @@ class CodeParameters(Parameters):
         super().check(key, values)
         if key == "index":
             indices(values, self.coder.rows, f"'{self.name}.{key}'")
+        elif key == "value":  # the index of each vertex follows from them
+            logits = values.reshape(len(values), self.coder.padded)
+            if not (logits[:, self.coder.rows :] <= NEVER).all() or not (logits[:, : self.coder.rows] > NEVER).all():
+                raise UserError(
+                    f"'{self.name}.{key}' prefers rows that the codebook of {self.coder.rows} does not have"
+                )
 
     def restored(self) -> None:
         self.coder.restored()

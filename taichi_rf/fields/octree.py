@@ -645,15 +645,15 @@ class OctreeField(Field):
         return trees, {"levels": self.grown, "coder": self.coder.header()}
 
     def set_structure(self, arrays: Arrays, state: Header) -> None:
-        packed = [
-            checks.array(arrays[f"tree.{l}"], "u1", (None,), f"'tree.{l}'") for l in range(1, state["levels"] + 1)
-        ]
+        packed = []
+        for name in (f"tree.{level}" for level in range(1, state["levels"] + 1)):
+            packed.append(checks.array(checks.entry(arrays, name, "its octree"), "u1", (None,), f"'{name}'"))
         tree = Octree.unpack(packed, self.base_depth, most=self.capacity)
+        counts = tuple(len(layer.vertices) for layer in tree.layers)
+        if sum(counts) > self.capacity:
+            raise UserError(f"an octree of {sum(counts):,} vertices does not fit a field made for {self.capacity:,}")
         described = state["coder"]
         if described["codes"] == "none":
-            counts = tuple(len(layer.vertices) for layer in tree.layers)
-            if sum(counts) > self.capacity:
-                raise ValueError(f"an octree of {sum(counts)} vertices does not fit a field made for {self.capacity}")
             self.coder.remap(counts, np.full(sum(counts), -1), np.random.default_rng(0))
         else:
             rate, logit_rate = self.rates
