@@ -47,15 +47,13 @@ def load_to_judge(source: str, metadata: dict[str, Any], downscale: int, **optio
     views = metadata.get("views")
     named = is_builtin(scenes.find(source)) or scenes.is_mesh(source)
     comparable = not named and is_whole(views, MIN_TRAIN_VIEWS, 1 << 20) and metadata.get("downscale") == downscale
-    same: bool | None = None
     try:
         scene = scenes.load(source, downscale=downscale, views=views if comparable else MIN_TRAIN_VIEWS, **options)
-    except UserError:
+    except UserError as error:
         if not comparable:
             raise
-        scene, same = scenes.load(source, downscale=downscale, views=MIN_TRAIN_VIEWS, **options), False
-    else:
-        same = is_of(metadata, scene) if comparable or named else None
-    if same is not False:
+        scene = scenes.load(source, downscale=downscale, views=MIN_TRAIN_VIEWS, **options)
+        return scene, f"nobody knows whether {source} is what this model was trained on: {error}"
+    if not (comparable or named) or is_of(metadata, scene) is not False:
         return scene, None
     return scene, f"{source} does not hold what this model was trained on: its training views or its mesh are others"

@@ -177,7 +177,9 @@ def info(command: Info) -> None:
     from rich.text import Text
 
     from taichi_rf.console import console, plain_table, say, size_and_quality
+    from taichi_rf.metadata import title
     from taichi_rf.obtain import received
+    from taichi_rf.plaintext import visible
     from taichi_rf.source import is_address
     from taichi_rf.storage import read_trf
 
@@ -192,7 +194,7 @@ def info(command: Info) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for label, value in (
         ("file", path),
-        ("scene", metadata.get("scene")),
+        ("scene", title(metadata, "not named")),
         ("method", f"{metadata.get('method', '?')}, preset {metadata.get('preset', '?')}"),
         (f"{name}s", present if present == file.total_levels else f"{present} of {file.total_levels}"),
         *((("grid", field["resolution"]),) if "resolution" in field else ()),
@@ -200,7 +202,7 @@ def info(command: Info) -> None:
         ("box", header.get("box")),
         ("background", header.get("background")),
     ):
-        table.add_row(Text(label, "bold"), Text(str(value)))  # as Text: what a file says is not markup
+        table.add_row(Text(label, "bold"), Text(visible(str(value))))  # as Text: what a file says is not markup
     console.print(table)
     size_and_quality(name, file.prefix_bytes, _numbers(metadata.get("level_psnr")))
     lost = _numbers(metadata.get("coding_loss"))[:present]

@@ -10,8 +10,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from taichi_rf.plaintext import visible
+
 OF_THE_FILE = ("warnings", "prefix_bytes")
 """What a loaded model's metadata say of the file that it was read from, and no other file."""
+
+LONGEST_TITLE = 100
 
 _BUILTIN = re.compile(r"builtin:[a-z]+")
 
@@ -19,6 +23,13 @@ _BUILTIN = re.compile(r"builtin:[a-z]+")
 def is_builtin(source: Any) -> bool:
     """Whether ``source`` names a built-in scene, as opposed to a place on somebody's disk."""
     return isinstance(source, str) and _BUILTIN.fullmatch(source) is not None
+
+
+def title(metadata: Mapping[str, Any], otherwise: str) -> str:
+    """What to call a model's scene: the name in its file as one line that can be shown, of ``LONGEST_TITLE`` characters
+    at most; ``otherwise`` where it has none."""
+    name = metadata.get("scene")
+    return (visible(name[:LONGEST_TITLE].strip()) if isinstance(name, str) else "") or otherwise
 
 
 def origin(scene: Any) -> dict[str, Any]:

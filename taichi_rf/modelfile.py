@@ -177,6 +177,8 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
     checks.box(header.get("box"), "the header's 'box'")
     if not is_number(header.get("near"), 0, 1e6) or not is_number(header.get("far"), 1e-6, 1e7):
         raise wrong("near/far", "numbers of 0 or more")
+    if not np.float32(header["near"]) < np.float32(header["far"]):
+        raise wrong("near/far", "one below the other: between them is what can be seen")
     if not are_numbers(header.get("background"), 3, 0, 1):
         raise wrong("background", "three numbers from 0 to 1")
     if not is_number(header.get("step_ratio"), 0.05, 16) or not is_number(header.get("distance_scale"), 1e-3, 1e4):

@@ -238,6 +238,8 @@ def change(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (change("box", to=[["a", 0, 0], [1, 1, 1]]), "box"),
         (change("near", to=-1), "near"),
         (change("far", to=0), "far"),
+        (change("far", to=1e-6), "near/far"),
+        (change("near", to=1e6), "near/far"),
         (change("background", to=[1, 1]), "background"),
         (change("background", to=[1, 1, 2]), "background"),
         (change("background", to=[1, 1, True]), "background"),
@@ -263,7 +265,7 @@ def load(path: Path, otherwise: str) -> None:
 @only_sh
 def test_no_entry_of_the_header_may_be_missing_or_junk(model, tmp_path):
     header, chunks = model_chunks(model)
-    harmless = {"metadata": ({},), "near": (0.5,), "far": (0.5,), "step_ratio": (0.5,), "distance_scale": (0.5,)}
+    harmless = {"metadata": ({},), "near": (0.5,), "step_ratio": (0.5,), "distance_scale": (0.5,)}
     harmless |= {"weight_threshold": (0.5,), "density_shift": (0.5,)}
     for key, junk, spoilt in lies(header, harmless):
         write_trf(tmp_path / "liar.trf", spoilt, chunks)

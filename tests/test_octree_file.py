@@ -79,7 +79,7 @@ def test_the_file_holds_no_occupancy_but_the_tree(model):
 
 def test_no_entry_of_the_header_may_be_missing_or_junk(model, tmp_path):
     header, chunks = model_chunks(model)
-    numbers = ("near", "far", "step_ratio", "distance_scale", "weight_threshold", "density_shift")
+    numbers = ("near", "step_ratio", "distance_scale", "weight_threshold", "density_shift")
     for key, junk, spoilt in lies(header, {"metadata": ({},), **dict.fromkeys(numbers, (0.5,))}):
         write_trf(tmp_path / "liar.trf", spoilt, chunks)
         with pytest.raises(UserError, match=key):

@@ -136,6 +136,12 @@ def test_view_survives_being_written_down():
     [
         {"target": [0, 0]},
         {"up": [0, 0, 0]},
+        {"up": [0, 0, 1e-300]},
+        {"up": [0, 0, 10**400]},
+        {"up": [[0, 0, 1]]},
+        {"target": [0, 0, [1]]},
+        {"distance": -1e-300},
+        {"elevation": 10**400},
         {"distance": math.nan},
         {"azimuth": "east"},
         {"field_of_view": 1e300},

@@ -136,7 +136,10 @@ def test_a_model_is_judged_by_the_scene_of_its_run_and_by_another_with_a_word(pl
     assert (len(found.test), warning) == (2, None)
     assert load_to_judge(source, said, 2)[1] is None  # of another size: nothing can be said
     assert load_to_judge(source, {"scene": "balls"}, 1)[1] is None  # of version 0.1.0
-    assert "does not hold" in (load_to_judge(source, {**said, "views": 100}, 1)[1] or "")  # it has not so many
+    found, warning = load_to_judge(source, {**said, "views": 100}, 1)
+    assert len(found.test) == 2
+    assert "nobody knows" in (warning or "")
+    assert "100" in (warning or "")
     paint(place / "balls", 4)
     assert "does not hold" in (load_to_judge(source, said, 1)[1] or "")
     with pytest.raises(UserError, match="there is no scene"):

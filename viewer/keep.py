@@ -15,6 +15,7 @@ from taichi_rf.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, t
 from taichi_rf.errors import UserError
 from taichi_rf.files import write_json, writing
 from taichi_rf.incoming import Incoming
+from taichi_rf.metadata import title
 from taichi_rf.run import short
 from taichi_rf.storage import truncate_trf
 from taichi_rf.video import FASTEST
@@ -230,7 +231,7 @@ class Keeper:
         return path
 
     def _name(self) -> str:
-        return slug(self._session.model.metadata.get("scene") or "model")
+        return slug(title(self._session.model.metadata, "model"))
 
     def _level(self) -> str:
         return f"{slug(self._session.field.level_name).lower()}{self._session.level}"

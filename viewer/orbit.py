@@ -77,9 +77,9 @@ class Orbit:
         except (KeyError, TypeError, ValueError, OverflowError):
             return view
         numbers = np.concatenate([target.ravel(), up.ravel(), [distance], degrees])
-        if target.shape != (3,) or up.shape != (3,) or not np.all(np.abs(numbers) < 1e6) or not np.any(up):
+        if target.shape != (3,) or up.shape != (3,) or not np.all(np.abs(numbers) < 1e6):
             return view
-        if not (distance > 0 and 1 <= degrees[2] <= 170):
+        if not (distance > 0 and 1 <= degrees[2] <= 170 and np.linalg.norm(up) > 1e-6):
             return view
         view.target, view.distance, view.up = target, distance, (float(up[0]), float(up[1]), float(up[2]))
         view.azimuth, view.elevation, view.field_of_view = (math.radians(value) for value in degrees)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taichi_rf.console import duration
+from taichi_rf.metadata import title
 from taichi_rf.presets import PRESETS
 from viewer import budget, catalogue
 from viewer.rows import (
@@ -106,8 +107,7 @@ def column(panels: Panels, studio: Studio, room: int) -> list[Panel]:
         return [("Keys", _help(panels))]
     if session is None or panels.page == "open":
         return [("Open or train", _open(panels, studio, room))]
-    name = str(session.model.metadata.get("scene") or "Taichi RF")
-    found = [(name, _level(session))]
+    found = [(title(session.model.metadata, "Taichi RF"), _level(session))]
     training = _training(studio, session)
     if training:
         found.append(("Training", training))

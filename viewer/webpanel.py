@@ -10,6 +10,7 @@ import numpy as np
 
 from taichi_rf.console import duration
 from taichi_rf.errors import UserError
+from taichi_rf.metadata import title
 from viewer import budget, plots
 from viewer.catalogue import builtin_scenes
 from viewer.inbox import Inbox, Mail
@@ -108,8 +109,8 @@ class Panel:
         gui.reset()
         self._handles, self._known, self._plotted, self._last = {}, {}, None, None
         self._figures_at = -math.inf
-        scene = session.model.metadata.get("scene")
-        gui.set_panel_label(f"{scene} - Taichi RF" if isinstance(scene, str) and scene else "Taichi RF")
+        name = title(session.model.metadata, "")
+        gui.set_panel_label(f"{name} - Taichi RF" if name else "Taichi RF")
         gui.main_panel.dock_right()
         handles = self._handles
         handles["figures"] = gui.add_markdown("")

@@ -109,7 +109,8 @@ def test_an_octree_is_slimmed_scored_and_rendered_by_level_of_detail(octree_run,
     whole = read_json(tmp_path / "whole.json")
     assert (whole["level_name"], [level["level"] for level in whole["levels"]]) == ("LOD", [1, 2, 3])
     works("slim", octree_run, "--lod", 2, "-o", "small.trf", folder=tmp_path)
-    works("evaluate", "small.trf", "--json", "small.json", folder=tmp_path)
+    refuses("evaluate", "small.trf", folder=tmp_path, because="name it behind the model")
+    works("evaluate", "small.trf", octree_run.parent / "balls", "--json", "small.json", folder=tmp_path)
     small = read_json(tmp_path / "small.json")["levels"]
     assert small == [pytest.approx(level, abs=1e-6) for level in whole["levels"][:2]]
     assert (tmp_path / "small.trf").stat().st_size == small[-1]["bytes"]
