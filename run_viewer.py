@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from taichi_rf import entry
 
-if __name__ == "__main__":
+if __name__ == "__main__" or entry.started_as("taichi-rf-viewer"):
     entry.interruptible()
 
 from dataclasses import dataclass

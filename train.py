@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from taichi_rf import entry
 
-if __name__ == "__main__":
+if __name__ == "__main__" or entry.started_as("taichi-rf-train"):
     entry.interruptible()
 
 import contextlib

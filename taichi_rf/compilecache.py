@@ -48,9 +48,12 @@ def _ours(folder: Path) -> bool:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a file can be made in ``folder``, which is made if need be."""
+    """Whether a file can be made in ``folder``, which is made if need be, and what is there of Taichi's written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        index = (found.path for found in os.scandir(folder) if found.is_dir() or found.name.endswith(".tcb"))
+        if not all(os.access(path, os.W_OK) for path in index):
+            return False
         handle, name = tempfile.mkstemp(dir=folder)
         os.close(handle)
         with contextlib.suppress(OSError):

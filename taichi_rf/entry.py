@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import os
@@ -83,11 +84,17 @@ class Stopper:
         if repeated:
             return
         self._asked_at = self._clock()
+        outputs.hurry()
         if self._inside and not self._pending:
             self._pending = number
             return
         self._inside, self._pending = 0, 0
         raise Stopped(number)
+
+
+def started_as(command: str) -> bool:
+    """Whether this process is the installed ``command``, whose script imports a module rather than running it."""
+    return os.path.splitext(os.path.basename(sys.argv[0]))[0] == command
 
 
 def interruptible() -> None:
@@ -104,31 +111,55 @@ def run(program: str, parse: Callable[[], Options], work: Callable[[Options, Sto
     Errors of the user's making are printed as ``program: message`` without a traceback.
     """
     outputs.prepare()
+    atexit.register(_ignore_signals)  # the last thing that is done, as it is the first that is registered
     _warn_plainly(program)
     stopper = Stopper()
     stopper.install()
-    code = 0
+    try:
+        code = _outcome(program, parse, work, stopper)
+    except KeyboardInterrupt as stopped:  # one more, while the outcome was being said
+        code = 128 + getattr(stopped, "number", signal.SIGINT)
+    for number in SIGNALS:  # everything is done but for what Python does at its end: that may be cut short
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: os._exit(code))
+    sys.exit(code)
+
+
+def _outcome(
+    program: str, parse: Callable[[], Options], work: Callable[[Options, Stopper], Any], stopper: Stopper
+) -> int:
+    """Do ``work``; the exit code."""
     try:
         work(parse(), stopper)
     except Stopped as stopped:
         if str(stopped):
             complain(program, str(stopped))
-        code = 128 + stopped.number
+        return 128 + stopped.number
     except KeyboardInterrupt:
-        code = 130
+        return 130
+    except SystemExit as left:  # --help, and options that do not exist
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
     except (UserError, FloatingPointError) as error:
         complain(program, str(error))
-        code = 2
+        return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         complain(program, f"{where}{error.strerror or error}")
-        code = 2
+        return 2
     except (MemoryError, RuntimeError, ImportError) as error:
         if not lacks_memory(error):
             raise
         complain(program, f"the memory does not suffice ({_first_line(error)}): {MORE_MEMORY}")
-        code = 2
-    sys.exit(code)
+        return 2
+    return 0
+
+
+def _ignore_signals() -> None:
+    """Python gives signals back their first meaning before Taichi takes itself down, which takes a moment: one that
+    comes then would have a program that is done end as a killed one."""
+    for number in SIGNALS:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _warn_plainly(program: str) -> None:

@@ -6,15 +6,24 @@ import codecs
 import contextlib
 import errno
 import io
+import math
 import os
+import select
 import shutil
 import sys
+import time
 from typing import Any, TextIO
 
 NARROWEST = 40
 """Columns. Help that is laid out in fewer never ends: tyro loops where a column has no room for a letter."""
 
+LAST_WORDS = 1.0
+"""Seconds that an ending program waits, in all, for a reader that lives but does not read."""
+
 _ERRORS = "taichi_rf.legible"
+_POLL = 0.2  # seconds between two looks at whether the program is to end
+_PIECE = getattr(select, "PIPE_BUF", 512)  # bytes that a pipe which can take any takes at once
+_waits_until = math.inf
 _STAND_INS = {"·": "-", "…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "²": "2", "³": "3", "│": "|", "─": "-"}
 
 
@@ -44,12 +53,24 @@ def prepare() -> None:
         os.environ["COLUMNS"] = str(NARROWEST)
 
 
+def hurry() -> None:
+    """From now on wait no longer than ``LAST_WORDS`` for those who read what is printed: the program is to end."""
+    global _waits_until
+    _waits_until = min(_waits_until, time.monotonic() + LAST_WORDS)
+
+
 class _Raw(io.FileIO):
     """The bytes of a standard stream. What cannot be written is dropped."""
 
     def write(self, data: Any) -> int:
-        length = memoryview(data).nbytes
+        data = memoryview(data).cast("B")
+        length = data.nbytes
         try:
+            if os.name != "nt":  # where only sockets can be waited for
+                while not select.select([], [self], [], _POLL)[1]:
+                    if time.monotonic() >= _waits_until:
+                        return length
+                data = data[:_PIECE]
             return super().write(data) or 0
         except BlockingIOError:
             return length

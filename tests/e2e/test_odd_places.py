@@ -92,6 +92,57 @@ def test_nobody_has_to_read_what_it_says(place, tmp_path, reads):
     assert read_json(tmp_path / "run" / METRICS)["iterations"] == 40
 
 
+def test_a_reader_that_lives_but_reads_nothing_keeps_no_program_that_is_to_end(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", TALKS], cwd=ROOT, env=environment(), stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.read(6) == b"begin\n"
+    time.sleep(0.5)
+    assert process.poll() is None  # it waits for its reader, as programs do
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    process.stdout.close()
+
+
+TALKS = """
+from taichi_rf import entry
+
+def work(options, stopper):
+    print("begin", flush=True)
+    try:
+        while True:
+            with stopper.step():
+                print("and on" * 1000)
+    except entry.Stopped:
+        print("and the last words" * 10_000)
+        raise
+
+entry.run("talks", dict, work)
+"""
+
+
+def test_a_signal_as_python_ends_leaves_the_exit_code(tmp_path):
+    done = run([sys.executable, "-c", ENDS], ROOT)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, b"")
+
+
+ENDS = """
+import os, signal
+from taichi_rf import entry
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+late = [Late()]
+late.append(late)  # a circle: taken apart as Python ends, when it has given the signals back
+
+def work(options, stopper):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+entry.run("ends", dict, work)
+"""
+
+
 @pytest.mark.parametrize("columns", ["-1", "0", "1", "5", "wide"])
 def test_help_ends_in_any_width(tmp_path, columns):
     """In one to five columns tyro never ended, and took all memory."""
