@@ -1,7 +1,8 @@
 """Built-in scenes: rendered by ourselves from analytic geometry, with exact poses and depth, so nothing is downloaded.
 
 A rendered scene is kept in a cache folder (``$TAICHI_RF_CACHE``, else ``$XDG_CACHE_HOME/taichi-rf``, else
-``~/.cache/taichi-rf``). A cache that is broken is rendered again; one that cannot be written is done without.
+``~/.cache/taichi-rf``). A cache that is broken is rendered again; one that cannot be written is done
+without, and so it is for a user who has no home.
 """
 
 from __future__ import annotations
@@ -127,12 +128,13 @@ def _split(name: str, split: str, poses: npt.NDArray[np.floating], size: int, st
     intrinsics = np.tile(np.array([focal, focal, size / 2, size / 2], np.float32), (len(poses), 1))
     cameras = Cameras(poses.astype(np.float32), intrinsics, size, size)
     path = _cache_path(name, split, cameras)
-    cached = _read_cache(path, cameras)
+    cached = None if path is None else _read_cache(path, cameras)
     if cached is None and not render:
         raise NotRendered(f"the built-in scene '{name}' has not been rendered at this size yet")
     if cached is None:
         images, depths = _render(name, cameras, step)
-        _write_cache(path, images, depths)
+        if path is not None:
+            _write_cache(path, images, depths)
     else:
         images, depths = cached
         for _ in range(len(cameras)):
@@ -154,23 +156,27 @@ def _render(name: str, cameras: Cameras, step: Step) -> tuple[npt.NDArray[np.flo
     return images, depths
 
 
-def cache_folder() -> Path:
-    """Where rendered scenes are kept; it may not exist yet."""
+def cache_folder() -> Path | None:
+    """Where rendered scenes are kept; it may not exist yet. None for a user who has no home."""
     if own := os.environ.get("TAICHI_RF_CACHE"):
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path(os.path.expanduser("~")) / ".cache") / "taichi-rf"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # stays as it is without a home
+    return base / "taichi-rf" if base.is_absolute() else None
 
 
-def _cache_path(name: str, split: str, cameras: Cameras) -> Path:
-    """A name that changes with whatever the pictures depend on: the cameras, and the code that draws the scene."""
+def _cache_path(name: str, split: str, cameras: Cameras) -> Path | None:
+    """A name that changes with whatever the pictures depend on: the cameras, and the code that draws the scene. None
+    where nothing is kept."""
+    folder = cache_folder()
+    if folder is None:
+        return None
     content = hashlib.sha256()
     for array in (cameras.poses, cameras.intrinsics):
         content.update(array.tobytes())
     for module in (*FILES, name):
         content.update((Path(__file__).parent / f"{module}.py").read_bytes())
     title = f"{name}-{split}-{len(cameras)}x{cameras.width}-v{CACHE_VERSION}-{content.hexdigest()[:16]}.npz"
-    return cache_folder() / title
+    return folder / title
 
 
 def _read_cache(path: Path, cameras: Cameras) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -349,6 +350,23 @@ def test_the_cache_folder_follows_the_environment(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert builtin.cache_folder() == Path("/home/someone/.cache/taichi-rf")
+
+
+def test_without_a_home_nothing_is_kept(drawn, monkeypatch, tmp_path):
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("TAICHI_RF_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert builtin.cache_folder() is None
+    assert len(load_small().train) == 3
+    with pytest.raises(builtin.NotRendered):
+        scenes.load("lantern", downscale=25, views=3, max_test_views=0, render=False)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # to be ignored, says the specification
+    assert builtin.cache_folder() is None
 
 
 def test_every_arch_draws_the_mosaic_where_it_lies(backend):

@@ -8,6 +8,7 @@ import math
 import os
 from pathlib import Path
 
+import platformdirs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,21 @@ def test_settings_are_in_the_users_folder_unless_told_otherwise(monkeypatch: pyt
     assert Path.cwd() not in settings_file().parents
     monkeypatch.setenv(FOLDER_VARIABLE, "/elsewhere")
     assert settings_file() == Path("/elsewhere") / NAME
+
+
+@pytest.mark.parametrize("raises", [True, False])  # versions of platformdirs differ
+def test_without_a_home_there_are_defaults_and_nothing_is_saved(monkeypatch, tmp_path, raises):
+    def without_home(*args: object, **options: object) -> str:
+        if raises:
+            raise RuntimeError("could not determine home directory")
+        return "~/.config/taichi-rf"
+
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(platformdirs, "user_config_dir", without_home)
+    monkeypatch.chdir(tmp_path)
+    assert Settings.load() == Settings()
+    assert FOLDER_VARIABLE in (Settings().save() or "")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

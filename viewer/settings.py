@@ -62,8 +62,8 @@ class Settings:
 
     def save(self, path: Path | None = None) -> str | None:
         """Write ``path``, by default :func:`settings_file`; return why that failed, or None."""
-        path = path or settings_file()
         try:
+            path = path or settings_file()
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, dataclasses.asdict(Settings.from_json(dataclasses.asdict(self))))
         except (UserError, OSError, ValueError, TypeError) as error:
@@ -87,9 +87,20 @@ class Settings:
 
 
 def settings_file() -> Path:
-    """Where the settings are: in the user's configuration folder, or in the one that ``TAICHI_RF_CONFIG`` names."""
-    folder = os.environ.get(FOLDER_VARIABLE) or platformdirs.user_config_dir("taichi-rf", appauthor=False)
-    return Path(folder) / NAME
+    """Where the settings are: in the user's configuration folder, or in the one that ``TAICHI_RF_CONFIG`` names.
+
+    Raises:
+        UserError: the user has no home, as the users that containers make up.
+    """
+    if own := os.environ.get(FOLDER_VARIABLE):
+        return Path(own) / NAME
+    try:
+        folder = Path(platformdirs.user_config_dir("taichi-rf", appauthor=False))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise UserError(f"there is no home folder to keep settings in: name one in {FOLDER_VARIABLE}")
+    return folder / NAME
 
 
 def _usable(name: str, value: Any, default: Any) -> Any:
