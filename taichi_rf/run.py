@@ -28,6 +28,8 @@ from taichi_rf.trainer import StepInfo, Trainer
 
 CONFIG, MODEL, METRICS = "config.json", "model.trf", "metrics.json"
 EVENTS, REPORT, LOCK = "events.jsonl", "report.png", ".lock"
+NEW = ".new"
+"""Of the folder in a run's folder where the run that is to replace it begins."""
 FILES = (checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT, CONFIG)
 SAVE_SECONDS = 60.0
 """Training time between two checkpoints."""
@@ -130,6 +132,7 @@ class RunFolder:
             raise UserError(f"there is no folder {self} to resume from")
         try:
             with folderlock.locked(self / LOCK, str(self)):
+                self._take_over()
                 if new and not overwrite and self.holds_run:
                     raise UserError(
                         f"{self} already holds a run: go on with --resume {self}, replace it with --overwrite, or "
@@ -144,14 +147,43 @@ class RunFolder:
     def begin(self, recipe: Recipe, trainer: Trainer) -> None:
         """Put a new run where another may have been, with a first checkpoint to resume from.
 
-        Nothing of an earlier run goes before the new checkpoint is there: with a full disk the earlier one stays whole.
+        Whatever ends this, a full disk or a kill, the earlier run is whole or the new one is, for whoever claims the
+        folder next: the new one is written beside the earlier one, its configuration last, and then takes its place.
         """
-        trainer.save(self.path)
-        write_json(self / CONFIG, recipe.to_json())
-        for name in FILES:
-            if name not in (checkpoint.NAME, CONFIG):
+        try:
+            with writing(self / NEW):
+                (self / NEW).mkdir()
+            trainer.save(self / NEW)
+            write_json(self / NEW / CONFIG, recipe.to_json())
+        except BaseException:
+            self._forget_new()
+            raise
+        self._take_over()
+
+    def settle(self) -> None:
+        """Let a new run take its place here where a process was killed over that, if nobody writes here."""
+        if (self / NEW / CONFIG).exists():
+            with contextlib.suppress(UserError), self.claimed(new=False):
+                pass
+
+    def _take_over(self) -> None:
+        """Let the run in ``NEW``, if it is whole, take the place of what is here; its configuration comes last, so that
+        this can be begun again wherever it was interrupted."""
+        if (self / NEW / CONFIG).exists():
+            for name in FILES:
                 with writing(self / name):
-                    (self / name).unlink(missing_ok=True)
+                    if name in (checkpoint.NAME, CONFIG):
+                        with contextlib.suppress(FileNotFoundError):  # it is here already
+                            os.replace(self / NEW / name, self / name)
+                    else:
+                        (self / name).unlink(missing_ok=True)
+        self._forget_new()
+
+    def _forget_new(self) -> None:
+        """Remove ``NEW``, first what makes it whole."""
+        with contextlib.suppress(OSError):
+            (self / NEW / CONFIG).unlink()
+        shutil.rmtree(self / NEW, ignore_errors=True)
 
     def room_warning(self, trainer: Trainer) -> str | None:
         """A sentence when the disk may not hold the checkpoints (the new one is written beside the old one)."""

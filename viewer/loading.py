@@ -193,6 +193,7 @@ def plan_run(folder: RunFolder, loading: Loading) -> Plan:
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     recipe, model = None, None
+    folder.settle()
     try:
         recipe = folder.recipe()
     except UserError as error:
