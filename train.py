@@ -366,6 +366,8 @@ def _report(run: Run) -> None:
         with stopped, bar("evaluating") as show:
             run.metrics = metrics = finish(training, run.recipe, progress=show.counted)
     rate_distortion(metrics)
+    for text in metrics.get("warnings", ()):
+        say(f"warning: {text}")
     if not metrics["views"]:
         reason = "as asked" if run.recipe.eval_views == 0 else "the scene has no test views"
         say(f"no view was evaluated ({reason}), so there is no PSNR")

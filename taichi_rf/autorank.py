@@ -17,7 +17,7 @@ from taichi_rf.model import Model
 PIXELS = 1 << 14
 """That are kept back where nothing else is said."""
 PATCH = 8
-"""Pixels a side of what is kept back."""
+"""Pixels a side of what is kept back; fewer where an image has no room for two such patches."""
 TOLERANCE = 0.05
 """Decibels that are not worth another level."""
 CHUNK = 1024
@@ -29,16 +29,18 @@ LEAST_ERROR = 1e-12
 def kept_back(views: int, width: int, height: int, wanted: int, seed: int) -> np.ndarray:
     """About ``wanted`` pixels in random patches, evenly over the views: ascending indices over all images, int64.
 
-    The same for the same arguments. Every view has one patch at least, and half of its patches at most.
+    The same for the same arguments. Every view has one patch at least, and half of its patches at most; a view of one
+    pixel has none.
     """
-    across, down = width // PATCH, height // PATCH
-    count = min(max(1, round(wanted / (views * PATCH * PATCH))), across * down // 2)
+    side = next((side for side in range(PATCH, 1, -1) if (width // side) * (height // side) >= 2), 1)
+    across, down = width // side, height // side
+    count = min(max(1, round(wanted / (views * side * side))), across * down // 2)
     rng = np.random.default_rng((seed, 3))
     kept = np.zeros((views, height, width), bool)
     for view in kept:
         for patch in rng.permutation(across * down)[:count]:
             y, x = divmod(int(patch), across)
-            view[y * PATCH : (y + 1) * PATCH, x * PATCH : (x + 1) * PATCH] = True
+            view[y * side : (y + 1) * side, x * side : (x + 1) * side] = True
     return np.flatnonzero(kept)
 
 

@@ -92,6 +92,7 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         "views": views,
         "levels": scores,
         "best_level": model.metadata.get("best_level"),
+        "warnings": trainer.shortfalls(),
     }
     write_json(folder / METRICS, metrics)
     append_line(folder / EVENTS, {

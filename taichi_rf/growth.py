@@ -64,6 +64,10 @@ class Growth(ABC):
     def regularise(self, factor: float) -> None:
         """Add the regularisers' gradients; ``factor`` is the learning rate's."""
 
+    def shortfalls(self) -> list[str]:
+        """What a training that ended early left undone, a sentence each."""
+        return []
+
     def warm(self) -> None:
         """Run what else has to be compiled; the trainer puts everything back afterwards."""
 

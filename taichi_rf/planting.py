@@ -26,6 +26,9 @@ from taichi_rf.growth import Growth, Milestone
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
 
+LEAST_CODED = 50
+"""Iterations after codes were made, with fewer of which they are as good as untrained."""
+
 SEEN_RAYS = 4
 """Training rays that are looked along to find which cells matter, for each cell of one side of the box."""
 SEEN_BATCH = 1 << 12
@@ -83,6 +86,23 @@ class TreeGrowth(Growth):
             self._quantise()
         elif name == "filter":
             self.trainer.filter_rays()
+
+    def shortfalls(self) -> list[str]:
+        config, trainer = self.config, self.trainer
+        if config.codes == "none":
+            return []
+        at = [event["iteration"] for event in trainer.events if event["event"] == "quantise"]
+        if not at:
+            return [
+                f"the features are not compressed: codes are made after {config.quantise_at:.0%} of a training, and "
+                "this one ended before; the file is many times as large as it would be"
+            ]
+        if config.codes != "kmeans" and trainer.iteration - at[-1] < LEAST_CODED:
+            return [
+                f"the codes were trained for {trainer.iteration - at[-1]} iterations only, so that quality is well "
+                "below what they can reach: train longer"
+            ]
+        return []
 
     def check_structure(self, described: Any, milestones_done: int) -> None:
         config = self.config

@@ -283,6 +283,13 @@ class Trainer:
         found = yield from scoring(model, self.scene.train, self.held_out)
         return [{"held_out_psnr": psnr} for psnr in found]
 
+    def shortfalls(self) -> list[str]:
+        """What is not as it was asked for, now that the training has ended; a sentence each."""
+        found = self.growth.shortfalls()
+        if self.config.held_out and not len(self.held_out):
+            found.append("no level was chosen: the images are too small for pixels to be kept back")
+        return found
+
     def _drop_gradients(self) -> None:
         for parameters in self.model.parameters():
             parameters.clear()

@@ -36,6 +36,15 @@ def test_whole_patches_of_every_view_are_kept_back_and_half_of_it_at_most(views,
     np.testing.assert_array_equal(pixels, kept_back(views, width, height, wanted, seed))
 
 
+@given(st.integers(1, 15), st.integers(1, 15), st.integers(1, 5000))
+def test_of_images_too_small_for_two_patches_something_is_kept_back_all_the_same(width, height, wanted):
+    pixels = kept_back(3, width, height, wanted, 0)
+    views = np.bincount(pixels // (width * height), minlength=3)
+    assert (views == views[0]).all()
+    assert (views[0] > 0) == (width * height > 1)
+    assert views[0] <= width * height / 2
+
+
 def test_patches_differ_from_view_to_view_and_with_the_seed():
     one, two = (kept_back(2, 64, 64, 2048, seed) for seed in (0, 1))
     assert set(one) != set(two)

@@ -19,7 +19,7 @@ from taichi_rf.fields.octree import OctreeField
 from taichi_rf.fields.tree import coordinates, neighbourhood
 from taichi_rf.image_metrics import psnr
 from taichi_rf.model import Model
-from taichi_rf.planting import TreeGrowth, check_memory, needed_bytes
+from taichi_rf.planting import LEAST_CODED, TreeGrowth, check_memory, needed_bytes
 from taichi_rf.presets import Config
 from taichi_rf.render import render
 from taichi_rf.schedule import Milestones, level_schedule
@@ -351,6 +351,22 @@ def decibels(model: Model, scene: Scene, level: int) -> float:
 @pytest.fixture(scope="module")
 def bench() -> Bench:
     return Bench()
+
+
+def test_what_a_training_that_ended_early_left_undone_is_said(bench):
+    trainer = bench.again()
+    assert trainer.shortfalls() == []  # nothing is to be compressed
+    trainer.config = trainer.growth.config = replace(trainer.config, codes="learned")
+    assert [text.split(":")[0] for text in trainer.shortfalls()] == ["the features are not compressed"]
+    trainer.iteration = 100
+    trainer.event("quantise")
+    trainer.iteration += LEAST_CODED - 1
+    assert f"trained for {LEAST_CODED - 1} iterations only" in trainer.shortfalls()[0]
+    trainer.config = trainer.growth.config = replace(trainer.config, codes="kmeans")
+    assert trainer.shortfalls() == []  # which are found in features that are trained
+    trainer.config = trainer.growth.config = replace(trainer.config, codes="learned", held_out=100)
+    trainer.iteration += 1
+    assert "no level was chosen" in trainer.shortfalls()[0]
 
 
 def test_without_depth_it_begins_with_two_levels_inside_the_hull(bench):

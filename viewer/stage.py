@@ -285,7 +285,9 @@ class Stage:
             run.metrics = end.value
             best = run.metrics["levels"][-1]["psnr"] if run.metrics else None
             quality = "" if best is None else f" ({best:.2f} dB)"
-            self.say(f"trained and evaluated{quality}: {run.training.folder}")
+            warnings = run.metrics["warnings"] if run.metrics else []
+            said = [f"trained and evaluated{quality}: {run.training.folder}", *warnings]
+            self.say("; ".join(said), alarm=bool(warnings))
         except _TROUBLE as error:
             self.say(f"the evaluation failed: {reason(error)}; repeat it with: {run.again}", alarm=True)
         self._end(run)
