@@ -56,7 +56,7 @@ def check_preamble(preamble: bytes, path: Path) -> int:
         UserError: it is no ``.trf``, of a newer version, cut off, or promises a header that is too long.
     """
     if preamble[: len(MAGIC)] != MAGIC:
-        raise UserError(f"{path} is not a .trf model")
+        raise UserError(f"{path} is not a .trf model{_kind(preamble)}")
     if len(preamble) < PREAMBLE.size:
         raise UserError(f"{path} cannot be loaded: the file ends within its header")
     _, version, _, length, _ = PREAMBLE.unpack(preamble)
@@ -65,6 +65,23 @@ def check_preamble(preamble: bytes, path: Path) -> int:
     if length > MAX_HEADER:
         raise UserError(f"{path} cannot be loaded: its header claims {length} bytes, {MAX_HEADER} are allowed")
     return int(length)
+
+
+_KINDS = (
+    (b"<", ": it is a web page, such as one that asks for a login or a confirmation; download the file itself"),
+    (b"version https://", ": it is a pointer of Git LFS; fetch the file itself with git lfs pull"),
+    (b"PK\x03\x04", ": it is a zip archive; unpack it"),
+    (b"\x1f\x8b", ": it is compressed with gzip; unpack it"),
+    (b"{", ": it is JSON"),
+    (b"ply", ": it is a .ply file"),
+    (b"\x89PNG", ": it is a PNG image"),
+)
+
+
+def _kind(begin: bytes) -> str:
+    """What a file that begins so is instead of a model, as the end of a message."""
+    begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((words for sign, words in _KINDS if begin.startswith(sign)), "")
 
 
 def check_header(preamble: bytes, text: bytes, path: Path) -> tuple[int, dict[str, Any]]:

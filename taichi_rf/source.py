@@ -145,7 +145,6 @@ class _OpenedFile:
         self._stack.close()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # http and https
 
 
@@ -157,6 +156,7 @@ class Web:
         self.name = urlsplit(self.address).hostname or self.address
         self._socket: socket.socket | None = None  # of the connection in use
         self._aborted = self._closed = False
+        self._proxy = _proxy_of(self.address)
         self._ranges = True  # until the server has shown that it cannot
         director = self._director = urllib.request.OpenerDirector()
         for handler in (
@@ -212,13 +212,18 @@ class Web:
         """For a connection that ended otherwise than by itself."""
         return "no answer came in time" if self._aborted else "the connection broke"
 
+    def unreached(self, reason: str) -> str:
+        """For a connection that could not be made, and ``reason``, why."""
+        return reason if self._proxy is None else f"{reason}, says the proxy that is set, {self._proxy}"
+
     def _opened(self, response: Any, offset: int) -> Opened:
         headers = response.headers
         if headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
             raise UserError(f"{self.address}: the server sends it compressed, which cannot be resumed: turn that off")
         begin, size = 0, _number(headers.get("Content-Length"))
-        if response.status == 206:
-            found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", headers.get("Content-Range", "").strip())
+        part = headers.get("Content-Range", "").strip()
+        if response.status == 206 or (response.status == 200 and offset and part):  # some answer 200 with a part
+            found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", part, re.IGNORECASE)
             if found is None or int(found[1]) != offset:
                 self._ranges = False
                 raise Broken("the server sent another part than it was asked for")
@@ -226,6 +231,8 @@ class Web:
         elif response.status != 200:
             raise Refused(f"the server answered {response.status} {response.reason}".rstrip())
         tag = headers.get("ETag") or headers.get("Last-Modified")
+        if tag is not None and tag.startswith("W/"):  # some servers make a new one for every answer: checksums decide
+            tag = None
         return _OpenedResponse(self, response, Identity(size, tag), begin)
 
 
@@ -291,6 +298,8 @@ def _breaking(web: Web) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         error.close()
         words = f"the server answered {error.code} {error.reason or ''}".rstrip()
+        if "infinite loop" in str(error.reason):  # says urllib
+            words = "the server leads from one address to the next without end"
         if error.code >= 500 or error.code in _TEMPORARY:
             raise Broken(words, min(_number(error.headers.get("Retry-After")) or 0, 60)) from None
         raise (Beyond if error.code == 416 else Refused)(words) from None
@@ -300,7 +309,8 @@ def _breaking(web: Web) -> Iterator[None]:
         reason = error.reason
         if isinstance(reason, TimeoutError):
             raise Broken(f"no answer came for {web.timeout:g} s") from None
-        raise Broken(getattr(reason, "strerror", None) or str(reason) or web.trouble()) from None
+        words = getattr(reason, "strerror", None) or str(reason) or web.trouble()
+        raise Broken(web.unreached(words)) from None
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a socket that was shut meanwhile
         raise Broken(getattr(error, "strerror", None) or web.trouble()) from None
 
@@ -322,11 +332,19 @@ def _checked(address: str) -> str:
     return urlunsplit((parts.scheme.lower(), place, path, query, ""))
 
 
+def _proxy_of(address: str) -> str | None:
+    """Host and port of the proxy that is asked for ``address``, and who says so; None without one."""
+    parts = urlsplit(address)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy is None or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    return f"{proxy.rpartition('@')[2].removeprefix('http://').rstrip('/')} ({parts.scheme}_proxy)"
+
+
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text.strip()) else None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Everything that fsspec knows
 
 

@@ -162,6 +162,24 @@ def test_a_server_that_sends_another_part_than_asked_is_asked_for_all(serve: Ser
     assert ["range" in asked for asked in server.asked] == [False, True, False]
 
 
+@pytest.mark.parametrize("how", [{"part_status": 200}, {"tags_change": True}, {"headers": {"content-range": "Bytes "}}])
+def test_a_server_that_says_200_for_a_part_or_makes_tags_anew_is_understood(serve: Serve, model: Path, how) -> None:
+    if "headers" in how:
+        size = model.stat().st_size
+        how = {"headers": {"Content-Range": f"Bytes 2000-{size - 1}/{size}"}, "ranges": True}
+    server = serve(cut=[2000], **how)
+    came(ended(Incoming(server.url).start()), model)
+    assert [asked.get("range") for asked in server.asked] == [None, "bytes=2000-"]
+
+
+def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://somebody:secret@127.0.0.1:9/")
+    monkeypatch.setenv("no_proxy", "")
+    some = ended(Incoming("http://model.invalid/model.trf").start())
+    assert "proxy that is set, 127.0.0.1:9 (http_proxy)" in str(some.error)
+    assert "secret" not in str(some.error)
+
+
 def test_answers_that_may_get_better_are_waited_for_and_others_are_said(serve: Serve, model: Path) -> None:
     came(ended(Incoming(serve(status=[503, 429, 500]).url).start()), model)
     came(ended(Incoming(serve(cut=[500], status=[]).url).start()), model)
@@ -245,7 +263,7 @@ def test_redirects_are_followed_but_not_to_files_or_from_safe_to_unsafe(serve: S
         assert "leads elsewhere" in str(some.error) or "is not allowed" in str(some.error)
         assert some.parts == []
     server.location = server.url.replace("model.trf", "moved")
-    assert "answered 302" in str(ended(Incoming(server.location).start()).error)
+    assert "leads from one address to the next without end" in str(ended(Incoming(server.location).start()).error)
     safe = source._Redirects()
     request = urllib.request.Request("https://host/x")
     with pytest.raises(UserError, match="not encrypted"):
@@ -272,8 +290,14 @@ def test_addresses_that_are_not_meant_are_refused_and_secrets_are_not_repeated(a
 def test_what_is_compressed_on_the_way_or_no_model_or_too_long_is_refused(serve: Serve, model: Path) -> None:
     some = ended(Incoming(serve(headers={"Content-Encoding": "gzip"}).url).start())
     assert "compressed" in str(some.error)
-    some = ended(Incoming(serve(data=b"<html>" * 100).url).start())
-    assert "is not a .trf model" in str(some.error)
+    for data, words in (
+        (b"<html>" * 100, "is not a .trf model: it is a web page"),
+        (b"\r\n<!doctype html><html>", "is not a .trf model: it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "a pointer of Git LFS"),
+        (b"PK\x03\x04" * 9, "a zip archive"),
+    ):
+        some = ended(Incoming(serve(data=data).url).start())
+        assert words in str(some.error)
     some = ended(Incoming(serve(data=b"").url).start())
     assert "is not a .trf model" in str(some.error)
     some = ended(Incoming(serve(headers={"Content-Length": str(1 << 40)}, length=False).url).start())

@@ -31,6 +31,10 @@ class Trickle:
     """What comes after so many bytes waits until this is raised."""
     hang: float = 0.0
     """Seconds before a byte of the file."""
+    part_status: int = 206
+    """What a part is answered with."""
+    tags_change: bool = False
+    """Whether every answer has a tag of its own."""
     status: list[int] = field(default_factory=list)
     """What the first requests are answered with instead."""
     headers: dict[str, str] = field(default_factory=dict)
@@ -95,12 +99,14 @@ def _answer(handler: BaseHTTPRequestHandler, trickle: Trickle, over: threading.E
             _reply(handler, 416, {"Content-Range": f"bytes */{len(data)}", "Content-Length": "0"})
             return
     headers = {} if trickle.tag is None else {"ETag": trickle.tag}
+    if trickle.tags_change:
+        headers["ETag"] = f'W/"{len(trickle.asked)}"'
     if begin:
         headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
     if trickle.length:
         headers["Content-Length"] = str(len(data) - begin)
     over.wait(trickle.hang)
-    _reply(handler, 206 if begin else 200, {**headers, **trickle.headers})
+    _reply(handler, trickle.part_status if begin else 200, {**headers, **trickle.headers})
     _send(handler, trickle, data, begin, over)
 
 
