@@ -105,12 +105,15 @@ def test_info_says_what_an_octrees_levels_are_made_of(octree_run, tmp_path):
 
 
 def test_an_octree_is_slimmed_scored_and_rendered_by_level_of_detail(octree_run, tmp_path):
-    works("evaluate", octree_run, "--json", "whole.json", folder=tmp_path)
+    assert "does not hold" not in works("evaluate", octree_run, "--json", "whole.json", folder=tmp_path)
     whole = read_json(tmp_path / "whole.json")
     assert (whole["level_name"], [level["level"] for level in whole["levels"]]) == ("LOD", [1, 2, 3])
     works("slim", octree_run, "--lod", 2, "-o", "small.trf", folder=tmp_path)
     refuses("evaluate", "small.trf", folder=tmp_path, because="name it behind the model")
-    works("evaluate", "small.trf", octree_run.parent / "balls", "--json", "small.json", folder=tmp_path)
+    shutil.copytree(octree_run.parent / "balls", tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "train" / "r_0.png", tmp_path / "other" / "train" / "r_1.png")
+    output = works("evaluate", "small.trf", "other", "--json", "small.json", folder=tmp_path)
+    assert "warning: other does not hold what this model was trained on" in " ".join(output.split())
     small = read_json(tmp_path / "small.json")["levels"]
     assert small == [pytest.approx(level, abs=1e-6) for level in whole["levels"][:2]]
     assert (tmp_path / "small.trf").stat().st_size == small[-1]["bytes"]
