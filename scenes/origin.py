@@ -7,10 +7,13 @@ from typing import Any
 
 import scenes
 from scenes.base import MIN_TRAIN_VIEWS, Scene
+from taichi_rf import checkpoint
 from taichi_rf.errors import UserError
 from taichi_rf.headers import is_whole
+from taichi_rf.identity import compare
 from taichi_rf.metadata import is_builtin, is_of
 from taichi_rf.run import recipe_beside
+from taichi_rf.storage import load_checkpoint
 
 
 def source_of(model: Path, metadata: dict[str, Any]) -> str:
@@ -32,13 +35,37 @@ def source_of(model: Path, metadata: dict[str, Any]) -> str:
     return recipe.source
 
 
-def load_to_judge(source: str, metadata: dict[str, Any], downscale: int, **options: Any) -> tuple[Scene, str | None]:
+def judged(model: Path, metadata: dict[str, Any], scene: Any) -> tuple[bool | None, str]:
+    """Whether ``scene``, loaded as for the training, is what the model in that file was trained on, and what differs as
+    far as that is known, in brackets. None where nothing says what it was trained on.
+
+    The checkpoint beside a model knows more than the model: which image is another, and which hardly differs.
+    """
+    same = is_of(metadata, scene)
+    if same or (same is False and is_builtin(scene.source)):
+        return same, ""
+    try:
+        saved = load_checkpoint(model.parent / checkpoint.NAME)[1]["scene"]
+    except (UserError, KeyError):  # there is none, or it cannot be read
+        return same, ""
+    try:
+        compare(saved, scene, depth=False)
+    except UserError as error:
+        return False, f" ({error})"
+    except (KeyError, TypeError, ValueError):  # it makes no sense
+        return same, ""
+    return True, ""
+
+
+def load_to_judge(
+    source: str, model: Path, metadata: dict[str, Any], downscale: int, **options: Any
+) -> tuple[Scene, str | None]:
     """The scene in ``source``, and what is to be said where it is not the one that a model was trained on.
 
     The training views are loaded only if they can be compared: those of a folder, in the size that was learnt from.
 
     Args:
-        metadata: the model's.
+        model, metadata: its file, and what that says.
         options: of :func:`scenes.load`.
 
     Raises:
@@ -54,6 +81,5 @@ def load_to_judge(source: str, metadata: dict[str, Any], downscale: int, **optio
             raise
         scene = scenes.load(source, downscale=downscale, views=MIN_TRAIN_VIEWS, **options)
         return scene, f"nobody knows whether {source} is what this model was trained on: {error}"
-    if not (comparable or named) or is_of(metadata, scene) is not False:
-        return scene, None
-    return scene, f"{source} does not hold what this model was trained on: its training views or its mesh are others"
+    same, why = judged(model, metadata, scene) if comparable or named else (None, "")
+    return scene, f"{source} does not hold what this model was trained on{why}" if same is False else None

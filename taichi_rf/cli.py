@@ -325,6 +325,7 @@ def evaluate(command: Evaluate) -> None:
     with bar("loading images") as show:
         scene, another = load_to_judge(
             source,
+            path,
             model.metadata,
             downscale,
             max_test_views=command.eval_views,

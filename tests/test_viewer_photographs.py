@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +133,18 @@ def test_a_model_is_judged_by_the_scene_of_its_run_and_by_another_with_a_word(pl
     said = {**origin(scene), "downscale": 1}
     source = source_of(place / "run" / MODEL, said)
     assert source == str(place / "balls")
-    found, warning = load_to_judge(source, said, 1, depth=False)
+    judge = partial(load_to_judge, source, place / "run" / MODEL)
+    found, warning = judge(said, 1, depth=False)
     assert (len(found.test), warning) == (2, None)
-    assert load_to_judge(source, said, 2)[1] is None  # of another size: nothing can be said
-    assert load_to_judge(source, {"scene": "balls"}, 1)[1] is None  # of version 0.1.0
-    found, warning = load_to_judge(source, {**said, "views": 100}, 1)
+    assert judge(said, 2)[1] is None  # of another size: nothing can be said
+    assert judge({"scene": "balls"}, 1)[1] is None  # of version 0.1.0
+    found, warning = judge({**said, "views": 100}, 1)
     assert len(found.test) == 2
     assert "nobody knows" in (warning or "")
     assert "100" in (warning or "")
     paint(place / "balls", 4)
-    assert "does not hold" in (load_to_judge(source, said, 1)[1] or "")
+    assert judge(said, 1)[1] == f"{source} does not hold what this model was trained on"
+    save_checkpoint(place / "run" / checkpoint.NAME, {}, {"scene": identity(scene)})
+    assert "(images: they have changed, 1 of 8, the first is" in (judge(said, 1)[1] or "")
     with pytest.raises(UserError, match="there is no scene"):
-        load_to_judge(str(place / "gone"), said, 1)
+        load_to_judge(str(place / "gone"), place / "run" / MODEL, said, 1)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import scenes
+from scenes.origin import judged
 from taichi_rf import checkpoint
 from taichi_rf.errors import UserError
 from taichi_rf.headers import is_whole
-from taichi_rf.identity import compare
 from taichi_rf.incoming import Incoming
-from taichi_rf.metadata import is_builtin, is_of
+from taichi_rf.metadata import is_builtin
 from taichi_rf.presets import QUICK
 from taichi_rf.run import MODEL, Recipe, RunFolder, recipe_beside
 from taichi_rf.storage import load_checkpoint, read_trf
@@ -236,20 +236,11 @@ def load_photographs(plan: Plan, loading: Loading) -> Any:
     if recipe.is_remote:
         raise UserError(_remote(recipe))
     scene = load_scene(recipe, loading, render=False)
-    if not is_of(plan.metadata, scene):
-        _check_identity(plan, scene)
-    return scene
-
-
-def _check_identity(plan: Plan, scene: Any) -> None:
-    """UserError where ``scene`` is not that of the checkpoint beside the model, which knows more than the model."""
     assert plan.model is not None
-    try:
-        compare(load_checkpoint(plan.model.parent / checkpoint.NAME)[1]["scene"], scene, depth=False)
-    except (UserError, KeyError, TypeError, ValueError) as error:
-        there = (plan.model.parent / checkpoint.NAME).exists()
-        because = f" ({error})" if there and isinstance(error, UserError) else ""
-        raise UserError(f"{scene.source} does not hold what the model was trained on{because}") from None
+    same, why = judged(plan.model, plan.metadata, scene)
+    if not same:
+        raise UserError(f"{scene.source} does not hold what the model was trained on{why}")
+    return scene
 
 
 def _remote(recipe: Recipe) -> str:
