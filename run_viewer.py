@@ -163,7 +163,7 @@ def _read(options: Options) -> Session:
         session = receive(path, options.level, _bandwidth(options), lambda: backend.init(options.arch))
     else:
         backend.init(options.arch)
-        session = Session(Model.load(path))
+        session = Session(Model.load(path, told=lambda text: entry.complain("run_viewer.py", text)))
     for warning in session.model.metadata.get("warnings", ()):
         entry.complain("run_viewer.py", warning)
     _prepare(session, options)

@@ -12,8 +12,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from taichi_rf import memory
 from taichi_rf.errors import UserError
-from taichi_rf.memory import available_memory
 from taichi_rf.rays import Cameras
 
 Progress = Callable[[int, int], None]
@@ -136,9 +136,4 @@ def pick_views(where: str, count: int, views: int | None) -> list[int]:
 
 def check_memory(what: str, needed: int) -> None:
     """Raise UserError when ``needed`` bytes for ``what`` are more than this machine has free; unknown passes."""
-    free = available_memory()
-    if free is not None and needed > free:
-        raise UserError(
-            f"{what} would take {needed / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; "
-            "make it smaller with --downscale or --views"
-        )
+    memory.check_memory(what, needed, "make it smaller with --downscale or --views")

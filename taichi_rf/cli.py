@@ -282,7 +282,7 @@ def _coded(command: Slim, wanted: int | None, source: Path, size: int | None) ->
         if sizes[-1] <= size:
             return truncate_trf(source, wanted or len(sizes), command.output), ", as it is: it fits"
     backend.init(command.arch)
-    model = Model.load(source, wanted)
+    model = Model.load(source, wanted, lambda text: _warn([text]))
     _warn(model.metadata["warnings"])
     name, level = model.field.level_name, model.field.num_levels
     with waiting("measuring what numbers are worth"):
@@ -317,7 +317,7 @@ def evaluate(command: Evaluate) -> None:
             raise UserError(f"{option} {value}: 1 or more is expected")
     path = _model_file(command.model)
     backend.init(command.arch)
-    model = Model.load(path, command.level)
+    model = Model.load(path, command.level, lambda text: _warn([text]))
     _warn(model.metadata["warnings"])
     source = command.scene or source_of(path, model.metadata)
     trained_at = model.metadata.get("downscale")

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from taichi_rf.asks import check_asked, memory
 from taichi_rf.backend import ti
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import HALF, Arrays, Field, Header
@@ -21,9 +22,13 @@ from taichi_rf.model import Model
 from taichi_rf.modelfile import base_schema, checked, level_schema, model_around, take_base, unpacked_level
 from taichi_rf.solid import SurfaceModel
 
-MAX_PROMISED = 512 << 20
-"""Bytes of arrays that a header may promise, before any of them has come; on the device they take up to four times as
-much. The largest presets have a third of that."""
+MAX_ASKED = 3 << 29
+"""Bytes that a header may ask for, before any of what it promises has come. The largest presets ask for half of
+that."""
+
+UNLIKELY, LIKELY_RATIO = 256 << 20, 64
+"""Above so many bytes, arrays that are so many times smaller in the file are not waited for: trained numbers are
+deflated by a sixth, and coded to a tenth."""
 
 
 _RAYS = 16  # of a rehearsal
@@ -51,19 +56,27 @@ class Outline:
     levels: int
 
     @classmethod
-    def of(cls, header: Header, levels: int) -> Outline:
-        """The outline of a file that promises ``levels`` levels.
+    def of(cls, header: Header, levels: int, size: int | None = None) -> Outline:
+        """The outline of a file of ``size`` bytes that promises ``levels`` levels.
 
         Raises:
-            UserError: the header is none of a model, or promises more than is good for this machine.
+            UserError: the header is none of a model, or promises more than is good for this machine, or than a file of
+                that size can hold.
         """
         kind, header = checked(header, levels)
         header = {**header, "field": {**header["field"], "num_levels": levels}}  # room is taken for no more
         outline = cls(kind, header, levels)
-        if outline.promised > MAX_PROMISED:
+        asked = memory(kind, header, levels)
+        if asked > MAX_ASKED:
             raise UserError(
-                f"its header promises {outline.promised >> 20} MiB: more than is taken on trust; download the file and "
-                "open that"
+                f"its header asks for {asked / 2**30:.1f} GiB of memory: more than is taken on trust; download the "
+                "file and open that"
+            )
+        check_asked(kind, header, levels)
+        if size is not None and asked > UNLIKELY and outline.promised > LIKELY_RATIO * size:
+            raise UserError(
+                f"its header promises {outline.promised >> 20} MiB, but the file has {size:,} bytes; download the file "
+                "and open that, if it is what you want"
             )
         return outline
 

@@ -324,7 +324,7 @@ class Incoming:
         feed = self._feed
         assert feed.header is not None
         try:
-            outline = Outline.of(feed.header, feed.total_levels)
+            outline = Outline.of(feed.header, feed.total_levels, feed.size)
         except UserError as error:
             raise UserError(f"{self.address}: {error}") from None
         feed.limit = min(feed.limit, 2 * outline.promised + (1 << 20))  # deflating what cannot be costs little

@@ -20,7 +20,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, (1 << 63) - 1),
     "iterations": (1, 1 << 40),
     "max_seconds": (1e-9, 1e12),
-    "batch_rays": (1, 1 << 24),
+    "batch_rays": (1, 1 << 20),
     "num_ranks": (1, 64),
     "prefix_from": FRACTION,
     "prefix_rate": WEIGHT,
@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "distance_scale": (1e-3, 1e4),
     "resolutions": (2, 1024),
     "upsample_at": FRACTION,
-    "step_ratio": (0.05, 16),
+    "step_ratio": (0.25, 16),  # asks.MOST_STEPS allows it on every grid
     "weight_threshold": (0, 1),
     "occupancy_from": FRACTION,
     "occupancy_every": (1, 1 << 40),

@@ -25,6 +25,9 @@ ROUNDING = 1e-3
 STOP = 1e-4
 """Transmittance under which a ray is finished: what is behind has no weight."""
 
+BAND = 1 << 24
+"""Cells that are unpacked from their bits at a time."""
+
 SCAN = 256
 """Counts summed by one task of the prefix sum."""
 
@@ -94,12 +97,19 @@ class Occupancy:
 
     def set_packed(self, packed: np.ndarray) -> None:
         """The inverse of :meth:`packed`."""
-        count = int(np.prod(self.cells))
-        cells = np.unpackbits(packed, bitorder="little", count=count).reshape(self.cells[::-1])
-        self.set_cells(cells.astype(bool))
+        nx, ny, nz = self.cells
+        words = np.empty(self.words * ny * nz, np.int32)
+        slices = max(8, BAND // (nx * ny) // 8 * 8)  # of whole bytes; a cell takes bytes here, and a bit elsewhere
+        for z in range(0, nz, slices):
+            count = min(slices, nz - z)
+            first, bits = z * nx * ny // 8, count * nx * ny
+            cells = np.unpackbits(packed[first : first - (-bits // 8)], bitorder="little", count=bits)
+            rows = slice(z * ny * self.words, (z + count) * ny * self.words)
+            words[rows] = self.words_of(cells.reshape(count, ny, nx))
+        self.set_words(words)
 
     def set_cells(self, cells: np.ndarray) -> None:
-        """Occupied cells from a (z, y, x) array of bool."""
+        """Occupied cells from a (z, y, x) array of bool, or of 0 and 1."""
         self.set_words(self.words_of(cells))
 
     @staticmethod
@@ -224,11 +234,22 @@ class Samples:
     """Distance between neighbouring samples, world units."""
 
 
+class TooManySamples(Exception):
+    """A batch of rays has more samples than :attr:`Marcher.most`."""
+
+    def __init__(self, counts: np.ndarray) -> None:
+        super().__init__(f"{int(counts.sum(dtype=np.int64)):,} samples")
+        self.counts = counts
+        """(rays,) samples of each."""
+
+
 class Marcher:
     """Marches batches of rays; the arrays it returns are valid until its next batch."""
 
     def __init__(self) -> None:
         self.scratch = Scratch()
+        self.most: int | None = None
+        """Samples that a batch of several rays may have; see :func:`taichi_rf.parts.in_parts`."""
 
     def march(
         self,
@@ -252,6 +273,9 @@ class Marcher:
             occupancy: over the same box.
             seed: of one jitter a ray; None puts every sample at the middle of its step.
             count_only: fill the offsets and leave positions and t alone.
+
+        Raises:
+            TooManySamples: there are more than :attr:`most`, before room is taken for any.
         """
         n = len(origins)
         get = self.scratch.get
@@ -266,6 +290,8 @@ class Marcher:
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
         _find(n, *ray, *grid, per_ray, hits, counts)
         count = prefix_sum(n, counts, offsets, sums)
+        if self.most is not None and count > self.most and n > 1 and not count_only:
+            raise TooManySamples(counts.to_numpy()[:n])
         positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
         if count and not count_only:
             positions, t = get("positions", Vec3, count), get("t", ti.f32, count)

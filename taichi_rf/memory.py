@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from taichi_rf.errors import UserError
+
 
 def available_memory() -> int | None:
     """Bytes that can still be taken without swapping (the container's limit included), or None if not known."""
@@ -30,3 +32,18 @@ def available_memory() -> int | None:
         except (AttributeError, OSError, ValueError):
             return None
     return max(0, min(limits))
+
+
+def check_memory(what: str, needed: int, advice: str) -> None:
+    """Raise UserError when ``needed`` bytes for ``what`` are more than this machine has free; unknown passes.
+
+    Args:
+        what: names the thing in the message.
+        needed: bytes.
+        advice: what the person can do about it.
+    """
+    free = available_memory()
+    if free is not None and needed > free:
+        raise UserError(
+            f"{what} would take {needed / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; {advice}"
+        )

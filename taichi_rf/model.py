@@ -3,6 +3,7 @@
 The way of a ray is written down once, in :meth:`Model.forward`; :meth:`Model.backward` walks it back.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,8 +227,9 @@ class Model:
         return save_model(self, Path(path))
 
     @staticmethod
-    def load(path: Path | str, level: int | None = None) -> "Model":
-        """Read a progressive file, all of it or its first ``level`` levels. UserError if it cannot be read.
+    def load(path: Path | str, level: int | None = None, told: Callable[[str], None] | None = None) -> "Model":
+        """Read a progressive file, all of it or its first ``level`` levels. UserError if it cannot be read. ``told`` is
+        given a sentence before a gigabyte or more of memory is taken.
 
         What a model takes is not given back when it is collected, for Taichi frees no memory while it runs: on the CPU
         every load keeps 48 MB (a file of 42 kB) to 145 MB (one of 6.4 MB). Who reads many models in one process calls
@@ -235,4 +237,4 @@ class Model:
         """
         from taichi_rf.modelfile import load_model
 
-        return load_model(Path(path), level)
+        return load_model(Path(path), level, told)

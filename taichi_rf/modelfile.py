@@ -14,12 +14,12 @@ import numpy as np
 
 from taichi_rf import checks
 from taichi_rf.arrays import Arrays, pack_arrays, unpack_arrays
+from taichi_rf.asks import Told, check_asked, check_steps
 from taichi_rf.decoders import DECODERS, make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields import field_type
 from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.headers import are_numbers, is_number, wrong
-from taichi_rf.march import Occupancy
 from taichi_rf.metadata import passed_on
 from taichi_rf.model import Model
 from taichi_rf.solid import SurfaceModel
@@ -73,14 +73,16 @@ def _chunks(
     ]
 
 
-def load_model(path: Path, level: int | None = None) -> Model:
-    """Read the first ``level`` levels of a model, all by default.
+def load_model(path: Path, level: int | None = None, told: Told | None = None) -> Model:
+    """Read the first ``level`` levels of a model, all by default; ``told`` is given a sentence before much memory is
+    taken.
 
     ``metadata["warnings"]`` lists what was wrong with the file where a good prefix could be used all the same, and
     ``metadata["prefix_bytes"]`` what each prefix needs on disk.
 
     Raises:
-        UserError: the file is no model, or too damaged, or too new, or ``level`` is not in it.
+        UserError: the file is no model, or too damaged, or too new, or ``level`` is not in it, or there is not the
+            memory that it takes.
     """
     file = read_trf(path, max_level=level)
     levels = len(file.chunks)
@@ -90,6 +92,7 @@ def load_model(path: Path, level: int | None = None) -> Model:
     # everything is unpacked and checked before device memory is taken
     try:
         kind, header = checked(file.header, levels)
+        check_asked(kind, header, levels, told)
         base, arrays = _unpacked(file, kind, header)
         field = kind.from_file(header["field"], arrays)
     except UserError as error:
@@ -124,7 +127,6 @@ def take_base(model: Model, header: Header, base: Arrays) -> None:
     else:
         model.decoder.unpack_coded(base)
     if not model.field.knows_space:
-        model.occupancy = Occupancy(model.field.resolution)
         model.occupancy.set_packed(base["occupancy"])
 
 
@@ -189,6 +191,7 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
         raise wrong("metadata", "an object")
     kind.checked_header(field, levels)
     _check_render(header)
+    check_steps(header)
     return kind, header
 
 

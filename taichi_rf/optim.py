@@ -33,11 +33,14 @@ class Parameters:
     rate: float
     """Learning rate before the schedule's factor."""
     active: int
-    first: Any = field(init=False)
-    second: Any = field(init=False)
+    trains: bool = True
+    """Whether there are moments, each of which takes as much memory as the value."""
+    first: Any = field(init=False, default=None)
+    second: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.first, self.second = (zeros_like(self.value) for _ in range(2))
+        if self.trains:
+            self.first, self.second = (zeros_like(self.value) for _ in range(2))
 
     def update(self, rate: float, moments: Moments) -> None:
         """One step of Adam; the gradient is zero afterwards."""
@@ -52,7 +55,8 @@ class Parameters:
 
     def arrays(self) -> dict[str, Any]:
         """What decides the next step: the value, and the moments there are."""
-        return {"value": self.value, "first": self.first, "second": self.second}
+        arrays = {"value": self.value, "first": self.first, "second": self.second}
+        return {key: array for key, array in arrays.items() if array is not None}
 
     def reset(self) -> None:
         """Forget Adam's moments, as a new optimiser would."""

@@ -13,10 +13,14 @@ from taichi_rf.backend import ti
 from taichi_rf.device import BLOCK, F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.march import SCAN, STOP, prefix_sum
 from taichi_rf.model import Model
+from taichi_rf.parts import in_parts
 from taichi_rf.rays import Camera
 
 CHUNK = 1 << 13
 """Rays at once: what is kept per sample and level must stay small."""
+
+MOST = 1 << 24
+"""Samples at once, times levels."""
 
 
 class PrefixRenderer:
@@ -48,7 +52,11 @@ class PrefixRenderer:
         field = self.model.field
         before, field.level = field.level, field.num_levels if levels is None else levels
         try:
-            return self._rays(origins, directions, field.level)
+            parts = in_parts(
+                lambda o, d: self._rays(o, d, field.level), self.model.marcher, origins, directions,
+                most=max(MOST // field.num_levels, 1),
+            )  # fmt: skip
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         finally:
             field.level = before
 

@@ -16,13 +16,14 @@ from taichi_rf.device import F32, I32, Vec3, Vec3s, copy_rays
 from taichi_rf.errors import UserError
 from taichi_rf.march import Samples
 from taichi_rf.model import Model
+from taichi_rf.parts import in_parts
 from taichi_rf.rays import Camera
 from taichi_rf.solid import SurfaceModel
 
 Mode = Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 CHUNK = 1 << 15
-"""Rays rendered at once: enough to keep a device busy, few enough that the samples of foggy prefixes fit."""
+"""Rays rendered at once: enough to keep a device busy; fewer where their samples are too many."""
 
 SAMPLES_AT_TOP = 255
 """Samples along a ray that get the brightest colour; 0 gets the darkest, and between them the scale is log2(1 + n)."""
@@ -79,7 +80,7 @@ def render(
         rows = []
         for first in range(0, len(origins), CHUNK):
             part = slice(first, first + CHUNK)
-            rows.append(make(origins[part], directions[part]))
+            rows += in_parts(make, model.marcher, origins[part], directions[part])
     finally:
         model.field.level = before
     return np.clip(np.concatenate(rows), 0, 1).reshape(camera.height, camera.width, 3).astype(np.float32, copy=False)

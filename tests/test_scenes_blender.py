@@ -487,9 +487,9 @@ def test_cameras_that_look_away_are_refused_or_warned_about(tmp_path):
 def test_a_scene_larger_than_memory_is_refused_with_the_figures(tmp_path, monkeypatch):
     write_scene(tmp_path)
     most = 2**20
-    monkeypatch.setattr("scenes.base.available_memory", lambda: most)
+    monkeypatch.setattr("taichi_rf.memory.available_memory", lambda: most)
     assert len(scenes.load(str(tmp_path)).train) == 3
-    monkeypatch.setattr("scenes.base.available_memory", lambda: 3 * 8 * 6 * 8 - 1)
+    monkeypatch.setattr("taichi_rf.memory.available_memory", lambda: 3 * 8 * 6 * 8 - 1)
     assert "GiB are free" in refused(tmp_path)
 
 

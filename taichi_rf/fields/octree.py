@@ -155,10 +155,9 @@ class OctreeField(Field):
         """The cells of a level, its own by default, as an occupancy grid."""
         depth = min(level or self.level, self.grown)
         if depth not in self._space:
-            cells = self.tree.mask(depth)
-            occupancy = Occupancy((cells.shape[2] + 1, cells.shape[1] + 1, cells.shape[0] + 1))
-            occupancy.set_cells(cells)
-            self._space[depth] = occupancy
+            nodes = (1 << self.tree.layer(depth).depth) + 1
+            self._space[depth] = Occupancy((nodes, nodes, nodes))
+            self._space[depth].set_words(self.tree.words(depth))
         return self._space[depth]
 
     @property
@@ -599,7 +598,7 @@ class OctreeField(Field):
         else:
             tree = before.tree.extended(arrays["tree"], header["cells"][len(before.tree.layers)])
         tree = _told_of(header, tree)
-        return Grown(arrays, tree, Occupancy.words_of(tree.mask(len(tree.layers))))
+        return Grown(arrays, tree, tree.words(len(tree.layers)))
 
     def put(self, level: int, prepared: Grown) -> None:
         tree, layer = prepared.tree, prepared.tree.layers[-1]

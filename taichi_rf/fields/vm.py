@@ -72,6 +72,7 @@ class VMField(GridField):
         activation: "softplus" (shifted by ``density_shift``) or "relu".
         rows: samples whose features can be computed at once.
         seed: of the initial 0.1 * randn factors; None leaves all at zero, to be unpacked or restored.
+        trains: whether there is room for Adam's moments.
     """
 
     kind = "vm"
@@ -91,6 +92,7 @@ class VMField(GridField):
         factor_rate: float = 0.02,
         basis_rate: float = 1e-3,
         seed: int | None = 0,
+        trains: bool = True,
     ) -> None:
         if min(resolution) < 2 or not 1 <= ranks <= MAX_RANKS:
             raise UserError(f"a VM field has 1 to {MAX_RANKS} ranks and 2 nodes an axis; got {ranks} and {resolution}")
@@ -132,8 +134,8 @@ class VMField(GridField):
             self.basis_value.from_numpy(self._real_basis_rows(self.basis.initial(rng)))
         self.basis.publish(self.basis_value)
         self._parameters = [
-            Parameters("factors", self.value, self.gradient, factor_rate, used),
-            Parameters("basis", self.basis_value, self.basis_gradient, basis_rate, self.basis.size),
+            Parameters("factors", self.value, self.gradient, factor_rate, used, trains),
+            Parameters("basis", self.basis_value, self.basis_gradient, basis_rate, self.basis.size, trains),
         ]
         self._regularisers = VMRegularisers(self)
         self.active_appearance_blocks = 0
@@ -674,6 +676,7 @@ class VMField(GridField):
             density_shift=header["density_shift"],
             rows=rows,
             seed=None,
+            trains=False,
         )
         if header.get("coding") == COMPACT:
             factors = factor_coding.read(arrays, field.resolution)
@@ -690,6 +693,7 @@ class VMField(GridField):
             density_shift=header["density_shift"],
             rows=rows,
             seed=None,
+            trains=False,
         )
 
     @classmethod
