@@ -1,7 +1,7 @@
 """The visual hull: what the silhouettes of images with alpha allow to be anything but empty (Laurentini 1994).
 
 Training starts from it rather than from a full box, so that the grid, the samples and the rays are spent on the object.
-No single view can empty anything where there are several: its mask or its pose may be wrong.
+No single view can empty what others see, or reach deep into it: its mask or its pose may be wrong.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ CELLS = 64
 """Cells along each axis of the box. Finer cells would save samples that the occupancy soon saves anyway."""
 
 FEW = 9
-"""With fewer views one alone empties a cell: two of them seldom see all of it, so that the hull of two balls in 8 views
-would be 83 % larger than with one view's word (that of lantern in 12 views 41 %, in 48 views 19 %)."""
+"""With fewer views one alone always empties a cell: two seldom see all of it. For two balls in 8 views the hull would
+be 83 % larger."""
 
 APART = 10.0
-"""Degrees between the directions of two views, seen from a cell, that it takes to empty it: two pictures of one place
-are wrong in one way. For lego at 100 pixels the hull grows by 7 % over one view's word."""
+"""Degrees between the directions of two views, seen from a cell, from which their word counts as that of two: pictures
+of one place are wrong in one way."""
+
+DEEP = 2
+"""Cells between what two views empty and what one may empty alone: what good views see alone is a thin shell. Of lego,
+duck, bike and lantern with 48 and 100 views none lies deeper."""
 
 LEAST_COVERED = 0.9
 """Share of the opaque rays that meet the hull, below which it is not used."""
@@ -85,7 +89,9 @@ def carve(split: Any, box: np.ndarray) -> Carving:
     """Find the visual hull of a split's images.
 
     A cell is empty if two views from different directions see all of it, and only transparent pixels around its
-    projection. Views that contradict the others (see :mod:`taichi_rf.consistency`) have no say.
+    projection. One view alone empties cells, too, unless some of those lie deep inside what the others leave, or other
+    views see something that would then be nowhere: its mask may be wrong, where two are not wrong in the same way.
+    Views that contradict the others altogether (see :mod:`taichi_rf.consistency`) have no say.
 
     Args:
         split: images (N, H, W, 4), cameras, and, for the messages, names.
@@ -104,16 +110,16 @@ def carve(split: Any, box: np.ndarray) -> Carving:
         )
     warnings = (_left_out_in_words(split, judgement.left_out),) if judgement.left_out else ()
     trusted = [i for i in range(len(split.cameras)) if i not in set(judgement.left_out)]
-    once, twice = _emptied(split, trusted, box)
-    kept = ~once if len(trusted) < FEW else ~twice
+    owner, twice = _emptied(split, trusted, box)
     seeing = np.array([i for i in trusted if split.images[i, ..., 3].max() > OPAQUE], np.int64)
     rays, _ = opaque_rays(split, seeing, box, CELLS)
+    kept = owner < 0 if len(trusted) < FEW else _kept(owner, twice, rays)
     along = np.append(kept, False)[rays]
     covered = np.asarray(along.any(axis=1))
     if not kept.any() or (len(covered) and covered.mean() < LEAST_COVERED):
         nothing = "the silhouettes leave next to nothing of what the images show, so that they are not used: check them"
         return Carving(None, judgement.left_out, (*warnings, nothing))
-    core = kept & ~once
+    core = kept & (owner < 0)
     elsewhere = np.asarray(np.append(core, False)[rays].any(axis=1))  # rays that meet the core as it is
     needed = along & ~elsewhere[:, None]
     core[rays[needed]] = True
@@ -121,24 +127,50 @@ def carve(split: Any, box: np.ndarray) -> Carving:
     return Carving(Hull(kept.reshape(shape), core.reshape(shape), box), judgement.left_out, warnings)
 
 
+def _kept(owner: np.ndarray, twice: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Cells that stay: those that nobody empties, and those that one view alone does whose word is doubted.
+
+    Args:
+        owner, twice: see :func:`_emptied`.
+        rays: (R, S) cells along opaque rays, -1 beyond their ends.
+    """
+    alone = (owner >= 0) & ~twice
+    shape = (CELLS, CELLS, CELLS)
+    doubtful = alone & ~_grown(twice.reshape(shape), DEEP).reshape(-1)
+    lost = ~np.append(owner < 0, False)[rays].any(axis=1)  # rays that would meet nothing, were every word believed
+    passed = rays[lost]
+    passed = passed[passed >= 0]
+    doubtful[passed[alone[passed]]] = True
+    doubted = np.unique(owner[doubtful])
+    return np.asarray(~twice & ~(alone & ~np.isin(owner, doubted)))
+
+
+def _grown(cells: np.ndarray, by: int) -> np.ndarray:
+    """``cells`` (z, y, x) of bool, and all that are ``by`` cells from them or from the outside, along any axis."""
+    for axis in range(3):
+        padded = np.pad(cells, [(by, by) if a == axis else (0, 0) for a in range(3)], constant_values=True)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * by + 1, axis)
+        cells = np.asarray(windows.any(axis=-1))
+    return cells
+
+
 def _emptied(split: Any, views: Sequence[int], box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells (CELLS^3,), in the order z, y, x, that one of ``views`` clears, and those that two from directions
-    ``APART`` do."""
+    """The first of ``views`` that clears each cell (CELLS^3,), in the order z, y, x, -1 where none does; and whether
+    another does from a direction ``APART`` from it."""
     centres, radius = grid(box, CELLS)
     first = np.zeros((len(centres), 3), np.float32)
     """Towards the first view that clears a cell; zero where none does."""
-    once, twice = np.zeros((2, len(centres)), bool)
+    owner, twice = np.full(len(centres), -1), np.zeros(len(centres), bool)
     for i in views:
         left = np.flatnonzero(~twice)
         clear = left[cleared(split, i, centres[left], radius)]
         towards = split.cameras[i].position - centres[clear]
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        second = once[clear] & ((first[clear] * towards).sum(axis=1) < np.cos(np.radians(APART)))
-        twice[clear[second]] = True
-        new = clear[~once[clear]]
-        first[new] = towards[~once[clear]]
-        once[new] = True
-    return once, twice
+        new = owner[clear] < 0
+        twice[clear[~new & ((first[clear] * towards).sum(axis=1) < np.cos(np.radians(APART)))]] = True
+        first[clear[new]] = towards[new]
+        owner[clear[new]] = i
+    return owner, twice
 
 
 def _left_out_in_words(split: Any, views: tuple[int, ...]) -> str:

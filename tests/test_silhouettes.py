@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from taichi_rf.consistency import cleared, grid
 from taichi_rf.rays import Cameras, look_at
 from taichi_rf.silhouettes import CELLS, carve
 
@@ -14,8 +15,10 @@ RADIUS = 0.6
 CENTRE = np.array([0.3, -0.2, 0.1])
 
 
-def sphere_split(views: int = 12, *, opaque: bool = False) -> SimpleNamespace:
-    """Silhouettes of one sphere from all round, exact up to the pixel grid."""
+def sphere_split(
+    views: int = 12, *, opaque: bool = False, spheres: tuple[tuple[np.ndarray, float], ...] = ((CENTRE, RADIUS),)
+) -> SimpleNamespace:
+    """Silhouettes of ``spheres``, one unless told otherwise, from all round, exact up to the pixel grid."""
     rng = np.random.default_rng(1)
     eyes = rng.standard_normal((views, 3))
     eyes *= 4 / np.linalg.norm(eyes, axis=1, keepdims=True)
@@ -24,9 +27,10 @@ def sphere_split(views: int = 12, *, opaque: bool = False) -> SimpleNamespace:
     images = np.zeros((views, SIZE, SIZE, 4), np.float16)
     for i, camera in enumerate(cameras):
         origins, directions = camera.rays()
-        to_centre = CENTRE - origins
-        nearest = np.linalg.norm(np.cross(to_centre, directions), axis=1)
-        images[i, ..., 3] = (nearest < RADIUS).reshape(SIZE, SIZE)
+        for centre, radius in spheres:
+            nearest = np.linalg.norm(np.cross(centre - origins, directions), axis=1)
+            images[i, ..., 3] += (nearest < radius).reshape(SIZE, SIZE)
+        images[i, ..., 3].clip(0, 1, out=images[i, ..., 3])
     if opaque:
         images[..., 3] = 1
     return SimpleNamespace(images=images, cameras=cameras)
@@ -123,6 +127,32 @@ def test_one_wrong_view_takes_nothing_away(inside, views, how):
     low, high = carving.hull.bounds()
     assert (low <= CENTRE - 0.95 * RADIUS).all()
     assert (high >= CENTRE + 0.95 * RADIUS).all()
+
+
+def test_one_view_that_lacks_a_small_part_does_not_take_it_away():
+    """Thinner than what one view may empty alone, and too little of the object for the view to be left out."""
+    part = (np.array([-0.9, 0.6, 0.5]), 0.12)
+    split = sphere_split(40, spheres=((CENTRE, RADIUS), part))
+    split.images[3] = sphere_split(40).images[3]
+    carving = carve(split, BOX)
+    assert carving.left_out == ()
+    assert carving.hull is not None
+    rng = np.random.default_rng(4)
+    points = part[0] + part[1] * rng.uniform(-0.55, 0.55, (2000, 3))
+    assert carving.hull.cells[cell_of(points, BOX, (CELLS, CELLS, CELLS))].all()
+    low, high = carving.hull.bounds()
+    assert (low <= part[0] - part[1]).all()
+    assert (high >= part[0] + part[1]).all()
+
+
+def test_where_all_views_are_right_each_has_its_say():
+    """As good as the hull of every view's veto: a fuller one costs quality, because rays and grid go to waste."""
+    split = sphere_split(60)
+    carving = carve(split, BOX)
+    assert carving.hull is not None
+    centres, radius = grid(BOX, CELLS)
+    kept = ~np.any([cleared(split, i, centres, radius) for i in range(60)], axis=0)
+    np.testing.assert_array_equal(carving.hull.cells.reshape(-1), kept)
 
 
 @pytest.mark.parametrize("how", ["blank", "half", "pose"])
