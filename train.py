@@ -299,7 +299,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
     """Start the device, load the scene, and make a trainer or, with its configuration, bring one back."""
     import scenes
     from taichi_rf import backend
-    from taichi_rf.console import bar, say, waiting
+    from taichi_rf.console import announce_memory, bar, say, waiting
     from taichi_rf.trainer import trainer_for
     from viewer.opening import describe
 
@@ -315,6 +315,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
             progress=show.counted,
             depth=recipe.config.wants_depth,
             follow_links=recipe.follow_links,
+            announce=announce_memory,
         )
     say(f"{scene.describe()}, on {arch}")
     for text in scene.warnings:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from scenes import blender, builtin, meshes
@@ -31,6 +32,7 @@ def load(
     render: bool = True,
     depth: bool = True,
     follow_links: bool = False,
+    announce: Callable[[int], None] | None = None,
 ) -> Scene:
     """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
     the mesh in the file ``source`` as a :class:`~scenes.meshes.MeshScene`.
@@ -45,6 +47,8 @@ def load(
             else may be loaded in any thread.
         depth: read the depth images of a folder, if it has any; otherwise nothing about them matters.
         follow_links: read images to which links lead out of the folder.
+        announce: called with the bytes of memory that reading the images of a folder will take at its peak, before any
+            are taken.
 
     Raises:
         UserError: there is no such scene, or it is broken; the message says what was expected.
@@ -84,6 +88,7 @@ def load(
         progress=progress,
         depth=depth,
         follow_links=follow_links,
+        announce=announce,
     )
 
 

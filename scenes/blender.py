@@ -5,6 +5,7 @@ Everything in the folder is untrusted; ``transforms.py`` reads the JSON, and the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def load(
     progress: Progress | None = None,
     depth: bool = True,
     follow_links: bool = False,
+    announce: Callable[[int], None] | None = None,
 ) -> Scene:
     """Read the scene in ``folder``.
 
@@ -51,6 +53,8 @@ def load(
         progress: called with (images done, images in all).
         depth: read depth images, where there are any; otherwise nothing about them matters.
         follow_links: read images to which links lead out of the folder.
+        announce: called with the bytes of memory that reading the images of a folder will take at its peak, before any
+            are taken.
 
     The test views are those of ``transforms_test.json`` whose images are there; if there are none, those of
     ``transforms_val.json``; if there are none either, there are no test views. The box is +-1.5. Near and far are the
@@ -68,7 +72,10 @@ def load(
     root = finder.root
     parts = _headers(finder, downscale, views, max_test_views, depth=depth)
     at_once = images_at_once(parts)
-    check_memory(f"'{root}' at --downscale {downscale}", memory_needed(parts, at_once))
+    needed = memory_needed(parts, at_once)
+    check_memory(f"'{root}' at --downscale {downscale}", needed)
+    if announce is not None:
+        announce(needed)
 
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
     cameras = cameras_of(parts[0])

@@ -80,6 +80,7 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
 
 
 def _cost(frame: Frame, part: Frames) -> int:
+    """Bytes that decoding the image of ``frame``, and then its depth image, takes beside the arrays."""
     width, height = frame.size
     small = part.size
     merged = max(width * -(-height // small[1]), height * -(-width // small[0]))  # of the lines that make one new line

@@ -26,9 +26,11 @@ ORIENTATION = 0x0112
 """The EXIF tag: 1 for upright, 2 to 8 for pixels that have to be mirrored or turned."""
 INVERSE = {6: 8, 8: 6}
 """Orientations that undo others; all else undo themselves."""
-BAND_PIXELS = 1 << 18
+COMPRESSION, STRIP_ROWS, TILE_ROWS = 259, 278, 323
+"""TIFF tags."""
+BAND_PIXELS = 1 << 16
 """Pixels that are converted at once."""
-BAND_COST = 160
+BAND_COST = 192
 """Bytes for each of them: bytes, single and double precision, sums and differences."""
 KINDS = (
     (
@@ -79,7 +81,7 @@ def read_header(path: Path, where: str) -> Header:
                 width, height = image.size
                 if image.format == "TIFF":  # new versions of Pillow give the size of the upright image
                     width, height = image.tag_v2[256], image.tag_v2[257]  # type: ignore[attr-defined]
-                cost = width * height * _decoding_cost(image)
+                decoding = _decoding_cost(image, path)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(
             f"{where}: '{bounded(path)}' claims too many pixels to be a photograph ({bounded(error)})"
@@ -89,7 +91,7 @@ def read_header(path: Path, where: str) -> Header:
         raise UserError(f"{where}: '{bounded(path)}' is {what}") from error
     if max(width, height) > MAX_SIDE or min(width, height) < 1:
         raise UserError(f"{where}: '{bounded(path)}' is {width} x {height} pixels; up to {MAX_SIDE} a side are read")
-    return Header(width, height, orientation, cost + path.stat().st_size)
+    return Header(width, height, orientation, decoding)
 
 
 def read_rgba(path: Path, header: Header, orientation: int, out: npt.NDArray[np.float16], where: str) -> None:
@@ -159,16 +161,36 @@ def _orientation(image: Image.Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _decoding_cost(image: Image.Image) -> int:
-    """Bytes for each pixel that PIL and the libraries below it take at most while they decode ``image``."""
+def _decoding_cost(image: Image.Image, path: Path) -> int:
+    """Bytes that PIL and the libraries below it take at most while they decode ``image``, of which only the header has
+    been read."""
+    width, height = image.size
     pixel = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
-    if image.format == "JPEG" and ("progressive" in image.info or "progression" in image.info):
-        return pixel + 2 * (pixel if image.mode != "RGB" else 3)  # coefficients of all channels, 16 bits each
+    whole = width * height * pixel
+    if image.format in ("JPEG", "MPO"):
+        return whole + _coefficients(image)
     if image.format == "WEBP":
-        return 5 * pixel  # its own canvases, and a copy as bytes
+        return 4 * whole + path.stat().st_size  # two canvases, a copy as bytes, and the file
     if image.format == "TIFF":
-        return 3 * pixel  # a strip may be the whole image, and turning makes a copy
-    return pixel
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        turning = whole if _orientation(image) != 1 else 0
+        if tags.get(COMPRESSION, 1) == 1:
+            return whole + turning
+        lines = tags[TILE_ROWS] if TILE_ROWS in tags else min(tags.get(STRIP_ROWS, height), height)
+        return whole + turning + width * int(lines) * 4 + path.stat().st_size  # a strip, and what libtiff maps
+    return whole
+
+
+def _coefficients(image: Image.Image) -> int:
+    """Bytes of the coefficients of a JPEG, of which libjpeg keeps all where they come in several scans."""
+    layers = image.layer  # type: ignore[attr-defined]
+    scan = image.fp.read(3)  # type: ignore[attr-defined] # Pillow stops behind the mark at which the first scan begins
+    progressive = "progressive" in image.info or "progression" in image.info
+    if not progressive and (len(scan) < 3 or scan[2] >= len(layers)):
+        return 0
+    across, down = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
+    share = sum(layer[1] * layer[2] for layer in layers) / max(1, across * down)
+    return int(2 * image.width * image.height * share)
 
 
 def _what_it_is(path: Path) -> str | None:

@@ -18,6 +18,9 @@ from taichi_rf.report import megabytes
 LOG_SECONDS = 10.0
 """Where there is no terminal: time between two lines."""
 
+MUCH_MEMORY = 2**30
+"""Bytes above which it is said what reading images takes."""
+
 console = Console(highlight=False)
 
 
@@ -46,6 +49,12 @@ class Bar:
     def counted(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
         self(done / max(total, 1), f"{done} of {total}")
+
+
+def announce_memory(needed: int) -> None:
+    """Say that reading the images will take ``needed`` bytes, where that is much."""
+    if needed > MUCH_MEMORY:
+        say(f"reading the images takes {needed / 2**30:.1f} GiB of memory")
 
 
 @contextmanager
