@@ -35,7 +35,6 @@ print(json.dumps([sum(announced), resident("VmHWM") - before, refused]))
 KINDS = {
     "photograph": ("RGB", ".jpg", {}),
     "progressive": ("RGB", ".jpg", {"progressive": True}),
-    "deep grey": ("I;16", ".png", {}),
     "webp": ("RGBA", ".webp", {"lossless": True, "method": 0}),
     "turned tiff": ("RGB", ".tif", {"compression": "tiff_adobe_deflate", "exif": 6}),
 }
