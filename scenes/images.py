@@ -28,6 +28,8 @@ INVERSE = {6: 8, 8: 6}
 """Orientations that undo others; all else undo themselves."""
 COMPRESSION, STRIP_ROWS, TILE_ROWS = 259, 278, 323
 """TIFF tags."""
+MOST_SEGMENTS = 10_000
+"""Of a JPEG's header."""
 BAND_PIXELS = 1 << 16
 """Pixels that are converted at once."""
 BAND_COST = 192
@@ -168,7 +170,7 @@ def _decoding_cost(image: Image.Image, path: Path) -> int:
     pixel = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     whole = width * height * pixel
     if image.format in ("JPEG", "MPO"):
-        return whole + _coefficients(image)
+        return whole + _coefficients(image, path)
     if image.format == "WEBP":
         return 4 * whole + path.stat().st_size  # two canvases, a copy as bytes, and the file
     if image.format == "TIFF":
@@ -181,16 +183,29 @@ def _decoding_cost(image: Image.Image, path: Path) -> int:
     return whole
 
 
-def _coefficients(image: Image.Image) -> int:
+def _coefficients(image: Image.Image, path: Path) -> int:
     """Bytes of the coefficients of a JPEG, of which libjpeg keeps all where they come in several scans."""
     layers = image.layer  # type: ignore[attr-defined]
-    scan = image.fp.read(3)  # type: ignore[attr-defined] # Pillow stops behind the mark at which the first scan begins
     progressive = "progressive" in image.info or "progression" in image.info
-    if not progressive and (len(scan) < 3 or scan[2] >= len(layers)):
+    if not progressive and _channels_of_first_scan(path) == len(layers):
         return 0
     across, down = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
     share = sum(layer[1] * layer[2] for layer in layers) / max(1, across * down)
     return int(2 * image.width * image.height * share)
+
+
+def _channels_of_first_scan(path: Path) -> int:
+    """How many channels the first scan of a JPEG has, 0 where that is not found."""
+    with open(path, "rb") as file:
+        file.seek(2)
+        for _ in range(MOST_SEGMENTS):
+            start = file.read(4)
+            if len(start) < 4 or start[0] != 0xFF:
+                break
+            if start[1] == 0xDA:  # start of scan
+                return (file.read(1) or b"\0")[0]
+            file.seek(int.from_bytes(start[2:], "big") - 2, 1)
+    return 0
 
 
 def _what_it_is(path: Path) -> str | None:

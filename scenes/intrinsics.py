@@ -34,7 +34,7 @@ OFF_CENTRE = (0.15, 0.4)
 """Of a side, by which a principal point may be off the middle before it is said, and, without 'w' and 'h', refused."""
 TOLD_SIDES = (1.0, 1e6)
 """Pixels that 'w' and 'h' can be."""
-OBLONG = 1.25
+OBLONG = 1.05
 """Height of a pixel over its width, or the reverse, before it is said."""
 ADD_SIZE = "if it belongs to images of another size, add 'w' and 'h', the size of those"
 

@@ -29,6 +29,7 @@ MEMORY_PER_BYTE = 32
 MAX_FRAMES = 20_000
 MAX_COORDINATE = 1e6
 ROTATION_TOLERANCE = 1e-2
+SAME_PLACE = 1e-6  # by which the cells of two equal poses differ at most
 DEPTH_UNITS = (1e-12, 1e6)  # beyond these no depth is a number that single precision can reckon with
 
 
@@ -132,6 +133,7 @@ def read_json(finder: Finder, split: str, downscale: int, *, depth: bool, absent
         if not absent:
             raise UserError(f"{missing} (nor with .png or .jpg added)")
         finder.notes.add(f"absent {split}", f"{missing}; the view is left out")
+    _note_doubles(parsed, finder)
     return Frames(path, parsed, unit, downscale)
 
 
@@ -165,6 +167,19 @@ def _frame(
     intrinsics = read_intrinsics(data, frame, size, where, finder.notes)
     found = _depth_image(finder, frame, size, orientation, where) if depth else None
     return Frame(where, finder.name(image), image, header, orientation, found, pose, intrinsics)
+
+
+def _note_doubles(frames: list[Frame], finder: Finder) -> None:
+    """Note an image that is listed as seen from two places."""
+    first: dict[Path, Frame] = {}
+    for frame in frames:
+        other = first.setdefault(frame.image, frame)
+        if np.abs(other.pose - frame.pose).max() > SAME_PLACE:
+            finder.notes.add(
+                "double",
+                f"{frame.where}: '{bounded(frame.name)}' is listed before, with another 'transform_matrix'; one of "
+                "them is wrong",
+            )
 
 
 def _depth_image(

@@ -1,0 +1,83 @@
+"""What decoding an image takes is known from its header, for every format, mode and way of storing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scenes
+from scenes.images import read_header
+from tests.scene_files import rewrite, write_scene
+
+AREA = 64 * 48
+
+
+def header(tmp_path, mode, suffix, **options):
+    path = tmp_path / f"a{suffix}"
+    Image.new(mode, (64, 48)).save(path, **options)
+    return read_header(path, "here"), path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "options", "expected"),
+    [
+        ("RGB", ".png", {}, 4),
+        ("RGBA", ".png", {}, 4),
+        ("L", ".png", {}, 1),
+        ("P", ".png", {}, 1),
+        ("I;16", ".png", {}, 2),
+        ("RGB", ".bmp", {}, 4),
+        ("RGB", ".jpg", {}, 4),
+        ("L", ".jpg", {}, 1),
+        (
+            "RGB",
+            ".jpg",
+            {"progressive": True, "subsampling": 2},
+            4 + 3,
+        ),  # 16 bits of luminance, a quarter of each colour
+        ("RGB", ".jpg", {"progressive": True, "subsampling": 0}, 4 + 6),
+        ("L", ".jpg", {"progressive": True}, 1 + 2),
+        ("RGB", ".tif", {}, 4),
+        ("L", ".tif", {}, 1),
+    ],
+)
+def test_bytes_of_decoding_a_pixel(tmp_path, mode, suffix, options, expected):
+    found, _ = header(tmp_path, mode, suffix, **options)
+    assert (found.width, found.height) == (64, 48)
+    assert found.decoding == expected * AREA
+
+
+@pytest.mark.parametrize(("suffix", "options", "least"), [(".webp", {}, 16), (".tif", {"compression": "tiff_lzw"}, 8)])
+def test_bytes_of_decoders_that_need_the_file(tmp_path, suffix, options, least):
+    found, size = header(tmp_path, "RGBA", suffix, **options)
+    assert found.decoding == least * AREA + size
+
+
+def test_a_photograph_whose_colours_come_in_scans_of_their_own_costs_its_coefficients(tmp_path):
+    """libjpeg keeps the coefficients of all scans, progressive or not."""
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (64, 48)).save(path, subsampling=0)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\xff\xda") + 4  # the number of components in the first scan
+    assert content[at] == 3
+    content[at] = 1
+    path.write_bytes(content)
+    assert read_header(path, "here").decoding == (4 + 6) * AREA
+
+
+def test_photographs_with_another_within_as_telephones_make_them_are_read(tmp_path):
+    data = write_scene(tmp_path)
+    pixels = np.full((6, 8, 3), (200, 100, 50), np.uint8)
+    photograph, other = Image.fromarray(pixels), Image.new("RGB", (4, 3))
+    for index, frame in enumerate(data["frames"]):
+        photograph.save(tmp_path / f"train/a_{index}.jpg", "MPO", save_all=True, append_images=[other])
+        frame["file_path"] = f"train/a_{index}.jpg"
+    (tmp_path / "train/r_0.png").rename(tmp_path / "train/r_0.txt")
+    Image.new("RGB", (8, 6)).save(tmp_path / "train/a_2.jpg")  # not all of one colour
+    rewrite(tmp_path, data)
+    found = scenes.load(str(tmp_path)).train.images[0, ..., :3].astype(np.float32)
+    np.testing.assert_allclose(found, pixels / 255, atol=0.03)
+    with Image.open(tmp_path / "train/a_0.jpg") as image:
+        assert image.format == "MPO"
+    assert read_header(tmp_path / "train/a_0.jpg", "here").decoding == 4 * 48
