@@ -5,7 +5,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from taichi_rf.errors import UserError
-from taichi_rf.fields.base import Schema
+from taichi_rf.fields.base import Arrays, Schema
+from taichi_rf.fields.bits import unpack_aligned
 from taichi_rf.fields.codebook import CHUNK, MAX_HASH_BITS, MAX_LEARNED_BITS, Codes, check_bits, hashed
 from taichi_rf.fields.coders import Coder, Uncompressed
 from taichi_rf.fields.kmeans import distances, kmeans
@@ -115,6 +116,12 @@ def coder_schema(header: dict[str, Any], vertices: int) -> Schema:
     kinds = {"none": Uncompressed, "lowrank": LowRank}
     schema: Schema = kinds.get(header["codes"], Codes).schema(header, vertices)  # type: ignore[attr-defined]
     return schema
+
+
+def check_stored(header: dict[str, Any], arrays: Arrays, vertices: int) -> None:
+    """UserError where a level's indices are none of ``vertices`` rows of its codebook. Needs no device."""
+    if "indices" in arrays:
+        unpack_aligned(arrays["indices"], vertices, header["bits"])
 
 
 def reserved_coder(header: dict[str, Any], counts: tuple[int, ...], capacity: int) -> Coder:

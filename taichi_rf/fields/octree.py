@@ -20,7 +20,7 @@ from taichi_rf.errors import UserError
 from taichi_rf.fields.accounts import octree_accounts
 from taichi_rf.fields.base import Accounts, Arrays, Field, Header, Schema, Stage
 from taichi_rf.fields.coders import Coder, Gradients
-from taichi_rf.fields.coding import check_coder, coder_schema, empty_coder, reserved_coder, stored_coder
+from taichi_rf.fields.coding import check_coder, check_stored, coder_schema, empty_coder, reserved_coder, stored_coder
 from taichi_rf.fields.tree import MAX_DEPTH, Octree, morton
 from taichi_rf.fields.vm import softplus
 from taichi_rf.headers import are_whole, is_number, is_whole, wrong
@@ -598,6 +598,7 @@ class OctreeField(Field):
         else:
             tree = before.tree.extended(arrays["tree"], header["cells"][len(before.tree.layers)])
         tree = _told_of(header, tree)
+        check_stored(header, arrays, len(tree.layers[-1].vertices))
         return Grown(arrays, tree, tree.words(len(tree.layers)))
 
     def put(self, level: int, prepared: Grown) -> None:
