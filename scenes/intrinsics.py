@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from scenes.images import Header
-from scenes.values import Notes, kind, number
+from scenes.values import MAX_QUOTED, Notes, bounded, kind, number
 from taichi_rf.errors import UserError
 
 Keys = dict[str, Any]
@@ -20,7 +20,11 @@ MODEL_KEYS = ("camera_model", "camera_type", "lens_model", "projection", "projec
 OTHER_CAMERAS = (
     "is_fisheye", "fisheye", "is_equirectangular", "equirectangular", "is_orthographic", "orthographic", "ortho",
     "ortho_scale", "is_spherical", "spherical", "is_panorama", "panorama", "is_latlong", "latlong",
+    "ftheta_p0", "ftheta_p1", "vr180",
 )  # fmt: skip
+SPEAKING_OF_CAMERAS = ("camera", "lens", "project", "model", "type", "distortion")
+"""Of whatever key contains one of these, the value must name none of OTHER_WORDS."""
+OTHER_WORDS = ("fisheye", "equirect", "orthogra", "orthopho", "panoram", "spheric", "omnidir", "cylind", "latlong")
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s1", "s2", "s3", "s4")
 DISTORTION_LISTS = ("distortion", "distortion_params", "distortion_coefficients", "dist_coeffs", "distortion_coeffs")
 ALIASES = {"fl_x": "fx", "fl_y": "fy"}
@@ -43,16 +47,20 @@ def check_camera(keys: Keys, where: str) -> None:
     """Raise UserError when ``keys`` say that a camera is no pinhole, or has distortion."""
     for key in MODEL_KEYS:
         model = keys.get(key)
-        if model is not None and (not isinstance(model, str) or model.upper() not in PINHOLES):
+        if model is not None and (not isinstance(model, str) or model.strip().upper() not in PINHOLES):
             raise UserError(
                 f"{where}, key '{key}': {kind(model)} is not supported; images of a pinhole camera are expected "
                 "(PINHOLE, or OPENCV without distortion): undistort or reproject them first"
             )
-    for key in OTHER_CAMERAS:
-        if keys.get(key):
-            raise UserError(
-                f"{where}, key '{key}': {kind(keys[key])}; only pinhole cameras are supported: reproject the images"
-            )
+    told = [key for key in OTHER_CAMERAS if keys.get(key)]
+    for key, value in keys.items():
+        if isinstance(value, str) and any(word in key.lower() for word in SPEAKING_OF_CAMERAS):
+            told += [key] if any(word in value[:MAX_QUOTED].lower() for word in OTHER_WORDS) else []
+    if told:
+        raise UserError(
+            f"{where}, key '{bounded(told[0])}': {kind(keys[told[0]])}; only pinhole cameras are supported: reproject "
+            "the images"
+        )
     found = [(key, keys[key]) for key in DISTORTION if keys.get(key) is not None]
     for key in DISTORTION_LISTS:
         values = keys.get(key)

@@ -100,7 +100,7 @@ def read_json(finder: Finder, split: str, downscale: int, *, depth: bool, absent
         if size > MAX_JSON_BYTES:
             raise UserError(f"'{path}' is larger than {MAX_JSON_BYTES // 2**20} MiB; that is no list of camera poses")
         check_memory(f"parsing '{path}'", MEMORY_PER_BYTE * size)
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = json.loads(path.read_bytes())  # UTF-8, 16 or 32, with or without a mark
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:

@@ -330,6 +330,14 @@ def test_a_json_in_another_encoding_is_refused(tmp_path):
     assert "not valid JSON" in refused(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_json_in_any_unicode_is_read(tmp_path, encoding):
+    write_scene(tmp_path)
+    path = tmp_path / "transforms_train.json"
+    path.write_text(path.read_text(), encoding=encoding)
+    assert len(scenes.load(str(tmp_path)).train) == 3
+
+
 def test_a_huge_json_is_refused_unread(tmp_path):
     write_scene(tmp_path)
     with open(tmp_path / "transforms_train.json", "r+b") as file:
