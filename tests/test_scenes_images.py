@@ -8,7 +8,7 @@ from PIL import Image
 
 import scenes
 from scenes.images import read_header
-from tests.scene_files import rewrite, write_scene
+from tests.scene_files import refused, rewrite, write_scene
 
 AREA = 64 * 48
 
@@ -81,3 +81,16 @@ def test_photographs_with_another_within_as_telephones_make_them_are_read(tmp_pa
     with Image.open(tmp_path / "train/a_0.jpg") as image:
         assert image.format == "MPO"
     assert read_header(tmp_path / "train/a_0.jpg", "here").decoding == 4 * 48
+
+
+def test_decoders_count_where_memory_is_short(tmp_path, monkeypatch):
+    """Three images of 600 x 400, made smaller by 100, need 3 x 6 x 4 x 8 bytes, and their decoder alone a megabyte."""
+    images = [Image.new("RGB", (600, 400), (value, 0, 0)) for value in (0, 100, 200)]
+    write_scene(tmp_path, images)
+    told = []
+    assert len(scenes.load(str(tmp_path), downscale=100, announce=told.append).train) == 3
+    assert told[0] > 600 * 400 * 4
+    monkeypatch.setattr("scenes.base.available_memory", lambda: told[0] - 1)
+    monkeypatch.setattr("scenes.decoding.available_memory", lambda: 10 * told[0])
+    monkeypatch.setattr("scenes.blender.read_split", None)  # refused before anything is decoded
+    assert "GiB are free" in refused(tmp_path, downscale=100)
