@@ -90,7 +90,7 @@ def test_decoders_count_where_memory_is_short(tmp_path, monkeypatch):
     told = []
     assert len(scenes.load(str(tmp_path), downscale=100, announce=told.append).train) == 3
     assert told[0] > 600 * 400 * 4
-    monkeypatch.setattr("scenes.base.available_memory", lambda: told[0] - 1)
+    monkeypatch.setattr("taichi_rf.memory.available_memory", lambda: told[0] - 1)
     monkeypatch.setattr("scenes.decoding.available_memory", lambda: 10 * told[0])
     monkeypatch.setattr("scenes.blender.read_split", None)  # refused before anything is decoded
     assert "GiB are free" in refused(tmp_path, downscale=100)
