@@ -8,6 +8,7 @@ from PIL import Image
 
 import scenes
 from scenes.images import read_header
+from taichi_rf.console import announce_memory
 from tests.scene_files import refused, rewrite, write_scene
 
 AREA = 64 * 48
@@ -94,3 +95,10 @@ def test_decoders_count_where_memory_is_short(tmp_path, monkeypatch):
     monkeypatch.setattr("scenes.decoding.available_memory", lambda: 10 * told[0])
     monkeypatch.setattr("scenes.blender.read_split", None)  # refused before anything is decoded
     assert "GiB are free" in refused(tmp_path, downscale=100)
+
+
+def test_what_reading_takes_is_said_where_it_is_much(capsys):
+    announce_memory(2**30)
+    assert capsys.readouterr().out == ""
+    announce_memory(int(3.6 * 2**30))
+    assert capsys.readouterr().out == "reading the images takes 3.6 GiB of memory\n"
