@@ -17,8 +17,10 @@ from taichi_rf.backend import current
 from taichi_rf.decoders import make_decoder
 from taichi_rf.errors import UserError
 from taichi_rf.fields.base import Field
-from taichi_rf.fields.vm import MAX_NODES, VMField, unit_texels
+from taichi_rf.fields.vm import APPEARANCE_PER_LEVEL, MAX_NODES, VMField, unit_texels
 from taichi_rf.headers import are_whole
+from taichi_rf.linear import blocks_of
+from taichi_rf.memory import check_memory
 from taichi_rf.metadata import origin
 from taichi_rf.model import Model
 from taichi_rf.presets import Config
@@ -106,6 +108,15 @@ class Growth(ABC):
         )
 
 
+def check_grid_memory(ranks: int, texels: int, nodes: int) -> None:
+    """UserError where the machine has not the memory for training ``ranks`` ranks of grids with up to ``texels`` texels
+    a block and ``nodes`` nodes a side: values, gradients, both moments, their mean, a copy to store, and a density at
+    every node."""
+    blocks = blocks_of(ranks) + blocks_of(APPEARANCE_PER_LEVEL * ranks)
+    needed = 6 * 64 * texels * blocks + 5 * nodes**3
+    check_memory(f"training {ranks} ranks on a grid of {nodes}^3", needed, "choose fewer ranks or a smaller grid")
+
+
 class GridGrowth(Growth):
     """A VM field: its box shrinks, its grid is refined, its empty space is found from its density."""
 
@@ -129,6 +140,7 @@ class GridGrowth(Growth):
         first = grid_for(box, config.resolutions[0])
         # cropping makes the grid of the same number of voxels less cubic: leave room for it
         self._capacity = int(max(unit_texels(grid_for(box, n)) for n in config.resolutions) * 1.3)
+        check_grid_memory(config.num_ranks, self._capacity, max(config.resolutions))
         self.field = VMField(
             ranks=config.num_ranks,
             resolution=first,

@@ -12,11 +12,13 @@ from taichi_rf.arrays import pack_arrays
 from taichi_rf.errors import UserError
 from taichi_rf.fields.tree import Octree
 from taichi_rf.growing import Outline
+from taichi_rf.growth import check_grid_memory
 from taichi_rf.march import Marcher, Occupancy, TooManySamples
 from taichi_rf.model import Model
 from taichi_rf.modelfile import checked, level_schema
 from taichi_rf.parts import cuts, in_parts
 from taichi_rf.prefixes import PrefixRenderer
+from taichi_rf.presets import VQAD_QUICK, Config
 from taichi_rf.rays import Camera, look_at
 from taichi_rf.render import render
 from taichi_rf.storage import read_trf, write_trf
@@ -102,6 +104,16 @@ def test_a_header_that_promises_gigabytes_reserves_nothing_while_streaming(machi
     machine(1 << 20)
     with pytest.raises(UserError, match="this model would take"):
         Outline.of(header, 16, 34_000_000)
+
+
+def test_a_configuration_that_asks_for_more_memory_than_there_is_is_refused(machine):
+    machine(4 * GIB)
+    check_grid_memory(16, 120_000, 200)
+    with pytest.raises(UserError, match=r"training 64 ranks on a grid of 1024\^3 would take [\d.]+ GiB"):
+        check_grid_memory(64, 3_200_000, 1024)
+    for entry in ({"base_depth": 12}, {"lods": 9}, {"batch_rays": 1 << 24}, {"step_ratio": 0.05}):
+        with pytest.raises(UserError, match=next(iter(entry))):
+            Config.from_json(VQAD_QUICK.to_json() | entry)
 
 
 def test_rays_are_cut_where_their_samples_are_too_many():
