@@ -26,7 +26,7 @@ ORIENTATION = 0x0112
 """The EXIF tag: 1 for upright, 2 to 8 for pixels that have to be mirrored or turned."""
 INVERSE = {6: 8, 8: 6}
 """Orientations that undo others; all else undo themselves."""
-COMPRESSION, STRIP_ROWS, TILE_ROWS = 259, 278, 323
+BITS, COMPRESSION, STRIP_ROWS, TILE_COLUMNS, TILE_ROWS = 258, 259, 278, 322, 323
 """TIFF tags."""
 MOST_SEGMENTS = 10_000
 """Of a JPEG's header."""
@@ -178,8 +178,11 @@ def _decoding_cost(image: Image.Image, path: Path) -> int:
         turning = whole if _orientation(image) != 1 else 0
         if tags.get(COMPRESSION, 1) == 1:
             return whole + turning
-        lines = tags[TILE_ROWS] if TILE_ROWS in tags else min(tags.get(STRIP_ROWS, height), height)
-        return whole + turning + width * int(lines) * 4 + path.stat().st_size  # a strip, and what libtiff maps
+        rows, columns = (max(int(tags.get(tag, 0)), least) for tag, least in ((TILE_ROWS, 0), (TILE_COLUMNS, width)))
+        rows = rows or min(int(tags.get(STRIP_ROWS, height)), height)
+        bits = tags.get(BITS, 8)
+        pixel = max(4, -(-sum(bits if isinstance(bits, tuple) else (bits,)) // 8))
+        return whole + turning + columns * rows * pixel + path.stat().st_size  # a strip or tile, and what libtiff maps
     return whole
 
 

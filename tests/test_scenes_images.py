@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 import scenes
 from scenes.images import read_header
@@ -53,6 +55,25 @@ def test_bytes_of_decoding_a_pixel(tmp_path, mode, suffix, options, expected):
 def test_bytes_of_decoders_that_need_the_file(tmp_path, suffix, options, least):
     found, size = header(tmp_path, "RGBA", suffix, **options)
     assert found.decoding == least * AREA + size
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1 << 20, 1 << 20), (1 << 24, 1 << 16)])
+def test_a_tiff_whose_tiles_are_enormous_is_refused_from_its_header(tmp_path, rows, columns):
+    data = write_scene(tmp_path)
+    path = tmp_path / "train/a.tif"
+    private = TiffImagePlugin.ImageFileDirectory_v2()
+    private.tagtype = {65000: 4, 65001: 4}
+    private[65000], private[65001] = columns, rows
+    Image.new("RGB", (8, 6)).save(path, tiffinfo=private)
+    content = path.read_bytes()
+    for old, new in (((65000, 4), (322, 4)), ((65001, 4), (323, 4)), ((259, 3, 1, 0, 1), (259, 3, 1, 0, 5))):
+        assert content.count(struct.pack(f"<{len(old)}H", *old)) == 1  # tag, type, two halves of a count, value
+        content = content.replace(struct.pack(f"<{len(old)}H", *old), struct.pack(f"<{len(new)}H", *new))
+    path.write_bytes(content)
+    data["frames"][1]["file_path"] = "train/a.tif"
+    rewrite(tmp_path, data)
+    assert read_header(path, "here").decoding >= 4 << 40
+    assert "4096.0 GiB of memory" in refused(tmp_path)
 
 
 def test_a_photograph_whose_colours_come_in_scans_of_their_own_costs_its_coefficients(tmp_path):
