@@ -63,7 +63,8 @@ def check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> Non
     if len(cameras) > 1 and np.ptp(positions, axis=0).max() <= ONE_PLACE * float((box[1] - box[0]).max()):
         raise UserError(
             f"'{where}': all {len(cameras)} cameras stand in one place, {_vector(positions[0])}, so that nothing says "
-            "how far anything is: check the translations, the last column of each 'transform_matrix'"
+            "how far anything is: check the translations, the last column of each 'transform_matrix', and that it goes "
+            "from the camera to the world"
         )
     seeing = np.array([bool(_meets(*_some_rays(cameras, i), box).any()) for i in range(len(cameras))])
     if seeing.any():
