@@ -160,7 +160,7 @@ def parse_json(data: bytes, where: str, *, non_finite: bool = False) -> Any:
     def number(text: str) -> float:
         value = float(text)
         if not non_finite and not math.isfinite(value):
-            raise ValueError(f"{text} is not a finite number")
+            raise ValueError(f"{text if len(text) <= 40 else text[:37] + '...'} is not a finite number")
         return value
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from taichi_rf.arrays import pack_arrays
 from taichi_rf.errors import UserError
+from taichi_rf.files import parse_json
 from taichi_rf.growing import Outline
 from tests.bench.mutate import NEW_ONES, outcome
 from tests.victims import MODELS, Training, model
@@ -34,6 +35,12 @@ def test_indices_of_a_level_that_comes_from_a_server_are_checked_before_the_devi
     outline = Outline.of(header, 3)
     with pytest.raises(UserError, match="should be zero|cannot be 15"):
         outline.unpack(1, pack_arrays(levels[0]), None, 0)
+
+
+def test_a_number_of_thousands_of_digits_is_not_quoted_in_full():
+    with pytest.raises(UserError) as refused:
+        parse_json(b'{"near": -' + 5000 * b"9" + b".0}", "the header")
+    assert len(str(refused.value)) < 120
 
 
 @pytest.mark.parametrize("kind", ["tensor"])

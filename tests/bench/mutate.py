@@ -122,7 +122,8 @@ def put_or_loaded(path: Path, seed: int | None) -> tuple[Any, int]:
 
     file = read_trf(path)
     header = checked(file.header, len(file.chunks))[1]
-    key = json.dumps([header["field"], header["decoder"], header.get("decoder_coding"), header.get("render")])
+    shape = [header["field"], header["decoder"], header.get("decoder_coding"), header.get("render")]
+    key = json.dumps(shape, sort_keys=True)
     outline = Outline.of(header, header["field"]["num_levels"])
     before, parts = None, []
     for level, chunk in enumerate(file.chunks, 1):
