@@ -4,7 +4,7 @@
     python tests/bench/mutate.py checkpoints --count 10000 --seed 1
 
 A child handles many, one after the other. It is watched from outside: who takes more than ten seconds of a processor
-for one, or more than three gigabytes, is ended, and another child goes on behind that one. Every bad end is printed
+for one (and its compiling), or more than three gigabytes, is ended, and another child goes on behind that one. Every bad end is printed
 with its seed; ``--first SEED --count 1`` does it again. Whose structure is still that of the original is put, level by
 level, into a model that is there, as one that comes from a server is: nothing is compiled anew for it.
 """
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 PATIENCE = 10.0  # seconds of a processor for one
+COMPILING = 40.0  # where a structure of its own may be compiled: an honest model takes ten
 WALL = 1000.0  # seconds on the clock, however busy the machine
 MOST = 3 << 30  # bytes of a child
 FRESH = 9 << 28  # bytes at which Taichi is started anew
@@ -236,7 +237,8 @@ class Watch:
                     self._note(seed + (not began), f"crash ({process.returncode})", errors.read()[-400:])
                     return seed + 1 + (not began)
                 return end
-            late = time.monotonic() - since[0] > WALL or (began and busy(process.pid) - since[1] > PATIENCE)
+            patience = COMPILING if self.kind == "models" and seed % NEW_ONES == 0 else PATIENCE
+            late = time.monotonic() - since[0] > WALL or (began and busy(process.pid) - since[1] > patience)
             if late or resident(process.pid) > MOST:
                 process.kill()
                 process.wait()
