@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from taichi_rf.checks import shown
 from taichi_rf.errors import UserError
 
 BLOCKS = 4
@@ -85,7 +86,7 @@ def compare(saved: dict[str, Any], scene: Any, *, depth: bool) -> tuple[str, ...
         return ()
     for key, label in (("images", "number of training images"), ("size", "image size")):
         if saved[key] != now[key]:
-            raise UserError(f"{label}: {saved[key]} then, {now[key]} now")
+            raise UserError(f"{label}: {shown(saved[key])} then, {now[key]} now")
     names, count = scene.train.names, now["images"]
     if isinstance(saved["cameras"], str):  # as version 0.1.0 wrote it
         if saved["cameras"] != _digest(scene.train.cameras.poses, scene.train.cameras.intrinsics):

@@ -52,4 +52,4 @@ def test_a_training_goes_on_from_a_checkpoint_that_was_tampered_with_or_refuses_
         assert what in ENDS, f"seed {seed}: {text}"
         found[what] += 1
     assert found["refused"] > 30
-    assert found["used"] > 5
+    assert found["used"] > 8

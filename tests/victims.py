@@ -84,6 +84,7 @@ class Training:
         self.trainer = Trainer(tiny_scene(train=4), configuration(kind), rows=1 << 10)
         while self.trainer.iteration < self.trainer.config.iterations - 3:
             self.trainer.step()
+        self.box = self.trainer.model.box.copy()
         self.arrays, state = checkpoint.capture(self.trainer)
         self.state = plain_copy(state)
 
@@ -94,7 +95,7 @@ class Training:
         config = Config.from_json(state["config"])
         checkpoint._same_config(config, trainer.config, path)
         checkpoint._same_scene(state["scene"], trainer.scene, config, path)
-        trainer.filtered = False  # as a new trainer's
+        trainer.filtered, trainer.model.box = False, self.box.copy()  # as a new trainer's
         restore(trainer, arrays, state)
         for _ in range(2):
             if not trainer.done:

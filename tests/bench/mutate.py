@@ -4,9 +4,10 @@
     python tests/bench/mutate.py checkpoints --count 10000 --seed 1
 
 A child handles many, one after the other. It is watched from outside: who takes more than ten seconds of a processor
-for one (and its compiling), or more than three gigabytes, is ended, and another child goes on behind that one. Every bad end is printed
-with its seed; ``--first SEED --count 1`` does it again. Whose structure is still that of the original is put, level by
-level, into a model that is there, as one that comes from a server is: nothing is compiled anew for it.
+for one (and its compiling), or more than three gigabytes, is ended, and another child goes on behind that one. Every
+bad end is printed with its seed; ``--first SEED --count 1`` does it again. Whose structure is still that of the
+original is put, level by level, into a model that is there, as one that comes from a server is: nothing is compiled
+anew for it.
 """
 
 from __future__ import annotations
@@ -65,8 +66,10 @@ def outcome(kind: str, victims: Any, seed: int, folder: Path) -> tuple[str, str]
     except UserError as error:
         text = str(error)
         return ("traceback", f"not one short line: {text!r}") if "\n" in text or len(text) > 2000 else ("refused", text)
+    except FloatingPointError as error:  # of a step; whoever trains is told so in a sentence
+        return "refused", str(error)
     except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError) as error:
-        if kind == "checkpoints" and not isinstance(error, FloatingPointError):
+        if kind == "checkpoints":
             return "refused", f"(caught) {type(error).__name__}: {error} {where()}"  # as checkpoint.load does
         return "traceback", f"{type(error).__name__}: {error} {where()}"
     except Exception as error:
