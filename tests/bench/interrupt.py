@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     dice = random.Random(options.seed)
@@ -48,7 +49,7 @@ def main() -> None:
         code, errors, length = train(folder, "whole", "whole", 0.0, options.iterations)
         assert code == 0, errors
         print(f"from its first checkpoint, a run that nothing stops takes {length:.1f} s", flush=True)
-        for way in WAYS:
+        for way in options.ways:
             codes: collections.Counter[int] = collections.Counter()
             early, equal, bad = 0, 0, set()
             for index in range(options.times):
