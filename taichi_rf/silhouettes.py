@@ -25,9 +25,9 @@ APART = 10.0
 """Degrees between the directions of two views, seen from a cell, from which their word counts as that of two: pictures
 of one place are wrong in one way."""
 
-DEEP = 2
+DEEP = 3
 """Cells between what two views empty and what one may empty alone: what good views see alone is a thin shell. Of lego,
-duck, bike and lantern with 48 and 100 views none lies deeper."""
+duck, bike, ethiopian_head and lantern with 48 and 100 views none lies deeper."""
 
 LEAST_COVERED = 0.9
 """Share of the opaque rays that meet the hull, below which it is not used."""
