@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from taichi_rf.checks import shown
 from taichi_rf.errors import UserError
 from taichi_rf.identity import compare, identity
 from taichi_rf.presets import Config
@@ -173,7 +174,9 @@ def _same_config(saved: Config, given: Config, path: Path) -> None:
     before, now = saved.to_json(), given.to_json()
     for key in before:
         if key not in MAY_CHANGE and before[key] != now[key]:
-            raise UserError(f"{path} was trained with {key} {before[key]}, not {now[key]}; this cannot change")
+            raise UserError(
+                f"{path} was trained with {key} {shown(before[key])}, not {shown(now[key])}; this cannot change"
+            )
 
 
 def _pixel_count(scene: Any) -> int:

@@ -369,3 +369,11 @@ def test_a_number_is_a_number_within_its_range(value):
     for check in (checks.number, checks.whole):
         with pytest.raises(UserError, match="it should be a"):
             check(value, 0, 10, "it")
+
+
+def test_a_configuration_that_differs_is_quoted_in_part():
+    config = tiny_config()
+    with pytest.raises(UserError) as caught:
+        checkpoint._same_config(replace(config, preset="x" * 100_000), config, Path("checkpoint"))
+    assert "checkpoint was trained with preset 'xxx" in str(caught.value)
+    assert len(str(caught.value)) < 200
