@@ -140,7 +140,8 @@ def test_turntable_is_filmed_while_one_goes_on_looking(model, kept):
     path = Path(film(model)["recording"]["path"])
     assert path.name == "model-turntable.mp4"
     for level in (3, 2, 1):  # the film keeps the level that it began with
-        assert model.key("Left")["level"] == level
+        model.key("Left")
+        model.wait(lambda state, level=level: state["level"] == level, f"level {level}")
     moved = model.drag((80, 60), (100, 60))["camera"]
     state = model.state()
     assert 0 < state["recording"]["progress"] < 1
