@@ -201,6 +201,6 @@ def test_a_header_that_promises_more_than_is_taken_on_trust_is_refused() -> None
         "decoder": "sh", "box": BOX.tolist(), "near": 1.0, "far": 2.0, "background": [0.0] * 3, "step_ratio": 0.5,
         "distance_scale": 25.0, "weight_threshold": 1e-4, "metadata": {},
     }  # fmt: skip
-    with pytest.raises(UserError, match="promises .* MiB"):
+    with pytest.raises(UserError, match="asks for .* GiB of memory: more than is taken on trust"):
         Outline.of(header, 64)
     assert Outline.of({**header, "field": {**header["field"], "resolution": [64] * 3}}, 64).levels == 64
