@@ -18,7 +18,7 @@ from taichi_rf.depths import bounds, surface_points
 from taichi_rf.errors import UserError
 from taichi_rf.fields.tree import Octree
 from taichi_rf.rays import Cameras, look_at
-from taichi_rf.silhouettes import visual_hull
+from taichi_rf.silhouettes import carve
 
 DATA = Path(os.environ.get("TAICHI_RF_DATA", Path(__file__).parents[1] / "../shared/data"))
 
@@ -255,7 +255,9 @@ def test_a_scene_of_millimetres_read_in_another_unit_is_refused(tmp_path, unit, 
     data: dict = {"fl_x": 70.0, "fl_y": 80.0, "cx": 27.0, "cy": 22.5, "frames": []}
     (tmp_path / "train").mkdir()
     for i, camera in enumerate(split.cameras):
-        Image.new("RGBA", (WIDTH, HEIGHT), (200, 100, 50, 255)).save(tmp_path / f"train/r_{i}.png")
+        image = Image.new("RGBA", (WIDTH, HEIGHT), (200, 100, 50, 255))
+        image.paste((50, 100, 200, 255), (0, 0, WIDTH // 2, HEIGHT))  # images of one colour would be refused
+        image.save(tmp_path / f"train/r_{i}.png")
         Image.fromarray(np.round(split.depths[i] * 1000).astype(np.uint16)).save(tmp_path / f"train/d_{i}.png")
         pose = np.vstack([camera.pose, [0, 0, 0, 1]]).tolist()
         data["frames"].append(
@@ -283,7 +285,7 @@ def test_a_scene_of_millimetres_read_in_another_unit_is_refused(tmp_path, unit, 
 def test_the_surface_of_a_real_capture_lies_in_its_visual_hull(name):
     """Depth against the silhouettes of the same images, which know nothing of each other."""
     scene = scenes.load(real(name), views=48, downscale=2, max_test_views=0)
-    hull = visual_hull(scene.train, scene.box)
+    hull = carve(scene.train, scene.box).hull
     assert hull is not None
     points = surface_points(scene.train, scene.box)
     assert points is not None

@@ -20,8 +20,10 @@ CHOICE = SimpleNamespace(value="colour", options=("colour", "depth"), visible=Tr
 HIDDEN = SimpleNamespace(value=2, min=1, max=4, visible=False, disabled=False)
 DISABLED = SimpleNamespace(value=False, visible=True, disabled=True)
 TEXT = SimpleNamespace(value="a", visible=True, disabled=False)
+BAR = SimpleNamespace(value=50.0, visible=True)  # of progress: viser's has no ``disabled``
+PICTURE = SimpleNamespace(visible=True)
 CONTROLS = {
-    "slider": SLIDER, "real": REAL, "checkbox": CHECKBOX, "choice": CHOICE, "hidden": HIDDEN, "disabled": DISABLED,
+    "bar": BAR, "picture": PICTURE, "slider": SLIDER, "real": REAL, "checkbox": CHECKBOX, "choice": CHOICE, "hidden": HIDDEN, "disabled": DISABLED,
     "text": TEXT,
 }  # fmt: skip
 
@@ -40,7 +42,7 @@ def sifted(raw):
         ("real", 1, 1.0), ("real", 0.25, 0.25), ("real", -math.inf, None), ("checkbox", True, True),
         ("checkbox", 1, None), ("checkbox", "true", None), ("choice", "depth", "depth"), ("choice", "sun", None),
         ("choice", 0, None), ("choice", ["depth"], None), ("hidden", 3, None), ("disabled", True, None),
-        ("text", "b", None), ("no such control", 3, None),
+        ("text", "b", None), ("bar", 60.0, None), ("picture", 1, None), ("no such control", 3, None),
     ],
 )  # fmt: skip
 def test_value_of_a_control_may_change_by_type_and_range(control, sent, kept):

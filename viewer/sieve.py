@@ -51,8 +51,9 @@ def sift(raw: bytes | str, control: Callable[[str], Any]) -> bytes | None:
 
 
 def _permitted(control: Any, sent: Any) -> Any:
-    now, options = control.value, getattr(control, "options", None)
-    if control.disabled or not control.visible:
+    now, options = getattr(control, "value", _NOTHING), getattr(control, "options", None)
+    # Text, pictures and bars of progress are controls, too, of which there is nothing that a page may set.
+    if now is _NOTHING or getattr(control, "disabled", True) or not control.visible:
         return _NOTHING
     if options is not None:
         return sent if isinstance(sent, str) and sent in options else _NOTHING

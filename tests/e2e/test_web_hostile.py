@@ -49,7 +49,7 @@ class Looker(threading.Thread):
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
         self.page = dial(port)
-        self.pictures, self.controls = 0, set()
+        self.pictures, self.controls, self.angle = 0, set(), 0.0
         self.page.send(camera())
         self.start()
 
@@ -63,11 +63,18 @@ class Looker(threading.Thread):
                     self.page.send(answer)
 
     def sees(self, count: int) -> None:
-        """Wait for ``count`` more pictures."""
+        """Look from elsewhere again and again until ``count`` more pictures have come.
+
+        Training alone is no reason for a picture: what it learns may not be seen from where the camera stands, and
+        the other page may have hidden the figures that are laid over it.
+        """
         end, wanted = time.monotonic() + 30.0, self.pictures + count
         while self.pictures < wanted:
+            assert self.is_alive(), "the server closed the honest page's connection"
             assert time.monotonic() < end, "no more pictures came"
-            time.sleep(0.02)
+            self.angle += 0.1
+            self.page.send(camera(self.angle))
+            time.sleep(0.05)
 
 
 @pytest.fixture
