@@ -23,8 +23,8 @@ TEXT = SimpleNamespace(value="a", visible=True, disabled=False)
 BAR = SimpleNamespace(value=50.0, visible=True)  # of progress: viser's has no ``disabled``
 PICTURE = SimpleNamespace(visible=True)
 CONTROLS = {
-    "bar": BAR, "picture": PICTURE, "slider": SLIDER, "real": REAL, "checkbox": CHECKBOX, "choice": CHOICE, "hidden": HIDDEN, "disabled": DISABLED,
-    "text": TEXT,
+    "slider": SLIDER, "real": REAL, "checkbox": CHECKBOX, "choice": CHOICE, "hidden": HIDDEN, "disabled": DISABLED,
+    "text": TEXT, "bar": BAR, "picture": PICTURE,
 }  # fmt: skip
 
 
