@@ -59,7 +59,7 @@ $(READY): pyproject.toml
 
 # Without prefixes, for two minutes are few: the lantern ends with 26.8 to 28.9 dB at full rank, and with them with 26.7 to 27.4.
 demo: $(READY)
-	@view=; reason=$$($(PYTHON) -m viewer.display) && view=--view || echo "no window: $$reason"; \
+	@view=; reason=$$($(PYTHON) -m viewer.desktop.display) && view=--view || echo "no window: $$reason"; \
 	$(PYTHON) train.py $(DEMO) --preset quick --downscale 2 --max-seconds 120 --ranks train --out $(OUT) --overwrite $$view
 
 lint: $(READY)

@@ -13,7 +13,7 @@ python run_viewer.py runs/lego/model.trf --bandwidth 1M    as it would be over a
 
 from __future__ import annotations
 
-from taichi_rf import entry
+from taichi_rf.cli import entry
 
 if __name__ == "__main__" or entry.started_as("taichi-rf-viewer"):
     entry.interruptible()
@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from taichi_rf.errors import UserError
+from taichi_rf.core.errors import UserError
 
 if TYPE_CHECKING:
-    from taichi_rf.camera_path import CameraPath
-    from viewer.session import Session
-    from viewer.studio import Studio
+    from taichi_rf.motion.camera_path import CameraPath
+    from viewer.app.studio import Studio
+    from viewer.session.session import Session
 
 RUNS = Path("runs")
 LARGEST_SIDE = 16384  # pixels of a picture
@@ -127,7 +127,7 @@ def view(options: Options, stopper: entry.Stopper) -> None:
         return
     _check(options)
     if not options.web:
-        from viewer.display import why_no_window
+        from viewer.desktop.display import why_no_window
 
         if reason := why_no_window():
             raise UserError(reason)
@@ -139,7 +139,7 @@ def write(options: Options) -> None:
     _check(options)
     way = _camera_path(options)
     session = _read(options)
-    from viewer.headless import write_picture
+    from viewer.app.headless import write_picture
 
     if options.screenshot is not None:
         write_picture(session, options.screenshot, options.width or _SIZE[0], options.height or _SIZE[1])
@@ -149,21 +149,21 @@ def write(options: Options) -> None:
 
 def _read(options: Options) -> Session:
     """A session of the model, or of as many of its levels as are asked for, all of them there."""
-    from taichi_rf.source import is_address
-    from viewer.session import Session, model_file
+    from taichi_rf.streaming.transport import is_address
+    from viewer.session.session import Session, model_file
 
     assert options.model is not None
     path = options.model if is_address(options.model) else str(model_file(Path(options.model)))
-    from taichi_rf import backend
-    from taichi_rf.model import Model
+    from taichi_rf.core import backend
+    from taichi_rf.storage.model_file import load_model
 
     if is_address(path) or options.bandwidth is not None:
-        from viewer.headless import receive
+        from viewer.app.headless import receive
 
         session = receive(path, options.level, _bandwidth(options), lambda: backend.init(options.arch))
     else:
         backend.init(options.arch)
-        session = Session(Model.load(path, told=lambda text: entry.complain("run_viewer.py", text)))
+        session = Session(load_model(path, told=lambda text: entry.complain("run_viewer.py", text)))
     for warning in session.model.metadata.get("warnings", ()):
         entry.complain("run_viewer.py", warning)
     _prepare(session, options)
@@ -172,24 +172,24 @@ def _read(options: Options) -> Session:
 
 def _bandwidth(options: Options) -> float | None:
     """Bytes a second, None where there is no limit. UserError where that is not what the option says."""
-    from taichi_rf.pace import bandwidth
+    from taichi_rf.streaming.rate import bandwidth
 
     return None if options.bandwidth is None else bandwidth(options.bandwidth)
 
 
 def _bytes(size: str) -> int:
     """What --size says. UserError where that is no size."""
-    from taichi_rf.report import bytes_of
+    from taichi_rf.core.sizes import bytes_of
 
     return bytes_of(size, "--size")
 
 
 def _sit(options: Options, stopper: entry.Stopper) -> None:
     """Show what is to be shown in a window or in browsers until it is closed or stopped, and save what was trained."""
-    from taichi_rf.console import bar
-    from viewer.closing import until_closed
-    from viewer.settings import Settings
-    from viewer.studio import Studio
+    from taichi_rf.cli.console import bar
+    from viewer.app.closing import until_closed
+    from viewer.app.settings import Settings
+    from viewer.app.studio import Studio
 
     settings = Settings.load()
     studio = Studio(arch=options.arch, runs=RUNS, guard=stopper.step, settings=settings)
@@ -206,7 +206,7 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
         if options.web:
             _serve(studio, options)
         else:
-            from viewer import window
+            from viewer.desktop import window
 
             window.run(
                 studio, width=options.width, height=options.height, state_file=options.state_file, settings=settings
@@ -215,7 +215,7 @@ def _sit(options: Options, stopper: entry.Stopper) -> None:
 
 def _begin(studio: Studio) -> None:
     """Train the scene that was named, because nothing can be chosen in a browser."""
-    from taichi_rf.console import bar, say
+    from taichi_rf.cli.console import bar, say
 
     with bar("opening") as show:
         studio.start_now(lambda text, progress: show(progress, text))
@@ -225,9 +225,9 @@ def _begin(studio: Studio) -> None:
 
 
 def _serve(studio: Studio, options: Options) -> None:
-    from taichi_rf.console import say
-    from viewer import web
-    from viewer.hosts import is_loopback
+    from taichi_rf.cli.console import say
+    from viewer.web import site as web
+    from viewer.web.hosts import is_loopback
 
     host, port = options.host or _HOST, _PORT if options.port is None else options.port
     if not is_loopback(host):
@@ -236,7 +236,7 @@ def _serve(studio: Studio, options: Options) -> None:
 
 
 def _tell(address: str) -> None:
-    from taichi_rf.console import say
+    from taichi_rf.cli.console import say
 
     say(f"open {address} in a browser; Ctrl-C here ends it")
 
@@ -255,8 +255,8 @@ def _prepare(session: Session, options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    from taichi_rf.camera_path import FPS, SECONDS, frame_count
-    from taichi_rf.video import FASTEST, SLOWEST, check_video
+    from taichi_rf.motion.camera_path import FPS, SECONDS, frame_count
+    from taichi_rf.motion.video import FASTEST, SLOWEST, check_video
 
     if options.size is not None:
         if options.level is not None:
@@ -329,9 +329,9 @@ def _camera_path(options: Options) -> CameraPath | None:
     """The camera path that is asked for, read before anything takes time; None without one."""
     if options.path is None or options.output is None:
         return None
-    from taichi_rf.camera_path import CameraPath
-    from taichi_rf.console import say
-    from taichi_rf.video import check_video
+    from taichi_rf.cli.console import say
+    from taichi_rf.motion.camera_path import CameraPath
+    from taichi_rf.motion.video import check_video
 
     path = CameraPath.load(options.path)
     for warning in path.warnings:
@@ -342,9 +342,9 @@ def _camera_path(options: Options) -> CameraPath | None:
 
 def _write_video(options: Options, session: Session, way: CameraPath | None) -> None:
     """The video of a turntable or of a camera path."""
-    from taichi_rf.camera_path import FPS, SECONDS, turntable
-    from viewer.headless import write_video
-    from viewer.record import sweep
+    from taichi_rf.motion.camera_path import FPS, SECONDS, turntable
+    from viewer.app.headless import write_video
+    from viewer.session.record import sweep
 
     fps = options.fps or (FPS if way is None else way.fps)
     if way is None:

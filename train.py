@@ -9,7 +9,7 @@ python train.py --resume runs/lego                               go on after an 
 
 from __future__ import annotations
 
-from taichi_rf import entry
+from taichi_rf.cli import entry
 
 if __name__ == "__main__" or entry.started_as("taichi-rf-train"):
     entry.interruptible()
@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from taichi_rf.errors import UserError
+from taichi_rf.core.errors import UserError
 
 if TYPE_CHECKING:
-    from taichi_rf.presets import Config
-    from taichi_rf.run import Recipe, RunFolder, Training
-    from taichi_rf.trainer import Trainer
-    from viewer.opening import Run
+    from taichi_rf.training.presets import Config
+    from taichi_rf.training.run import Recipe, RunFolder, Training
+    from taichi_rf.training.trainer import Trainer
+    from viewer.app.opening import Run
 
 DEFAULT_SCENE = "orrery"
 RUNS = Path("runs")
@@ -127,7 +127,7 @@ def train(options: Options, stopper: entry.Stopper) -> None:
     """
     _check(options)
     if options.view:
-        from viewer.display import why_no_window
+        from viewer.desktop.display import why_no_window
 
         if reason := why_no_window():
             raise UserError(reason)
@@ -165,7 +165,7 @@ def _flag(name: str) -> str:
 
 
 def _start(options: Options, stopper: entry.Stopper) -> None:
-    from taichi_rf.run import RunFolder, Training, folder_name, free_folder
+    from taichi_rf.training.run import RunFolder, Training, folder_name, free_folder
 
     recipe = _recipe(options)
     folder = RunFolder(options.out or free_folder(RUNS, folder_name(recipe.source)))
@@ -178,8 +178,8 @@ def _start(options: Options, stopper: entry.Stopper) -> None:
 
 
 def _resume(options: Options, stopper: entry.Stopper) -> None:
-    from taichi_rf.files import write_json
-    from taichi_rf.run import CONFIG, RunFolder, Training
+    from taichi_rf.core.files import write_json
+    from taichi_rf.training.run import CONFIG, RunFolder, Training
 
     assert options.resume is not None
     folder = RunFolder(options.resume)
@@ -218,8 +218,8 @@ def _check_scene(source: str, options: Options) -> None:
 def _recipe(options: Options) -> Recipe:
     """What the options come to; everything not given is the preset's."""
     import scenes
-    from taichi_rf.presets import find_preset
-    from taichi_rf.run import Recipe
+    from taichi_rf.training.presets import find_preset
+    from taichi_rf.training.run import Recipe
 
     source = options.scene or DEFAULT_SCENE
     mesh = scenes.is_mesh(source)
@@ -241,7 +241,7 @@ def _recipe(options: Options) -> Recipe:
 
 def _given(options: Options, mesh: bool) -> dict[str, Any]:
     """Entries of the configuration that the options name. UserError for what cannot be, or not together."""
-    from taichi_rf.autorank import PIXELS
+    from taichi_rf.evaluation.autorank import PIXELS
 
     same = ("ranks", "decoder", "codes", "bits", "joint", "max_seconds", "iterations", "seed")
     given = {key: value for key in same if (value := getattr(options, key)) is not None}
@@ -271,7 +271,7 @@ def _given(options: Options, mesh: bool) -> dict[str, Any]:
 
 def _depths(levels: str) -> dict[str, Any]:
     """What "5-8" means: the first depth and the number of levels."""
-    from taichi_rf.fields.octree import check_levels
+    from taichi_rf.fields.octree.field import check_levels
 
     found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", levels.strip())
     if found is None:
@@ -287,7 +287,7 @@ def _depths(levels: str) -> dict[str, Any]:
 
 
 def _check_codes(options: Options) -> None:
-    from taichi_rf.fields import coding
+    from taichi_rf.fields.quantisers import registry as coding
 
     if options.codes == "none" and options.bits is not None:
         raise UserError("--bits does not go with --codes none, which stores features as they are")
@@ -298,10 +298,10 @@ def _check_codes(options: Options) -> None:
 def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Trainer:
     """Start the device, load the scene, and make a trainer or, with its configuration, bring one back."""
     import scenes
-    from taichi_rf import backend
-    from taichi_rf.console import announce_memory, bar, say, waiting
-    from taichi_rf.trainer import trainer_for
-    from viewer.opening import describe
+    from taichi_rf.cli.console import announce_memory, bar, say, waiting
+    from taichi_rf.core import backend
+    from taichi_rf.training.trainer import trainer_for
+    from viewer.app.opening import describe
 
     arch = backend.init(recipe.arch).arch
     mesh = scenes.is_mesh(recipe.source)
@@ -338,8 +338,8 @@ def _trainer(recipe: Recipe, folder: RunFolder, resumed: Config | None) -> Train
 
 def _run(training: Training, recipe: Recipe, options: Options, stopper: entry.Stopper) -> None:
     """Train to the end, then evaluate; whatever stops it, the last good checkpoint is there."""
-    from taichi_rf.console import waiting
-    from viewer.opening import Run
+    from taichi_rf.cli.console import waiting
+    from viewer.app.opening import Run
 
     run = Run(training, recipe)
     if not training.done:
@@ -357,9 +357,9 @@ def _run(training: Training, recipe: Recipe, options: Options, stopper: entry.St
 
 def _report(run: Run) -> None:
     """Evaluate a run that is trained, and say what came of it."""
-    from taichi_rf.console import bar, rate_distortion, say
-    from taichi_rf.finish import finish
-    from taichi_rf.run import METRICS, MODEL, REPORT, short
+    from taichi_rf.cli.console import bar, rate_distortion, say
+    from taichi_rf.training.finish import finish
+    from taichi_rf.training.run import METRICS, MODEL, REPORT, short
 
     training, metrics = run.training, run.metrics
     if metrics is None:
@@ -415,8 +415,8 @@ def _if_stopped(message: str) -> Iterator[None]:
 
 def _show(training: Training) -> None:
     """Train with a progress bar."""
-    from taichi_rf.console import bar, duration
-    from taichi_rf.run import rays_per_second_meter
+    from taichi_rf.cli.console import bar, duration
+    from taichi_rf.training.run import rays_per_second_meter
 
     trainer, rate = training.trainer, rays_per_second_meter()
     name, most = training.model.field.level_name, training.model.field.num_levels
@@ -437,10 +437,10 @@ def _show(training: Training) -> None:
 def _watch(run: Run, options: Options, stopper: entry.Stopper) -> None:
     """Train in a window, until it is closed; by then it may be another run that is trained in it. One that is trained
     is evaluated there."""
-    from viewer import window
-    from viewer.closing import until_closed
-    from viewer.settings import Settings
-    from viewer.studio import Studio
+    from viewer.app.closing import until_closed
+    from viewer.app.settings import Settings
+    from viewer.app.studio import Studio
+    from viewer.desktop import window
 
     settings = Settings.load()
     studio = Studio(arch=options.arch or "auto", runs=RUNS, guard=stopper.step, settings=settings)

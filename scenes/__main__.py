@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scenes import builtin
-from taichi_rf.errors import UserError
+from scenes.builtin import registry as builtin
+from taichi_rf.core.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:

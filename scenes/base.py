@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from taichi_rf import memory
-from taichi_rf.errors import UserError
-from taichi_rf.rays import Cameras
+from taichi_rf.core import memory
+from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.rays import Cameras
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) while a scene loads."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from taichi_rf.consistency import OPAQUE, SOLID
-from taichi_rf.errors import UserError
-from taichi_rf.rays import Cameras
+from taichi_rf.core.errors import UserError
+from taichi_rf.geometry.silhouettes import OPAQUE, SOLID
+from taichi_rf.kernels.rays import Cameras
 
 if TYPE_CHECKING:  # types alone
     from scenes.base import Split

@@ -7,13 +7,13 @@ from typing import Any
 
 import scenes
 from scenes.base import MIN_TRAIN_VIEWS, Scene
-from taichi_rf import checkpoint
-from taichi_rf.errors import UserError
-from taichi_rf.headers import is_whole
-from taichi_rf.identity import compare
-from taichi_rf.metadata import is_builtin, is_of
-from taichi_rf.run import recipe_beside
-from taichi_rf.storage import load_checkpoint
+from taichi_rf.coding.headers import is_whole
+from taichi_rf.core.errors import UserError
+from taichi_rf.storage.metadata import is_builtin, is_of
+from taichi_rf.storage.scene_identity import compare
+from taichi_rf.storage.trf import load_checkpoint
+from taichi_rf.training import checkpoint
+from taichi_rf.training.run import recipe_beside
 
 
 def source_of(model: Path, metadata: dict[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""``python -m taichi_rf``: see :mod:`taichi_rf.cli`."""
+"""``python -m taichi_rf``: see :mod:`taichi_rf.cli.main`."""
 
-from taichi_rf import entry
+from taichi_rf.cli import entry
 
 if __name__ == "__main__":
     entry.interruptible()
 
-    from taichi_rf.cli import main
+    from taichi_rf.cli.main import main
 
     main()

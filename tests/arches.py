@@ -19,7 +19,7 @@ def per_arch(make: Callable[[], Any]) -> Any:
 
     @pytest.fixture(scope="module", params=ARCHES, name=make.__name__)
     def shared(request: pytest.FixtureRequest) -> Any:
-        from taichi_rf import backend
+        from taichi_rf.core import backend
 
         gc.collect()  # arrays of the arch that may be about to end
         backend.init(request.param)

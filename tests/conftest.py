@@ -19,7 +19,7 @@ os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")
 @pytest.fixture(params=["cpu", "vulkan"])
 def backend(request: pytest.FixtureRequest):
     """The test runs once with Taichi on the CPU and once on Vulkan; arrays of the other arch are dead by then."""
-    from taichi_rf import backend as taichi_backend
+    from taichi_rf.core import backend as taichi_backend
 
     gc.collect()  # arrays of the arch that may be about to end
     return taichi_backend.init(request.param)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf.arrays import pack_arrays
-from taichi_rf.fields import field_type
-from taichi_rf.fields.tree import Octree
-from taichi_rf.modelfile import level_schema
-from taichi_rf.storage import write_trf
+from taichi_rf.coding.arrays import pack_arrays
+from taichi_rf.fields.octree.tree import Octree
+from taichi_rf.fields.registry import field_type
+from taichi_rf.storage.model_file import level_schema
+from taichi_rf.storage.trf import write_trf
 
 
 def header_around(field: dict[str, Any], decoder: str, **changes: Any) -> dict[str, Any]:

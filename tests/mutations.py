@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf.arrays import pack_arrays
-from taichi_rf.container import CHUNK, MAGIC, PREAMBLE, TAG, VERSION, chunk_checksum, header_crc, start_checksum
-from taichi_rf.files import plain
-from taichi_rf.storage import save_checkpoint
+from taichi_rf.coding.arrays import pack_arrays
+from taichi_rf.core.files import plain
+from taichi_rf.storage.container import CHUNK, MAGIC, PREAMBLE, TAG, VERSION, chunk_checksum, header_crc, start_checksum
+from taichi_rf.storage.trf import save_checkpoint
 
 Arrays = dict[str, np.ndarray]
 Generator = np.random.Generator

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import scenes
-from taichi_rf.errors import UserError
-from taichi_rf.rays import look_at
+from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.rays import look_at
 
 
 def plain_image(width: int = 8, height: int = 6) -> Image.Image:

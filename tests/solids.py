@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scenes import meshes
-from scenes.meshes import MeshScene
-from taichi_rf.presets import SOLID_QUICK
+from scenes.solids import meshes
+from scenes.solids.meshes import MeshScene
+from taichi_rf.training.presets import SOLID_QUICK
 
 
 def ball(rings: int = 24, radius: float = 1.0, centre: tuple[float, float, float] = (0, 0, 0)) -> tuple:

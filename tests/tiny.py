@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from scenes.base import Scene, Split
-from taichi_rf.presets import QUICK, VQAD_QUICK, Config
-from taichi_rf.rays import Camera, Cameras, look_at
+from taichi_rf.kernels.rays import Camera, Cameras, look_at
+from taichi_rf.training.presets import QUICK, VQAD_QUICK, Config
 
 SIZE = 24  # pixels a side
 ANGLE = 0.6911112  # radians across, as in NeRF-synthetic

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf.backend import ti
-from taichi_rf.device import Vec3, empty, upload
-from taichi_rf.march import Samples
+from taichi_rf.core.backend import ti
+from taichi_rf.core.device import Vec3, empty, upload
+from taichi_rf.kernels.march import Samples
 
 BLOCK = 16
 APPEARANCE = 3  # appearance components a level

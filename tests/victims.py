@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf import checkpoint, restoring
-from taichi_rf.checkpoint import restore
-from taichi_rf.fields import factor_coding, field_type
+from taichi_rf.coding.bits import pack_aligned
 from taichi_rf.fields.base import COMPACT
-from taichi_rf.fields.bits import pack_aligned
-from taichi_rf.fields.tree import Octree
-from taichi_rf.modelfile import level_schema
-from taichi_rf.presets import Config
-from taichi_rf.storage import load_checkpoint
-from taichi_rf.trainer import Trainer
+from taichi_rf.fields.octree.tree import Octree
+from taichi_rf.fields.registry import field_type
+from taichi_rf.fields.vm import factor_coding
+from taichi_rf.storage.model_file import level_schema
+from taichi_rf.storage.trf import load_checkpoint
+from taichi_rf.training import checkpoint, restoring
+from taichi_rf.training.checkpoint import restore
+from taichi_rf.training.presets import Config
+from taichi_rf.training.trainer import Trainer
 from tests.costly import header_around, octree_header
 from tests.mutations import plain_copy
 from tests.tiny import tiny_config, tiny_octree_config, tiny_scene
@@ -89,7 +90,8 @@ class Training:
         self.state = plain_copy(state)
 
     def resume(self, path: Any) -> None:
-        """Go on for two steps from a checkpoint, as :func:`taichi_rf.checkpoint.load` does, in the same trainer."""
+        """Go on for two steps from a checkpoint, as :func:`taichi_rf.training.checkpoint.load` does, in the same
+        trainer."""
         trainer = self.trainer
         arrays, state = load_checkpoint(path)
         config = Config.from_json(state["config"])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from taichi_rf.rays import Cameras, look_at
+from taichi_rf.kernels.rays import Cameras, look_at
 
 BOX = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
 RAYS_PER_SECOND = 100_000.0

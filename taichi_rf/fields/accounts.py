@@ -5,7 +5,7 @@ Takikawa et al. 2022): half-precision features over indices and a codebook whose
 file needs is measured beside it.
 """
 
-from taichi_rf.device import BLOCK
+from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.base import Accounts, Header
 
 HALF = 2  # bytes of a number

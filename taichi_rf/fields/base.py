@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf.errors import UserError
-from taichi_rf.march import Samples
-from taichi_rf.optim import Parameters
+from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.march import Samples
+from taichi_rf.kernels.optim import Parameters
 
 Arrays = dict[str, np.ndarray]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
@@ -104,7 +104,8 @@ class Field(ABC):
     def density_along(self, samples: Samples, distance_scale: float, density: Any) -> None:
         """density[i] (samples.count,) of a batch's samples, as far along each ray as anything is seen.
 
-        Beyond, where no more than :data:`taichi_rf.march.STOP` of the light comes from, it may be zero whatever is
+        Beyond, where no more than :data:`taichi_rf.kernels.march.STOP` of the light comes from, it may be zero whatever
+        is
         there: such samples have neither weight nor gradient.
         """
         self.density(samples.count, samples.positions, density)
@@ -265,7 +266,7 @@ class Field(ABC):
 
         Args:
             noise: errors are about as large as a step of this size of a parameter whose square is one.
-            squares: of each of :meth:`parameters`, what :func:`taichi_rf.sensitivity.sensitivities` found.
+            squares: of each of :meth:`parameters`, what :func:`taichi_rf.storage.sensitivity.sensitivities` found.
             occupied: cells that a ray may read, (z, y, x).
 
         Raises:

@@ -25,8 +25,8 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from taichi_rf.run import METRICS  # noqa: E402
-from taichi_rf.storage import load_checkpoint  # noqa: E402
+from taichi_rf.storage.trf import load_checkpoint  # noqa: E402
+from taichi_rf.training.run import METRICS  # noqa: E402
 from tests.tiny import write_tiny_scene  # noqa: E402
 
 WAYS = ("SIGINT", "SIGTERM", "SIGHUP", "head", "unread", "closed")

@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import scenes  # noqa: E402
-from taichi_rf import backend  # noqa: E402
-from taichi_rf.planting import needed_bytes  # noqa: E402
-from taichi_rf.presets import find_preset  # noqa: E402
-from taichi_rf.trainer import Trainer, trainer_for  # noqa: E402
+from taichi_rf.core import backend  # noqa: E402
+from taichi_rf.training.presets import find_preset  # noqa: E402
+from taichi_rf.training.strategies.planting import needed_bytes  # noqa: E402
+from taichi_rf.training.trainer import Trainer, trainer_for  # noqa: E402
 
 
 def main() -> None:

@@ -37,12 +37,12 @@ def peak() -> int:
 
 
 def in_child(path: Path) -> None:
-    from taichi_rf import backend
-    from taichi_rf.asks import memory
-    from taichi_rf.modelfile import checked, load_model
-    from taichi_rf.rays import Camera, look_at
-    from taichi_rf.render import render
-    from taichi_rf.storage import read_trf
+    from taichi_rf.core import backend
+    from taichi_rf.kernels.rays import Camera, look_at
+    from taichi_rf.rendering.pictures import render
+    from taichi_rf.storage.model_file import checked, load_model
+    from taichi_rf.storage.requirements import memory
+    from taichi_rf.storage.trf import read_trf
 
     backend.init("cpu")
     before = peak()

@@ -25,6 +25,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.storage.model_file import load_model
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -42,7 +44,7 @@ def outcome(kind: str, victims: Any, seed: int, folder: Path) -> tuple[str, str]
     """What became of mutant ``seed``: one of :data:`GOOD`, or "traceback", and in what words."""
     import numpy as np
 
-    from taichi_rf.errors import UserError
+    from taichi_rf.core.errors import UserError
     from tests.mutations import mutated_model, write_mutated_checkpoint
 
     rng = np.random.default_rng(seed)
@@ -78,8 +80,8 @@ def outcome(kind: str, victims: Any, seed: int, folder: Path) -> tuple[str, str]
 
 
 def write(path: Path, header: dict[str, Any], levels: list[Any]) -> Path:
-    from taichi_rf.arrays import pack_arrays
-    from taichi_rf.storage import write_trf
+    from taichi_rf.coding.arrays import pack_arrays
+    from taichi_rf.storage.trf import write_trf
 
     write_trf(path, header, [pack_arrays(arrays) for arrays in levels])
     return path
@@ -94,8 +96,8 @@ def show(path: Path, seed: int | None = None) -> None:
     """Render a model at its first, middle and last level, from outside and from within."""
     import numpy as np
 
-    from taichi_rf.rays import Camera, look_at
-    from taichi_rf.render import render
+    from taichi_rf.kernels.rays import Camera, look_at
+    from taichi_rf.rendering.pictures import render
 
     model, top = put_or_loaded(path, seed)
     eye = tuple(float(c) for c in np.clip(model.box[1] + (model.box[1] - model.box[0]), -1e5, 1e5))
@@ -119,10 +121,9 @@ def put_or_loaded(path: Path, seed: int | None) -> tuple[Any, int]:
     """The model in a file, and how many of its levels there are; ``seed`` is None for what is not tampered with."""
     import numpy as np
 
-    from taichi_rf.growing import Outline, put, reserve
-    from taichi_rf.model import Model
-    from taichi_rf.modelfile import checked
-    from taichi_rf.storage import read_trf
+    from taichi_rf.storage.model_file import checked
+    from taichi_rf.storage.trf import read_trf
+    from taichi_rf.streaming.progressive_model import Outline, put, reserve
 
     file = read_trf(path)
     header = checked(file.header, len(file.chunks))[1]
@@ -137,7 +138,7 @@ def put_or_loaded(path: Path, seed: int | None) -> tuple[Any, int]:
         if seed is not None and seed % NEW_ONES:
             raise Unpacked
         if seed is not None:
-            model = Model.load(path)
+            model = load_model(path)
             return model, model.field.num_levels
         MODELS[key] = reserve(outline)
     model = MODELS[key]
@@ -152,7 +153,7 @@ def put_or_loaded(path: Path, seed: int | None) -> tuple[Any, int]:
 
 def child(kind: str, first: int, count: int) -> None:
     """Say "begin SEED" and how it ended, in JSON, for each."""
-    from taichi_rf import backend
+    from taichi_rf.core import backend
     from tests import victims as kinds
 
     backend.init("cpu")

@@ -31,8 +31,8 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import scenes  # noqa: E402
-from taichi_rf.errors import UserError  # noqa: E402
-from taichi_rf.rays import look_at  # noqa: E402
+from taichi_rf.core.errors import UserError  # noqa: E402
+from taichi_rf.kernels.rays import look_at  # noqa: E402
 
 LIMIT = 10
 """Seconds for one scene."""

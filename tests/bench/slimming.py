@@ -26,12 +26,14 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf.storage.model_file import load_model, save_model
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from taichi_rf.errors import UserError  # noqa: E402
-from taichi_rf.files import read_json, write_json  # noqa: E402
-from taichi_rf.presets import Config, find_preset  # noqa: E402
+from taichi_rf.core.errors import UserError  # noqa: E402
+from taichi_rf.core.files import read_json, write_json  # noqa: E402
+from taichi_rf.training.presets import Config, find_preset  # noqa: E402
 
 RANKS = (1, 2, 4, 8, 12, 16)
 PLAIN = ("plain-2", "plain-4", "plain-8", "plain-16")
@@ -95,7 +97,7 @@ class Schedule:
     """A :class:`Way` as the trainer asks for it."""
 
     def __init__(self, way: Way, config: Config) -> None:
-        from taichi_rf.schedule import RankSchedule
+        from taichi_rf.training.schedule import RankSchedule
 
         self.way, self.highest = way, config.num_ranks
         self.train = RankSchedule(replace(config, ranks="train" if way.train else "plain"))
@@ -244,9 +246,8 @@ def run(work: Work, out: Path) -> None:
 def train(work: Work, out: Path) -> None:
     """Train one, or code one that was trained; score it, and keep both."""
     import scenes
-    from taichi_rf import backend
-    from taichi_rf.evaluate import evaluate
-    from taichi_rf.model import Model
+    from taichi_rf.core import backend
+    from taichi_rf.evaluation.evaluate import evaluate
 
     folder = out / work.folder
     backend.init("cpu")
@@ -258,7 +259,7 @@ def train(work: Work, out: Path) -> None:
     else:
         scene = scenes.load(work.source, downscale=work.downscale, max_test_views=work.views)
         sizes, steps, seconds = fit(work, scene, folder / "model.trf")
-    found = evaluate(Model.load(folder / "model.trf"), scene.test, sizes, views=work.views)
+    found = evaluate(load_model(folder / "model.trf"), scene.test, sizes, views=work.views)
     levels = {
         str(score.level): {"psnr": score.psnr, "ssim": score.ssim, "bytes": score.bytes} for score in found.scores
     }
@@ -269,7 +270,7 @@ def train(work: Work, out: Path) -> None:
 
 def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
     """Train; the bytes of every prefix, the steps and the seconds that they took."""
-    from taichi_rf.trainer import Trainer
+    from taichi_rf.training.trainer import Trainer
 
     config = replace(find_preset("slimmerf", work.preset), seed=work.seed, ranks="plain")
     if work.seconds is not None:
@@ -297,19 +298,18 @@ def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
             loss = -10 * np.log10(mean(since))
             print(f"{trainer.progress:.3f} rank {trainer.level} step {trainer.iteration} {loss:.2f} dB", flush=True)
             told, since = told + 0.025, []
-    return trainer.model.save(path), trainer.iteration, trainer.elapsed
+    return save_model(trainer.model, path), trainer.iteration, trainer.elapsed
 
 
 def code(before: Path, precision: str, path: Path) -> tuple[list[int], int, float]:
     """Code the model in the folder ``before``; as :func:`fit`, the steps and seconds being those of the model."""
-    from taichi_rf.compact import Compactor
-    from taichi_rf.model import Model
-    from taichi_rf.storage import write_trf
+    from taichi_rf.storage.compress import Compactor
+    from taichi_rf.storage.trf import write_trf
 
     if not (before / "result.json").exists():
         raise UserError(f"{before} is not there: name its way first")
     result = read_json(before / "result.json")
-    model = Model.load(before / "model.trf")
+    model = load_model(before / "model.trf")
     model.metadata["level_psnr"] = [level["psnr"] for level in result["levels"].values()]
     made = Compactor(model).losing(precision)  # type: ignore[arg-type]
     return write_trf(path, made.header, made.chunks), result["iterations"], result["seconds"]
@@ -371,8 +371,8 @@ def legend(name: str) -> str:
 
 def picture(results: Sequence[dict[str, Any]], scene: str, path: Path) -> None:
     """PSNR against bytes of the files: ways as curves, models of one rank alone as single dots."""
-    from taichi_rf.axes import Axis, Plot
-    from taichi_rf.plot import Labels, Page, along
+    from taichi_rf.evaluation.axes import Axis, Plot
+    from taichi_rf.evaluation.plot import Labels, Page, along
 
     page = Page(980, 560)
     colours = (page.theme.first, page.theme.second, "#1a8a5a", "#8a4fbf", "#b8860b")

@@ -23,15 +23,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.storage.model_file import load_model, save_model
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from taichi_rf.arrays import stored_sizes  # noqa: E402
-from taichi_rf.errors import UserError  # noqa: E402
+from taichi_rf.coding.arrays import stored_sizes  # noqa: E402
+from taichi_rf.core.errors import UserError  # noqa: E402
+from taichi_rf.core.files import read_json, write_json  # noqa: E402
 from taichi_rf.fields.accounts import CODES, formula  # noqa: E402
-from taichi_rf.files import read_json, write_json  # noqa: E402
-from taichi_rf.run import CONFIG, METRICS, MODEL  # noqa: E402
-from taichi_rf.storage import read_trf  # noqa: E402
+from taichi_rf.storage.trf import read_trf  # noqa: E402
+from taichi_rf.training.run import CONFIG, METRICS, MODEL  # noqa: E402
 
 RESULT, TABLE, NUMBERS = "result.json", "table.md", "table.json"
 WIDTH = 16  # features of a vertex
@@ -241,12 +243,11 @@ def measured(work: Work, folder: Path) -> dict[str, Any]:
 def quantise(work: Work, out: Path) -> None:
     """k-means of what an uncompressed training has found, to be scored as that was."""
     import scenes
-    from taichi_rf import backend
-    from taichi_rf.evaluate import evaluate
-    from taichi_rf.model import Model
-    from taichi_rf.presets import Config
-    from taichi_rf.run import RunFolder
-    from taichi_rf.trainer import trainer_for
+    from taichi_rf.core import backend
+    from taichi_rf.evaluation.evaluate import evaluate
+    from taichi_rf.training.presets import Config
+    from taichi_rf.training.run import RunFolder
+    from taichi_rf.training.trainer import trainer_for
 
     assert work.after is not None
     source = RunFolder(out / work.scene / work.after)
@@ -264,8 +265,8 @@ def quantise(work: Work, out: Path) -> None:
     for _ in trainer.growth.milestone("quantise", 0):
         pass
     folder = folder_of(work, out)
-    sizes = trainer.model.save(folder / MODEL)
-    found = evaluate(Model.load(folder / MODEL), scene.test, sizes, views=recipe.eval_views)
+    sizes = save_model(trainer.model, folder / MODEL)
+    found = evaluate(load_model(folder / MODEL), scene.test, sizes, views=recipe.eval_views)
     metrics = {"train_seconds": trainer.elapsed, "iterations": trainer.iteration, "views": found.views}
     levels = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores]
     write_json(folder / METRICS, metrics | {"levels": levels})

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.e2e.windows import Screen  # noqa: E402
 from tests.trickle import Trickle, served  # noqa: E402
-from viewer.settings import FOLDER_VARIABLE  # noqa: E402
+from viewer.app.settings import FOLDER_VARIABLE  # noqa: E402
 
 ACCELERATED = 12.0
 DEMO_SECONDS = 3600.0
@@ -142,9 +142,9 @@ def training(run: Path) -> None:
 def alone(run: Path, first: int, last: int) -> None:
     """Print the steps a second of the run's own training from one iteration to another."""
     import scenes
-    from taichi_rf import backend
-    from taichi_rf.run import RunFolder
-    from taichi_rf.trainer import Trainer
+    from taichi_rf.core import backend
+    from taichi_rf.training.run import RunFolder
+    from taichi_rf.training.trainer import Trainer
 
     recipe = RunFolder(run).recipe()
     backend.init(recipe.arch)
@@ -290,9 +290,9 @@ def fast(model: str, *options: str) -> None:
     """The window over a session whose clock runs ``ACCELERATED`` times as fast."""
     from functools import partial
 
-    from viewer import window
-    from viewer.session import Session
-    from viewer.studio import Studio
+    from viewer.app.studio import Studio
+    from viewer.desktop import window
+    from viewer.session.session import Session
 
     values = dict(zip(options[::2], options[1::2]))
     begun = time.perf_counter()

@@ -10,12 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from taichi_rf import backend
+from taichi_rf.core import backend
 from tests.tiny import tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
-from viewer import window
-from viewer.session import Session
-from viewer.studio import Studio
+from viewer.app.studio import Studio
+from viewer.desktop import window
+from viewer.session.session import Session
 
 
 class RealClock(Clock):

@@ -10,12 +10,12 @@ import signal
 import sys
 from pathlib import Path
 
-from taichi_rf import backend
+from taichi_rf.core import backend
 from tests.e2e.fake_viewer import RealClock
 from tests.viewer_fakes import FakeModel, FakeRender, FakeTrainer
-from viewer import web
-from viewer.session import Session
-from viewer.studio import Studio
+from viewer.app.studio import Studio
+from viewer.session.session import Session
+from viewer.web import site as web
 
 
 def main(kind: str, state_file: str) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taichi_rf.camera_path import CameraPath, Frame
-from taichi_rf.files import read_json
-from taichi_rf.rays import look_at
-from taichi_rf.storage import read_trf, write_trf
+from taichi_rf.core.files import read_json
+from taichi_rf.kernels.rays import look_at
+from taichi_rf.motion.camera_path import CameraPath, Frame
+from taichi_rf.storage.trf import read_trf, write_trf
 from tests.tiny import write_tiny_scene
 
 ROOT = Path(__file__).resolve().parents[2]

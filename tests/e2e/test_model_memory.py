@@ -10,11 +10,11 @@ from tests.e2e.windows import ROOT
 
 LOADS = """
 import gc, resource, sys
-from taichi_rf import backend
-from taichi_rf.model import Model
+from taichi_rf.core import backend
+from taichi_rf.rendering.model import Model
 for _ in range(4):
     backend.init("cpu")
-    model = Model.load(sys.argv[1])
+    model = load_model(sys.argv[1])
     del model
     backend.reset()
     gc.collect()

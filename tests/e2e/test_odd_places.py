@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from taichi_rf.files import read_json
-from taichi_rf.run import CONFIG, METRICS
+from taichi_rf.core.files import read_json
+from taichi_rf.training.run import CONFIG, METRICS
 from tests.tiny import write_tiny_scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def test_a_reader_that_lives_but_reads_nothing_keeps_no_program_that_is_to_end(t
 
 
 TALKS = """
-from taichi_rf import entry
+from taichi_rf.cli import entry
 
 def work(options, stopper):
     print("begin", flush=True)
@@ -127,7 +127,7 @@ def test_a_signal_as_python_ends_leaves_the_exit_code(tmp_path):
 
 ENDS = """
 import os, signal
-from taichi_rf import entry
+from taichi_rf.cli import entry
 
 class Late:
     def __del__(self):
@@ -186,7 +186,7 @@ def test_an_early_interrupt_leaves_no_traceback(module):
 
 STARTS = """
 import os, runpy, sys
-from taichi_rf import entry
+from taichi_rf.cli import entry
 sys.argv = sys.argv[1:]
 module = sys.argv[0] == "-m"
 if module:

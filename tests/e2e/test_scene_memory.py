@@ -18,7 +18,7 @@ FACTOR, BASE = 1.3, 16 * 2**20  # of what is announced, and what modules and thr
 CHILD = """
 import json, sys
 import scenes
-from taichi_rf.errors import UserError
+from taichi_rf.core.errors import UserError
 
 def resident(key):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) * 1024

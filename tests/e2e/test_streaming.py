@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taichi_rf.storage import read_trf
+from taichi_rf.storage.trf import read_trf
 from tests.e2e.windows import CLEAR, ROOT, RUN_VIEWER, Viewer
 from tests.trickle import Trickle, served
 

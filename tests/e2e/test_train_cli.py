@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from taichi_rf import backend
-from taichi_rf.files import read_json, read_lines
-from taichi_rf.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT
-from taichi_rf.storage import load_checkpoint, read_trf
+from taichi_rf.core import backend
+from taichi_rf.core.files import read_json, read_lines
+from taichi_rf.storage.trf import load_checkpoint, read_trf
+from taichi_rf.training.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT
 from tests.tiny import write_tiny_scene
 
 ROOT = Path(__file__).resolve().parents[2]

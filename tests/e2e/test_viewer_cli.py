@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taichi_rf.camera_path import CameraPath, Frame, turntable
-from taichi_rf.storage import read_trf
+from taichi_rf.motion.camera_path import CameraPath, Frame, turntable
+from taichi_rf.storage.trf import read_trf
 from tests.tiny import write_tiny_scene
-from viewer.orbit import Orbit
+from viewer.session.orbit import Orbit
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "VK_ICD_FILENAMES": "/nonexistent.json"}  # no display and no Vulkan

@@ -205,7 +205,7 @@ class Page:
 def expected(state: dict, level: int, like: np.ndarray, page: Page) -> np.ndarray:
     """What the scene has to look like at ``level`` from where ``state`` says that the camera stands."""
     from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
-    from viewer.orbit import Orbit
+    from viewer.session.orbit import Orbit
 
     place = page.canvas().rect
     across, down = int(place["width"]), int(place["height"])

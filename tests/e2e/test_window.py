@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taichi_rf import colormaps
+from taichi_rf.rendering import colormaps
 from tests.e2e.windows import CLEAR, EMPTY, FAKE, PATIENCE, ROOT, RUN_VIEWER, SIZE, Screen, Viewer
 from tests.tiny import tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender
-from viewer.session import Session
+from viewer.session.session import Session
 
 LEVELS = 4
 PSNR = {1: 20.0, 2: 25.0, 3: 28.0, 4: 30.0}

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from taichi_rf.camera_path import CameraPath, turntable
-from taichi_rf.storage import read_trf
+from taichi_rf.motion.camera_path import CameraPath, turntable
+from taichi_rf.storage.trf import read_trf
 from tests.e2e.windows import FAKE, RUN_VIEWER, SIZE, Viewer, files_of_at_most
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
-from viewer.orbit import Orbit
-from viewer.progressive import quantise
-from viewer.session import Session
+from viewer.session.orbit import Orbit
+from viewer.session.progressive import quantise
+from viewer.session.session import Session
 
 SMALL = (160, 120)  # pixels, of films that are waited for
 LEVELS = 4

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taichi_rf.run import CONFIG, EVENTS, METRICS, MODEL, REPORT
-from taichi_rf.storage import load_checkpoint, read_trf
+from taichi_rf.storage.trf import load_checkpoint, read_trf
+from taichi_rf.training.run import CONFIG, EVENTS, METRICS, MODEL, REPORT
 from tests.e2e.windows import CLEAR, FAKE, ROOT, RUN_VIEWER, Viewer, files_of_at_most
 from tests.tiny import write_tiny_scene
 

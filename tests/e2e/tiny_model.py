@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import scenes
-from taichi_rf import backend
-from taichi_rf.presets import QUICK
-from taichi_rf.trainer import Trainer
+from taichi_rf.core import backend
+from taichi_rf.storage.model_file import save_model
+from taichi_rf.training.presets import QUICK
+from taichi_rf.training.trainer import Trainer
 
 RANKS = 4
 LEVEL_PSNR = [11.0, 13.0, 17.0, 23.0]
@@ -29,7 +30,7 @@ def main(folder: Path) -> None:
     for _ in range(200):
         trainer.step()
     trainer.model.metadata["level_psnr"] = LEVEL_PSNR
-    trainer.model.save(folder / "model.trf")
+    save_model(trainer.model, folder / "model.trf")
 
 
 if __name__ == "__main__":

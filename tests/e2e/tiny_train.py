@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import train
-from taichi_rf import presets, run
-from taichi_rf.losses import PhotometricLoss
+from taichi_rf.kernels.losses import PhotometricLoss
+from taichi_rf.training import presets, run
 from tests.solids import TINY_SOLID
 from tests.tiny import TINY, TINY_OCTREE
 

@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 
 import run_viewer
-from taichi_rf import presets, run
+from taichi_rf.training import presets, run
 from tests.tiny import TINY, TINY_OCTREE
 
 if __name__ == "__main__":

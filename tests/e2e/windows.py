@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from viewer.settings import FOLDER_VARIABLE
+from viewer.app.settings import FOLDER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_VIEWER = str(ROOT / "run_viewer.py")

@@ -1,0 +1,88 @@
+"""From frames to the arrays of a split: as many images at once as fit the memory that was announced."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from scenes.base import Progress, Split
+from scenes.readers.depth_images import read_depth
+from scenes.readers.images import BAND_COST, BAND_PIXELS, read_rgba
+from scenes.readers.transforms import Frame, Frames
+from taichi_rf.core.memory import available_memory
+from taichi_rf.kernels.rays import Cameras
+
+MOST_AT_ONCE = 4
+"""Images."""
+SHARE = 1 << 28
+"""Bytes that are spent on decoding several images at once; one is decoded whatever it takes."""
+
+
+def bytes_to_decode(part: Frames) -> int:
+    """What decoding the most demanding image of ``part`` takes beside the arrays."""
+    return max(_cost(frame, part) for frame in part.frames)
+
+
+def images_at_once(parts: list[Frames]) -> int:
+    """How many images are decoded at once: more than one only where that costs little, or fits easily."""
+    cost = max(bytes_to_decode(part) for part in parts)
+    free = available_memory()
+    room = SHARE if free is None else min(SHARE, (free - sum(part.bytes_needed() for part in parts)) // 2)
+    return max(1, min(MOST_AT_ONCE, os.cpu_count() or 1, room // cost))
+
+
+def memory_needed(parts: list[Frames], at_once: int) -> int:
+    """Bytes that reading ``parts`` takes at its peak, from the headers alone."""
+    return sum(part.bytes_needed() for part in parts) + at_once * max(bytes_to_decode(part) for part in parts)
+
+
+def cameras_of(part: Frames) -> Cameras:
+    """The cameras of the images as they will be, made smaller."""
+    full, (width, height) = part.frames[0].size, part.size
+    scale = np.array([width / full[0], height / full[1]] * 2)
+    intrinsics = np.array([frame.intrinsics for frame in part.frames]) * scale
+    poses = np.stack([frame.pose for frame in part.frames])
+    return Cameras(poses.astype(np.float32), intrinsics.astype(np.float32), width, height)
+
+
+def read_split(part: Frames, at_once: int, done: int, total: int, progress: Progress | None) -> Split:
+    """Decode the images of ``part``, ``at_once`` at a time; ``done`` of ``total`` images came before.
+
+    Raises:
+        UserError: an image is broken.
+    """
+    width, height = part.size
+    images = np.empty((len(part.frames), height, width, 4), np.float16)
+    depths = None
+    if any(frame.depth for frame in part.frames):
+        depths = np.zeros((len(part.frames), height, width), np.float32)
+
+    def read(index: int) -> None:
+        frame = part.frames[index]
+        read_rgba(frame.image, frame.header, frame.orientation, images[index], frame.where)
+        if depths is not None and (depth := frame.depth) is not None:
+            where = f"{frame.where}, key 'depth_file_path'"
+            read_depth(depth.path, depth.header, depth.orientation, part.depth_unit, frame.size, depths[index], where)
+
+    pool = ThreadPoolExecutor(max_workers=at_once)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about odd files that it reads all the same
+            for count, _ in enumerate(pool.map(read, range(len(part.frames))), start=1):
+                if progress is not None:
+                    progress(done + count, total)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest
+    return Split(images, cameras_of(part), tuple(frame.name for frame in part.frames), depths)
+
+
+def _cost(frame: Frame, part: Frames) -> int:
+    """Bytes that decoding the image of ``frame``, and then its depth image, takes beside the arrays."""
+    width, height = frame.size
+    small = part.size
+    merged = max(width * -(-height // small[1]), height * -(-width // small[0]))  # of the lines that make one new line
+    band = min(width * height, max(BAND_PIXELS, merged)) * BAND_COST
+    return band + max(frame.header.decoding, 0 if frame.depth is None else frame.depth.header.decoding)

@@ -1,0 +1,311 @@
+"""Image files: what their headers say, their pixels as premultiplied RGBA, and both made smaller.
+
+Files are untrusted: what the header asks for is judged before anything is decoded. Pixels are converted and averaged in
+bands of a few rows, so that an image takes no more memory than its decoder does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from scenes.readers.values import bounded
+from taichi_rf.core.errors import UserError
+
+MAX_SIDE = 16384  # pixels
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")  # what photographs and renders come in; not PIL's forty others
+ORIENTATION = 0x0112
+"""The EXIF tag: 1 for upright, 2 to 8 for pixels that have to be mirrored or turned."""
+INVERSE = {6: 8, 8: 6}
+"""Orientations that undo others; all else undo themselves."""
+BITS, COMPRESSION, STRIP_ROWS, TILE_COLUMNS, TILE_ROWS = 258, 259, 278, 322, 323
+"""TIFF tags."""
+MOST_SEGMENTS = 10_000
+"""Of a JPEG's header."""
+BAND_PIXELS = 1 << 16
+"""Pixels that are converted at once."""
+BAND_COST = 192
+"""Bytes for each of them: bytes, single and double precision, sums and differences."""
+KINDS = (
+    (
+        b"v/1\x01",
+        "an OpenEXR image, which is not read here: save it as PNG, with the view transform that is to be seen",
+    ),
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the image: fetch it with 'git lfs pull'"),
+    (b"GIF8", "a GIF, which is not read here: save it as PNG"),
+    (b"#?RADIANCE", "a Radiance HDR image, which is not read here: save it as PNG"),
+    (b"8BPS", "a Photoshop file, which is not read here: save it as PNG"),
+    (b"<", "a web page or another text in place of the image"),
+)
+"""How files begin that are found in the place of images, and what to say of them."""
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs about odd files goes to the terminal
+
+Rows = Callable[[int, int], npt.NDArray[np.float32]]
+"""Reads the rows of an image from the first number to before the second."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself: its size as stored, how it has to be turned, and what decoding it takes."""
+
+    width: int
+    height: int
+    orientation: int
+    decoding: int
+    """Bytes, at most."""
+
+    def size(self, orientation: int) -> tuple[int, int]:
+        """(width, height) once it has been turned."""
+        return (self.height, self.width) if orientation >= 5 else (self.width, self.height)
+
+
+def read_header(path: Path, where: str) -> Header:
+    """What the header of ``path`` says; ``where`` (file, frame, key) opens every error message.
+
+    Raises:
+        UserError: it is no image, or claims too many pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                orientation = _orientation(image)
+                width, height = image.size
+                if image.format == "TIFF":  # new versions of Pillow give the size of the upright image
+                    width, height = image.tag_v2[256], image.tag_v2[257]  # type: ignore[attr-defined]
+                decoding = _decoding_cost(image, path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(
+            f"{where}: '{bounded(path)}' claims too many pixels to be a photograph ({bounded(error)})"
+        ) from error
+    except Exception as error:  # PIL's parsers raise anything on broken files
+        what = _what_it_is(path) or f"not a readable image ({_complaint(error, path)}); PNG or JPEG is expected"
+        raise UserError(f"{where}: '{bounded(path)}' is {what}") from error
+    if max(width, height) > MAX_SIDE or min(width, height) < 1:
+        raise UserError(f"{where}: '{bounded(path)}' is {width} x {height} pixels; up to {MAX_SIDE} a side are read")
+    return Header(width, height, orientation, decoding)
+
+
+def read_rgba(path: Path, header: Header, orientation: int, out: npt.NDArray[np.float16], where: str) -> None:
+    """Read the image into ``out`` (height, width, 4), averaged by area to its size: RGBA in [0, 1], premultiplied.
+
+    Grey, 16-bit and palette images are read, too; alpha is 1 if there is none.
+
+    Args:
+        header: of the file, as it was read before.
+        orientation: how the image has to be turned: 1, or what its header says.
+
+    Raises:
+        UserError: the file is broken, of floating point, or has changed since its header was read.
+    """
+    with decoded(path, header, orientation, where) as (image, turn):
+        if image.mode.startswith(("I", "F")):
+            read: Rows = lambda first, end: _deep_grey(image, first, end, path, where)  # noqa: E731
+        else:
+            read = lambda first, end: _colour(image, first, end)  # noqa: E731
+        shrink_into(turned(out, INVERSE.get(turn, turn)), read, image.height, image.width)
+
+
+@contextlib.contextmanager
+def decoded(path: Path, header: Header, orientation: int, where: str) -> Iterator[tuple[Image.Image, int]]:
+    """The decoded image, and the orientation by which it still has to be turned so that in all it has been turned by
+    ``orientation``. Whatever fails while it is used means that the file is broken."""
+    try:
+        # From an open file: a path Pillow maps into memory, and then mistakes the sides of TIFFs that are to be turned.
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+            image.load()
+            left = _orientation(image)
+            if image.size not in (header.size(1), header.size(header.orientation)) or left not in (
+                1,
+                header.orientation,
+            ):
+                raise UserError(f"{where}: '{bounded(path)}' changed while it was read")
+            turned_already = left != header.orientation  # Pillow itself turns a TIFF
+            turn = orientation
+            if turned_already:
+                turn = 1 if orientation != 1 else INVERSE.get(header.orientation, header.orientation)
+            yield image, turn
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # PIL's decoders raise anything on broken files
+        raise UserError(
+            f"{where}: '{bounded(path)}' is a broken or truncated image ({_complaint(error, path)})"
+        ) from error
+
+
+def turned(array: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
+    """A view of ``array`` (height, width, ...) of stored pixels as the EXIF ``orientation`` wants them seen."""
+    if orientation >= 5:
+        array = np.swapaxes(array, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return array
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 where there is none or it is nonsense."""
+    try:
+        found = Image.Image.getexif(image).get(ORIENTATION, 1)  # PNG's own method would decode the image
+    except Exception:  # broken EXIF is no reason to do without the image
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _decoding_cost(image: Image.Image, path: Path) -> int:
+    """Bytes that PIL and the libraries below it take at most while they decode ``image``, of which only the header has
+    been read."""
+    width, height = image.size
+    pixel = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    whole = width * height * pixel
+    if image.format in ("JPEG", "MPO"):
+        return whole + _coefficients(image, path)
+    if image.format == "WEBP":
+        return 4 * whole + path.stat().st_size  # two canvases, a copy as bytes, and the file
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        turning = whole if _orientation(image) != 1 else 0
+        if tags.get(COMPRESSION, 1) == 1:
+            return whole + turning
+        rows, columns = (max(int(tags.get(tag, 0)), least) for tag, least in ((TILE_ROWS, 0), (TILE_COLUMNS, width)))
+        rows = rows or min(int(tags.get(STRIP_ROWS, height)), height)
+        bits = tags.get(BITS, 8)
+        pixel = max(4, -(-sum(bits if isinstance(bits, tuple) else (bits,)) // 8))
+        return whole + turning + columns * rows * pixel + path.stat().st_size  # a strip or tile, and what libtiff maps
+    return whole
+
+
+def _coefficients(image: Image.Image, path: Path) -> int:
+    """Bytes of the coefficients of a JPEG, of which libjpeg keeps all where they come in several scans."""
+    layers = image.layer  # type: ignore[attr-defined]
+    progressive = "progressive" in image.info or "progression" in image.info
+    if not progressive and _channels_of_first_scan(path) == len(layers):
+        return 0
+    across, down = max(layer[1] for layer in layers), max(layer[2] for layer in layers)
+    share = sum(layer[1] * layer[2] for layer in layers) / max(1, across * down)
+    return int(2 * image.width * image.height * share)
+
+
+def _channels_of_first_scan(path: Path) -> int:
+    """How many channels the first scan of a JPEG has, 0 where that is not found."""
+    with open(path, "rb") as file:
+        file.seek(2)
+        for _ in range(MOST_SEGMENTS):
+            start = file.read(4)
+            if len(start) < 4 or start[0] != 0xFF:
+                break
+            if start[1] == 0xDA:  # start of scan
+                return (file.read(1) or b"\0")[0]
+            file.seek(int.from_bytes(start[2:], "big") - 2, 1)
+    return 0
+
+
+def _what_it_is(path: Path) -> str | None:
+    """What kind of file that is no image ``path`` is, where that is known."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(32)
+    except OSError:
+        return None
+    if not start:
+        return "not a readable image: the file is empty"
+    if start[4:8] == b"ftyp":
+        return "a HEIC, AVIF or video file, which is not read here: save it as PNG or JPEG"
+    return next((what for begin, what in KINDS if start.lstrip().startswith(begin)), None)
+
+
+def _complaint(error: Exception, path: Path) -> str:
+    """What PIL says, without the path, which the message has already."""
+    return bounded(str(error).replace(repr(str(path)), "the file").replace(str(path), "the file"))
+
+
+def _colour(image: Image.Image, first: int, end: int) -> npt.NDArray[np.float32]:
+    """Rows of an image of 8 bits a channel as premultiplied RGBA."""
+    rows = image.crop((0, first, image.width, end)).convert("RGBA")
+    pixels = np.asarray(rows, dtype=np.float32) / np.float32(255)
+    pixels[..., :3] *= pixels[..., 3:]
+    return pixels
+
+
+def _deep_grey(image: Image.Image, first: int, end: int, path: Path, where: str) -> npt.NDArray[np.float32]:
+    """Rows of a 16-bit grey image as RGBA."""
+    grey = np.asarray(image.crop((0, first, image.width, end)))
+    if image.mode == "F" or grey.min() < 0 or grey.max() > 65535:
+        raise UserError(
+            f"{where}: '{bounded(path)}' has pixels of mode {image.mode}; 8 or 16 bits a channel are expected"
+        )
+    pixels = np.ones((*grey.shape, 4), np.float32)
+    pixels[..., :3] = (grey.astype(np.float32) / np.float32(65535))[..., None]
+    return pixels
+
+
+def smaller_size(width: int, height: int, downscale: int) -> tuple[int, int]:
+    """The size after ``downscale``: rounded, so the whole image is kept where it does not divide evenly."""
+    return max(1, round(width / downscale)), max(1, round(height / downscale))
+
+
+def shrink(image: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
+    """(H, W, C) averaged by area to (height, width, C), see :func:`shrink_into`."""
+    out = np.empty((height, width, image.shape[2]), np.float32)
+    shrink_into(out, lambda first, end: image[first:end], *image.shape[:2])
+    return out
+
+
+def shrink_into(out: npt.NDArray[np.generic], read: Rows, rows: int, columns: int) -> None:
+    """Average an image of ``rows`` and ``columns`` by area to the size of ``out`` (height, width, channels).
+
+    Each new pixel is the exact mean of the area that it covers, fractions of old pixels included. On premultiplied
+    alpha that is what a camera with bigger pixels would have seen.
+    """
+    height, width, channels = out.shape
+    if rows % height == 0 and columns % width == 0:
+        tall, wide = rows // height, columns // width
+        step = max(1, BAND_PIXELS // (tall * columns))
+        for first in range(0, height, step):
+            end = min(first + step, height)
+            lines = read(first * tall, end * tall)
+            if tall > 1 or wide > 1:
+                blocks = lines.reshape(end - first, tall, width, wide, channels)
+                lines = blocks.mean(axis=(1, 3), dtype=np.float32)
+            out[first:end] = lines
+        return
+    edges = np.linspace(0, rows, height + 1)
+    whole = np.minimum(edges.astype(np.int64), rows - 1)
+    fraction = (edges - whole).reshape(-1, 1, 1)
+    step = max(1, BAND_PIXELS // columns)
+    sums = np.zeros((1, columns, channels))
+    before = np.zeros((0, columns, channels))  # the integral at the last edge, once there was one
+    edge = 0
+    for first in range(0, rows, step):
+        lines = read(first, min(first + step, rows)).astype(np.float64)
+        sums = np.cumsum(np.concatenate([sums[-1:], lines]), axis=0)  # the integral above each row
+        here = slice(edge, int(np.searchsorted(whole, first + len(lines))))
+        within = whole[here] - first
+        at_edges = np.concatenate([before, sums[within] + fraction[here] * lines[within]])
+        means = np.diff(at_edges, axis=0) * (height / rows)
+        out[here.stop - 1 - len(means) : here.stop - 1] = _mean_along(means, width, 1)
+        before, edge = at_edges[-1:], here.stop
+
+
+def _mean_along(image: npt.NDArray[np.floating], count: int, axis: int) -> npt.NDArray[np.float32]:
+    """Exact box averages along one axis: differences of the integral at the (fractional) edges of the new pixels."""
+    length = image.shape[axis]
+    lines = np.moveaxis(image, axis, 0).astype(np.float64)
+    integral = np.concatenate([np.zeros((1, *lines.shape[1:])), np.cumsum(lines, axis=0)])
+    edges = np.linspace(0, length, count + 1)
+    whole = np.minimum(edges.astype(np.int64), length - 1)
+    fraction = (edges - whole).reshape(-1, *[1] * (lines.ndim - 1))
+    at_edges = integral[whole] + fraction * lines[whole]
+    means: npt.NDArray[np.float32] = np.moveaxis(np.diff(at_edges, axis=0) * (count / length), 0, axis)
+    return means.astype(np.float32)

@@ -1,0 +1,151 @@
+"""What there is to load: a folder, a built-in scene or a mesh, and which reader reads it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from scenes.base import Progress, Scene
+from scenes.builtin import registry as builtin
+from scenes.readers import blender
+from scenes.solids import meshes
+from taichi_rf.core.errors import UserError
+
+SINGLE = "transforms.json"
+"""Where other programs list all views, those to train with and those to test with."""
+
+
+def load(
+    source: str,
+    *,
+    downscale: int = 1,
+    views: int | None = None,
+    background: str = "white",
+    max_test_views: int | None = None,
+    progress: Progress | None = None,
+    render: bool = True,
+    depth: bool = True,
+    follow_links: bool = False,
+    announce: Callable[[int], None] | None = None,
+) -> Scene:
+    """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
+    the mesh in the file ``source`` as a :class:`~scenes.solids.meshes.MeshScene`.
+
+    Args:
+        downscale: average this many pixels a side into one.
+        views: how many training views to use, evenly spread over all; None for all.
+        background: ``white`` or ``black``, behind what is transparent.
+        max_test_views: how many test views to load, evenly spread; None for all, 0 for none.
+        progress: called with (images done, images in all).
+        render: whether a built-in scene that is not in the cache may be rendered, which needs Taichi's own thread; all
+            else may be loaded in any thread.
+        depth: read the depth images of a folder, if it has any; otherwise nothing about them matters.
+        follow_links: read images to which links lead out of the folder.
+        announce: called with the bytes of memory that reading the images of a folder will take at its peak, before any
+            are taken.
+
+    Raises:
+        UserError: there is no such scene, or it is broken; the message says what was expected.
+        NotRendered: a built-in scene would have to be rendered, and ``render`` is False.
+    """
+    if downscale < 1:
+        raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
+    if max_test_views is not None and max_test_views < 0:
+        raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
+    found = find(source)
+    name = found.removeprefix("builtin:")
+    if name != found:
+        return builtin.load(
+            name,
+            downscale=downscale,
+            views=views,
+            background=background,
+            max_test_views=max_test_views,
+            progress=progress,
+            render=render,
+        )
+    if is_mesh(found):
+        return meshes.load(
+            found,
+            downscale=downscale,
+            views=views,
+            background=background,
+            max_test_views=max_test_views,
+            progress=progress,
+        )
+    return blender.load(
+        found,
+        downscale=downscale,
+        views=views,
+        background=background,
+        max_test_views=max_test_views,
+        progress=progress,
+        depth=depth,
+        follow_links=follow_links,
+        announce=announce,
+    )
+
+
+def find(source: str) -> str:
+    """What :func:`load` would read: ``builtin:NAME``, or the absolute path of a folder or mesh. A folder goes before a
+    name.
+
+    Raises:
+        UserError: there is no such scene; nothing has been read yet.
+    """
+    name = source.removeprefix("builtin:")
+    if name in builtin_names() and not (name == source and is_scene(source)):
+        return f"builtin:{name}"
+    if is_scene(source):
+        return os.path.abspath(source)
+    raise UserError(_unknown(source, name, Path(source)))
+
+
+def builtin_names() -> tuple[str, ...]:
+    """The scenes that need no files."""
+    return builtin.NAMES
+
+
+def is_scene(folder: str | Path) -> bool:
+    """Whether ``folder`` looks like a scene that :func:`load` reads, or is a mesh; nothing in it is opened."""
+    return _exists(Path(folder) / blender.MARKER) or is_mesh(folder)
+
+
+def is_mesh(path: str | Path) -> bool:
+    """Whether ``path`` is a file that is called like a mesh; it is not opened."""
+    try:
+        return Path(path).suffix.lower() in meshes.SUFFIXES and Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return False
+
+
+def _unknown(source: str, name: str, folder: Path) -> str:
+    known = f"built-in scenes: {', '.join(builtin_names())}"
+    if _exists(folder) and folder.is_dir():
+        if _exists(folder / SINGLE):
+            return (
+                f"'{source}' has all its views in one list, '{SINGLE}', which is not read here: divide its frames "
+                f"among '{blender.MARKER}' and 'transforms_test.json'"
+            )
+        return (
+            f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
+        )
+    if _exists(folder):
+        return (
+            f"'{source}' is a file, but no mesh ({', '.join(meshes.SUFFIXES)}); otherwise a folder with "
+            f"'{blender.MARKER}' is expected, or one of the {known}"
+        )
+    close = difflib.get_close_matches(name[:100].lower(), builtin_names(), n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return (
+        f"there is no scene '{source[:200]}': {hint}a folder with '{blender.MARKER}' is expected, or one of the {known}"
+    )

@@ -1,0 +1,71 @@
+"""Which level to show: the one that is best on training rays that were never trained on.
+
+With few views more components can make things worse: they fit floaters in front of the cameras (Yuan 2024).
+Small patches of the training images are kept back and tell, without any test view. Patches and not pixels, because a
+pixel's neighbours all but say what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.rendering.model import Model
+
+PIXELS = 1 << 14
+"""That are kept back where nothing else is said."""
+PATCH = 8
+"""Pixels a side of what is kept back; fewer where an image has no room for two such patches."""
+TOLERANCE = 0.05
+"""Decibels that are not worth another level."""
+CHUNK = 1024
+"""Rays at once."""
+LEAST_ERROR = 1e-12
+"""Mean squared error of what is matched exactly: 120 dB rather than infinitely many."""
+
+
+def kept_back(views: int, width: int, height: int, wanted: int, seed: int) -> np.ndarray:
+    """About ``wanted`` pixels in random patches, evenly over the views: ascending indices over all images, int64.
+
+    The same for the same arguments. Every view has one patch at least, and half of its patches at most; a view of one
+    pixel has none.
+    """
+    side = next((side for side in range(PATCH, 1, -1) if (width // side) * (height // side) >= 2), 1)
+    across, down = width // side, height // side
+    count = min(max(1, round(wanted / (views * side * side))), across * down // 2)
+    rng = np.random.default_rng((seed, 3))
+    kept = np.zeros((views, height, width), bool)
+    for view in kept:
+        for patch in rng.permutation(across * down)[:count]:
+            y, x = divmod(int(patch), across)
+            view[y * side : (y + 1) * side, x * side : (x + 1) * side] = True
+    return np.flatnonzero(kept)
+
+
+def scoring(model: Model, split: Any, pixels: np.ndarray) -> Generator[tuple[int, int], None, list[float]]:
+    """PSNR in dB of every level over ``pixels`` (at least one) of a ``scenes.Split``, indices over all its images.
+
+    Yields:
+        (pixels done, pixels in all); the generator's value is the list.
+    """
+    renderer = model.prefixes()
+    errors = np.zeros(model.field.num_levels)
+    height, width = split.images.shape[1:3]
+    behind = np.asarray(model.background, np.float32)
+    for first in range(0, len(pixels), CHUNK):
+        part = pixels[first : first + CHUNK]
+        view, place = np.divmod(part, height * width)
+        y, x = np.divmod(place, width)
+        colours = np.clip(renderer.rays(*split.cameras.pixel_rays(view, x, y)), 0, 1)
+        rgba = split.images.reshape(-1, 4)[part].astype(np.float32)
+        truth = rgba[:, :3] + (1 - rgba[:, 3:]) * behind
+        errors += ((colours.astype(np.float64) - truth) ** 2).mean(axis=2).sum(axis=1)
+        yield first + len(part), len(pixels)
+    return [float(d) for d in -10 * np.log10(np.maximum(errors / len(pixels), LEAST_ERROR))]
+
+
+def best_level(psnr: Sequence[float]) -> int:
+    """The lowest level within ``TOLERANCE`` of the best."""
+    return 1 + int(np.argmax(np.asarray(psnr) >= max(psnr) - TOLERANCE))

@@ -1,0 +1,200 @@
+"""The charts of a run: quality against file size, the sizes alone, and how training went.
+
+They are drawn into a box of any page: a report's, or the card that a viewer lays over its picture. ``size`` is that of
+their text in pixels; lines, marks and distances keep to it. A ``compact`` chart has closer ticks and fewer labels: it
+has to do with the space of a card.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from taichi_rf.evaluation import plot
+from taichi_rf.evaluation.axes import Axis, Plot
+from taichi_rf.evaluation.plot import Box, Labels, Page, Point
+
+SHOWN_LEVELS = (1, 2, 4, 8, 12, 16)
+"""That stand for all, where there are many."""
+TEXT = 13.0  # pixels
+
+_LOGARITHMIC_FROM = 30.0  # largest over smallest file: beyond this an even axis crowds the small ones together
+_CURVE_POINTS = 400
+_SPACING = {False: (80.0, 36.0), True: (58.0, 24.0)}  # pixels between ticks on a page, and on a compact one
+_MOST_DOTS = {False: 40, True: 8}  # beyond which only the last point of a curve has one
+
+Rated = tuple[int, float, float | None]
+"""A level, the bytes of the file that ends with it, and its PSNR in dB, or None while that is not known."""
+
+
+def rate_distortion(
+    page: Page,
+    box: Box,
+    levels: Sequence[Rated],
+    *,
+    size: float = TEXT,
+    compact: bool = False,
+    shown: int | None = None,
+    name: str = "",
+) -> None:
+    """Draw PSNR against file size, one mark a level.
+
+    Args:
+        levels: in ascending order, at least one of them with a PSNR; the others count for the width of the plot alone.
+        shown: the level to mark; ``name`` stands before its number.
+    """
+    unit, measured = size / TEXT, [level for level in levels if level[2] is not None]
+    divisor, x, title = _size_axis([level[1] for level in levels])
+    y = Axis.around([psnr for *_, psnr in measured if psnr is not None], margin=0.18 if compact else 0.1)
+    chart = Plot(page, box, x, y, title, "PSNR (dB)", size, _SPACING[compact])
+    values = [(amount / divisor, float(psnr or 0.0)) for _, amount, psnr in measured]
+    chart.curve(values, page.theme.first, 2.0 * unit)
+    places = [chart.at(*value) for value in values]
+    radius = (4.5 if len(values) <= 20 else 3.5) * unit
+    for place in places:
+        page.dot(place, radius)
+    taken = plot.along(places, 2.0) + [(px - radius, py - radius, px + radius, py + radius) for px, py in places]
+    labels = Labels(page, (box[0], box[1] - 10 * unit, box[2] + 10 * unit, box[3]), taken)
+    _mark(page, chart, labels, levels, shown, name, divisor, size)
+    for index in _most_telling([level[0] for level in measured]):
+        level = measured[index][0]
+        if level != shown and (not compact or level in shown_levels(measured[-1][0]) or level == measured[0][0]):
+            colour = page.theme.muted if compact else page.theme.ink
+            labels.put(places[index], str(level), (14 if len(values) <= 20 else 12) * unit, colour)
+
+
+def _mark(
+    page: Page,
+    chart: Plot,
+    labels: Labels,
+    levels: Sequence[Rated],
+    shown: int | None,
+    name: str,
+    divisor: float,
+    size: float,
+) -> None:
+    """Show where the level looked at is: a large mark, or a line at its size while its PSNR is not known."""
+    unit, colour = size / TEXT, page.theme.mark
+    for level, amount, psnr in levels:
+        if level != shown:
+            continue
+        x, y = chart.at(amount / divisor, chart.y.low if psnr is None else psnr)
+        if psnr is None:
+            _, top, _, bottom = chart.box
+            page.dashes((x, top), (x, bottom), colour, 1.5 * unit, 4.0 * unit)
+            labels.taken += plot.along([(x, top), (x, bottom)], unit)
+            y = (top + 2 * bottom) / 3
+        else:
+            reach = 7.0 * unit
+            page.dot((x, y), reach, colour)
+            labels.taken.append((x - reach, y - reach, x + reach, y + reach))
+        labels.put((x, y), f"{name} {level}".strip(), 1.3 * size, colour, 12.0 * unit)
+
+
+def sizes(page: Page, box: Box, levels: Sequence[Rated], *, size: float = TEXT, shown: int | None, name: str) -> None:
+    """Draw the size of every level's file as a bar, the one of the ``shown`` level marked."""
+    divisor, _, title = _size_axis([level[1] for level in levels])
+    first, last = levels[0][0], levels[-1][0]
+    x = Axis(first - 0.7, last + 0.7, whole=True)
+    y = Axis(0.0, max(level[1] for level in levels) / divisor * 1.1)
+    chart = Plot(page, box, x, y, name, title, size, _SPACING[True])
+    half = min(0.32, 1.5 * size * (x.high - x.low) / (box[2] - box[0]))  # the bars of a few levels need not be broad
+    for level, amount, _ in levels:
+        (left, top), (right, bottom) = chart.at(level - half, amount / divisor), chart.at(level + half, 0.0)
+        colour = page.theme.mark if level == shown else page.theme.first
+        page.rectangle((left, min(top, bottom - 1), right, bottom), colour)
+
+
+def training(
+    page: Page,
+    box: Box,
+    batch: Sequence[Point],
+    test: Sequence[Point],
+    entries: Sequence[tuple[float, int]],
+    *,
+    size: float = TEXT,
+    compact: bool = False,
+) -> None:
+    """Draw PSNR against the iteration, with a line where each level entered.
+
+    Args:
+        batch: (iteration, dB) on the training rays of single steps, ascending.
+        test: (iteration, dB) on test views; one of the two may be empty.
+        entries: (iteration, level) of the levels that came into use.
+    """
+    theme, unit = page.theme, size / TEXT
+    last = max([across for across, _ in (*batch, *test)] + [across for across, _ in entries], default=1.0)
+    y = Axis.around([value for _, value in (*batch, *test)], margin=0.08)
+    chart = Plot(page, box, Axis(0.0, max(last, 1.0)), y, "iteration", "PSNR (dB)", size, _SPACING[compact])
+    right_of_last = -math.inf
+    for iteration, level in sorted(entries, key=lambda entry: (entry[0], -entry[1])):
+        across = chart.at(iteration, y.low)[0]
+        page.dashes((across, box[1]), (across, box[3]), theme.rule, unit, 4.0 * unit)
+        width = plot.text_width(str(level), 12 * unit)
+        if across - width / 2 > right_of_last + 3 * unit:  # levels that entered close together share one label
+            page.text((across, box[1] - 5 * unit), str(level), 12 * unit, theme.muted, "ms")
+            right_of_last = across + width / 2
+    binned = _binned(batch, _CURVE_POINTS)
+    chart.curve(binned, theme.pale, 1.2 * unit)
+    chart.curve(_smooth(binned), theme.first, 2.2 * unit)
+    chart.curve(test, theme.second, 1.5 * unit)
+    if len(binned) == 1:
+        page.dot(chart.at(*binned[0]), 4.0 * unit)
+    for point in test if len(test) <= _MOST_DOTS[compact] else test[-1:]:
+        page.dot(chart.at(*point), 4.0 * unit, theme.second)
+    curves = [("training batches", theme.first, batch), ("test views", theme.second, test)]
+    _legend(page, box, [(text, colour) for text, colour, there in curves if there], size)
+
+
+def _legend(page: Page, box: Box, entries: Sequence[tuple[str, str]], size: float) -> None:
+    """Name the curves at the lower right, where a curve that rises leaves room."""
+    unit = size / TEXT
+    width = max(plot.text_width(text, size) for text, _ in entries)
+    left, top = box[2] - width - 46 * unit, box[3] - (12 + 22 * len(entries)) * unit
+    page.rectangle((left - 10 * unit, top - 6 * unit, box[2] - 4 * unit, box[3] - 8 * unit), fill=page.theme.paper)
+    for row, (text, colour) in enumerate(entries):
+        height = top + (22 * row + 10) * unit
+        page.line([(left, height), (left + 24 * unit, height)], colour, 2.5 * unit)
+        page.text((left + 32 * unit, height), text, size, anchor="lm")
+
+
+def _size_axis(amounts: Sequence[float]) -> tuple[float, Axis, str]:
+    """Bytes in the axis's unit, the axis that holds file sizes, and its title."""
+    largest, smallest = max(amounts), min(amounts)
+    unit, divisor = ("MB", 1e6) if largest >= 1e5 else ("kB", 1e3)
+    if largest / smallest > _LOGARITHMIC_FROM:
+        axis = Axis.around([amount / divisor for amount in amounts], logarithmic=True)
+    else:
+        axis = Axis(0.0, largest / divisor * 1.06)
+    return divisor, axis, f"file size ({unit})"
+
+
+def _binned(points: Sequence[Point], count: int) -> Sequence[Point]:
+    """Means of at most ``count`` groups of neighbours."""
+    if len(points) <= count:
+        return points
+    return [tuple(group.mean(0).tolist()) for group in np.array_split(np.array(points), count)]
+
+
+def _smooth(points: Sequence[Point]) -> list[Point]:
+    """A running mean over a twentieth of the curve, less at its steep beginning."""
+    values = np.array([y for _, y in points])
+    reach = len(points) // 40
+    means = [float(values[i - min(reach, i) : i + min(reach, i) + 1].mean()) for i in range(len(points))]
+    return [(x, mean) for (x, _), mean in zip(points, means)]
+
+
+def shown_levels(count: int) -> list[int]:
+    """Those of ``count`` levels that stand for all: every one where they are few, else some and the last."""
+    if count <= len(SHOWN_LEVELS):
+        return list(range(1, count + 1))
+    return sorted({level for level in SHOWN_LEVELS if level <= count} | {count})
+
+
+def _most_telling(levels: Sequence[int]) -> list[int]:
+    """Indices in the order in which they deserve a label: the ends, the usual ranks, then the others."""
+    last = len(levels) - 1
+    usual = (*SHOWN_LEVELS, 24, 32)
+    return sorted(range(len(levels)), key=lambda i: (i not in (0, last), levels[i] not in usual, i))

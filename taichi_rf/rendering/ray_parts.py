@@ -1,0 +1,53 @@
+"""Batches of rays in as many parts as their samples need: memory is bounded by samples, whatever is in the box.
+
+Where the samples of a batch fit, which is nearly always, it is made in one part, and this costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taichi_rf.kernels.march import Marcher, TooManySamples
+
+MOST_SAMPLES = 1 << 22
+"""Of rays that are rendered together: some 70 bytes each. Clear models have a tenth of that in a whole chunk."""
+
+Rays = NDArray[np.float32]
+
+
+def in_parts(
+    make: Callable[[Rays, Rays], NDArray[np.float32]],
+    marcher: Marcher,
+    origins: Rays,
+    directions: Rays,
+    *,
+    most: int = MOST_SAMPLES,
+) -> list[NDArray[np.float32]]:
+    """What ``make(origins, directions)`` makes of rays (n, 3), (n, 3) with ``marcher``, in the order of the rays.
+
+    Args:
+        make: pixels of rays, each by its own ray alone.
+        most: samples that are made together; a single ray may have more.
+    """
+    before, marcher.most = marcher.most, most
+    try:
+        return [make(origins, directions)]
+    except TooManySamples as error:
+        ends = cuts(error.counts, most)
+        return [make(origins[first:end], directions[first:end]) for first, end in pairwise(ends)]
+    finally:
+        marcher.most = before
+
+
+def cuts(counts: NDArray[np.int32], most: int) -> list[int]:
+    """Where to cut a row of ``counts`` (n,) so that no part has more than ``most`` in all, or is of one: 0, ..., n."""
+    sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    ends = [0]
+    while ends[-1] < len(counts):
+        end = int(np.searchsorted(sums, sums[ends[-1]] + most, side="right")) - 1
+        ends.append(min(max(end, ends[-1] + 1), len(counts)))
+    return ends

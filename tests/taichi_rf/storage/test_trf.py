@@ -1,0 +1,642 @@
+"""The progressive file, its arrays and the checkpoint: round trips, every prefix, and thousands of damaged files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from taichi_rf.coding import arrays as array_blocks
+from taichi_rf.core.errors import UserError
+from taichi_rf.storage import trf as storage
+from taichi_rf.storage.trf import (
+    chunk_sizes,
+    load_checkpoint,
+    pack_arrays,
+    prefix_bytes,
+    read_trf,
+    save_checkpoint,
+    truncate_trf,
+    unpack_arrays,
+    write_trf,
+)
+from tests.places import ROOT
+
+PREAMBLE = 24  # bytes before the JSON header: magic 8, version 4, levels 4, header length 4, crc 4
+FRAME = 24  # bytes before each payload: tag 4, index 4, length 8, checksum 8
+HEADER = {"kind": "vm", "levels": 6, "box": [[-1.5, -1.5, -1.5], [1.5, 1.5, 1.5]], "scene": "Löwe", "psnr": None}
+
+
+def payloads(seed: int, levels: int = 6) -> list[bytes]:
+    source = random.Random(seed)
+    return [source.randbytes(source.choice([0, 1, 40, 300, 700])) for _ in range(levels)]
+
+
+def file_bytes(path: Path, header: dict[str, Any], chunks: list[bytes]) -> bytes:
+    write_trf(path, header, chunks)
+    return path.read_bytes()
+
+
+def forged(header: bytes, *, version: int = 1, levels: int = 6, length: int | None = None, tail: bytes = b"") -> bytes:
+    """A file whose header passes its checksum whatever it says, as an attacker would make it."""
+    counts = struct.pack("<III", version, levels, len(header) if length is None else length)
+    return b"\x89TRF\r\n\x1a\n" + counts + struct.pack("<I", zlib.crc32(counts + header)) + header + tail
+
+
+# ------------------------------------------------------------------------------------------------- the progressive file
+
+
+def test_a_file_brings_back_its_header_and_chunks(tmp_path: Path) -> None:
+    chunks = payloads(0)
+    sizes = write_trf(tmp_path / "model.trf", HEADER, chunks)
+    trf = read_trf(tmp_path / "model.trf")
+    assert (trf.header, trf.chunks, trf.warnings, trf.total_levels) == (HEADER, chunks, [], 6)
+    assert sizes == trf.prefix_bytes == prefix_bytes(HEADER, [len(chunk) for chunk in chunks])
+    assert sizes[-1] == (tmp_path / "model.trf").stat().st_size
+    assert chunk_sizes(tmp_path / "model.trf") == [FRAME + len(chunk) for chunk in chunks]
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    reverse = dict(reversed(HEADER.items()))
+    assert file_bytes(tmp_path / "a", HEADER, payloads(0)) == file_bytes(tmp_path / "b", reverse, payloads(0))
+
+
+def test_every_prefix_is_a_file_of_the_promised_size(tmp_path: Path) -> None:
+    source, small = tmp_path / "model.trf", tmp_path / "small.trf"
+    chunks = payloads(1)
+    sizes = write_trf(source, HEADER, chunks)
+    for level in range(1, 7):
+        assert truncate_trf(source, level, small) == sizes[level - 1] == small.stat().st_size
+        assert small.read_bytes() == source.read_bytes()[: sizes[level - 1]]
+        trf = read_trf(small)
+        assert (trf.header, trf.chunks, trf.warnings, trf.total_levels) == (HEADER, chunks[:level], [], 6)
+        assert trf.prefix_bytes == sizes[:level]
+        part = read_trf(source, level)
+        assert (part.chunks, part.warnings) == (chunks[:level], [])
+    assert read_trf(source, 99).chunks == chunks
+
+
+def test_slimming_twice_and_in_place_is_slimming_once(tmp_path: Path) -> None:
+    path, once = tmp_path / "model.trf", tmp_path / "once.trf"
+    write_trf(path, HEADER, payloads(2))
+    truncate_trf(path, 2, once)
+    truncate_trf(path, 4, path)
+    truncate_trf(path, 2, path)
+    assert path.read_bytes() == once.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.trf", "once.trf"]
+
+
+def test_levels_that_are_not_there_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path, out = tmp_path / "model.trf", tmp_path / "out.trf"
+    write_trf(path, HEADER, payloads(0))
+    truncate_trf(path, 3, path)
+    for level in (-1, 0, 4, 7, 10**9):
+        with pytest.raises(UserError, match="choose 1 to 3"):
+            truncate_trf(path, level, out)
+    with pytest.raises(UserError, match="levels start at 1"):
+        read_trf(path, 0)
+    assert not out.exists()
+
+
+def test_cutting_anywhere_leaves_every_level_that_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "model.trf"
+    chunks = payloads(3)
+    sizes = write_trf(path, HEADER, chunks)
+    data = path.read_bytes()
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        whole = sum(size <= length for size in sizes)
+        if whole == 0:
+            with pytest.raises(UserError):
+                read_trf(path)
+            continue
+        trf = read_trf(path)
+        assert trf.chunks == chunks[:whole]
+        assert bool(trf.warnings) == (length not in sizes)
+        assert len(chunk_sizes(path)) == whole
+
+
+def test_a_damaged_level_is_left_out_with_a_warning_that_names_it(tmp_path: Path) -> None:
+    path, out = tmp_path / "model.trf", tmp_path / "out.trf"
+    chunks = [bytes([level]) * 100 for level in range(6)]
+    sizes = write_trf(path, HEADER, chunks)
+    data = bytearray(path.read_bytes())
+    data[sizes[3] + FRAME + 50] ^= 4
+    path.write_bytes(data)
+    trf = read_trf(path)
+    assert trf.chunks == chunks[:4]
+    assert trf.warnings == [f"{path}: level 5 is damaged (checksum); loaded levels 1 to 4 of 6"]
+    assert read_trf(path, 4).warnings == []
+    truncate_trf(path, 4, out)
+    with pytest.raises(UserError, match="level 5 is damaged"):
+        truncate_trf(path, 5, out)
+    assert read_trf(out).chunks == chunks[:4]  # the earlier result is still there
+
+
+def test_bytes_after_the_last_level_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "model.trf"
+    data = file_bytes(path, HEADER, payloads(0))
+    path.write_bytes(data + b"garbage")
+    trf = read_trf(path)
+    assert trf.chunks == payloads(0)
+    assert "7 bytes after the last level" in trf.warnings[0]
+
+
+def test_levels_of_another_model_are_not_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "model.trf"
+    chunks = [bytes([level]) * 100 for level in range(6)]
+    mine = file_bytes(path, HEADER, chunks)
+    other = file_bytes(path, HEADER, [b"x" * 100, *chunks[1:]])  # same header, same later levels, another base
+    sizes = prefix_bytes(HEADER, [100] * 6)
+    path.write_bytes(mine[: sizes[0]] + other[sizes[0] :])
+    trf = read_trf(path)
+    assert trf.chunks == chunks[:1]
+    assert "level 2 is damaged" in trf.warnings[0]
+
+
+def test_files_that_are_no_model_or_newer_are_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "model.trf"
+    good = file_bytes(path, HEADER, payloads(0))
+    frame = struct.pack("<4sIQ8s", b"LEVL", 0, 2**60, bytes(8))
+    text = json.dumps(HEADER).encode()
+    for data, reason in {
+        b"": "is not a .trf model",
+        b"\x89PNG\r\n\x1a\n" + good[8:]: "is not a .trf model",
+        good.replace(b"\r\n", b"\n", 1): "is not a .trf model",
+        good[:20]: "ends within its header",
+        good[:40]: "ends within its header",
+        good[: PREAMBLE + 5] + b"?" + good[PREAMBLE + 6 :]: "header is damaged",
+        forged(text): "ends before the base chunk",
+        forged(text, version=2): "version 2, this program reads up to 1: please update",
+        forged(text, version=0): "claims version 0",
+        forged(text, levels=0): "0 levels",
+        forged(text, levels=2**32 - 1): "4294967295 levels",
+        forged(text, length=2**32 - 1): "claims 4294967295 bytes",
+        forged(text, tail=frame): "base chunk is damaged .it claims 1152921504606846976 bytes",
+        forged(text, tail=struct.pack("<4sIQ8s", b"LEVL", 0, 1000, bytes(8))): "ends within it, after 0 of 1000 bytes",
+        forged(b"[1]"): "not a JSON object",
+        forged(b'{"a":NaN}'): "not valid JSON",
+        forged(b'{"a":1e400}'): "not valid JSON",
+        forged(b"\xff"): "not valid JSON",
+        forged(b'{"a":' * 5000 + b"1" + b"}" * 5000): "not valid JSON",
+        forged(b"[" * 65000): "not valid JSON",
+    }.items():
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=reason):
+            read_trf(path)
+        with pytest.raises(UserError):
+            truncate_trf(path, 1, tmp_path / "out.trf")
+        if reason != "ends before the base chunk":
+            with pytest.raises(UserError):
+                chunk_sizes(path)
+    with pytest.raises(UserError, match="no such file"):
+        read_trf(tmp_path / "missing.trf")
+    with pytest.raises(UserError, match="not a file"):
+        read_trf(tmp_path)
+
+
+def test_a_level_that_claims_the_earth_costs_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.trf"
+    sizes = write_trf(path, HEADER, payloads(0))
+    data = bytearray(path.read_bytes())
+    for claim in (2**60, 2**63, 2**64 - 1, 2**30 + 1, 2**30):
+        data[sizes[1] + 8 : sizes[1] + 16] = struct.pack("<Q", claim)
+        path.write_bytes(data)
+        tracemalloc.start()
+        trf = read_trf(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(trf.chunks) == 2
+        assert str(claim) in trf.warnings[0]
+        assert peak < 4 << 20
+
+
+def test_what_the_format_cannot_hold_is_a_bug_of_the_caller(tmp_path: Path) -> None:
+    path = tmp_path / "model.trf"
+    for header, chunks in (({}, []), ({}, [b""] * 1025), ({"a": "x" * (64 << 10)}, [b""])):
+        with pytest.raises(ValueError):
+            write_trf(path, header, chunks)
+    assert not path.exists()
+
+
+# ------------------------------------------------------------------------------------------------------- damaged files
+
+
+def mutated(source: random.Random, data: bytes, other: bytes, fields: list[int]) -> bytes:
+    """One or several of: flipped bits, overwritten bytes, a cut, an edited length, a splice from within or without."""
+    result = bytearray(data)
+    for _ in range(source.choice([1, 1, 1, 2, 4])):
+        if not result:
+            break
+        at, end = sorted(source.randrange(len(result) + 1) for _ in range(2))
+        kind = source.randrange(8)
+        if kind == 0:
+            result[source.randrange(len(result))] ^= 1 << source.randrange(8)
+        elif kind == 1:
+            result[source.randrange(len(result))] = source.randrange(256)
+        elif kind == 2:
+            del result[source.randrange(len(result) + 1) :]
+        elif kind == 3:
+            field, width = source.choice(fields), source.choice([1, 2, 4, 8])
+            value = source.choice([0, 1, 23, len(data), 2**31, 2**32 - 1, 2**60, 2**64 - 1, source.getrandbits(64)])
+            result[field : field + width] = (value % 2 ** (8 * width)).to_bytes(width, "little")
+        elif kind == 4:
+            del result[at:end]
+        elif kind == 5:
+            result[at:at] = result[at:end]
+        elif kind == 6:
+            result[at:] = other[source.randrange(len(other)) :]
+        else:
+            result[at:end] = other[at:end]
+    return bytes(result)
+
+
+def within(megabytes: float, work: Callable[[], None]) -> None:
+    """Do the work and check that it never held more memory than that."""
+    tracemalloc.start()
+    try:
+        work()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < megabytes * 2**20, f"{peak} bytes were taken"
+
+
+def test_three_thousand_damaged_files_load_a_good_prefix_or_are_refused(tmp_path: Path) -> None:
+    source, path, out = random.Random(2004), tmp_path / "model.trf", tmp_path / "out.trf"
+    originals = [(HEADER, payloads(0)), ({**HEADER, "scene": "other"}, payloads(5))]
+    data, other = (file_bytes(path, *original) for original in originals)
+    starts = [0, *prefix_bytes(*originals[0][:1], [len(chunk) for chunk in originals[0][1]])]
+    starts[0] = starts[1] - FRAME - len(originals[0][1][0])
+    fields = [8, 12, 16, 20] + [start + offset for start in starts[:-1] for offset in (0, 4, 8, 16)]
+    outcomes = {"refused": 0, "part": 0, "whole": 0}
+
+    def work() -> None:
+        for _ in range(3000):
+            path.write_bytes(mutated(source, data, other, fields))
+            try:
+                trf = read_trf(path)
+            except UserError:
+                outcomes["refused"] += 1
+                with pytest.raises(UserError):
+                    truncate_trf(path, 1, out)
+                continue
+            # A splice may have turned it into the other model: still a model as it was written.
+            header, chunks = next(original for original in originals if original[0] == trf.header)
+            assert 1 <= len(trf.chunks) <= 6
+            assert trf.chunks == chunks[: len(trf.chunks)]
+            outcomes["whole" if len(trf.chunks) == 6 else "part"] += 1
+            truncate_trf(path, len(trf.chunks), out)
+            assert read_trf(out).chunks == trf.chunks
+
+    within(4, work)
+    # The mutations reach every outcome; "whole" only by garbage at the end or a change undone.
+    assert min(outcomes["refused"], outcomes["part"]) > 500, outcomes
+    assert outcomes["whole"] > 0
+
+
+def test_two_thousand_damaged_array_blocks_give_the_schema_or_are_refused() -> None:
+    source = random.Random(77)
+    schema = {"plane": ("f2", (3, 5, 4)), "line": ("f4", (7,)), "occupancy": ("u1", (64, 8, 8))}
+    blocks = []
+    for seed in (0, 1):
+        generator = np.random.default_rng(seed)
+        arrays = {name: (generator.random(shape) * 2).astype(dtype) for name, (dtype, shape) in schema.items()}
+        blocks.append(pack_arrays(arrays, {"occupancy"}))
+    fields = [at for at in range(len(blocks[0])) if at < 40 or blocks[0][at : at + 4] in (b"line", b"occu")]
+    fields += [field + offset for field in fields[40:] for offset in range(4, 40)]
+    outcomes = [0, 0]
+
+    def work() -> None:
+        for _ in range(2000):
+            try:
+                arrays = unpack_arrays(mutated(source, blocks[0], blocks[1], fields), schema)
+            except UserError:
+                outcomes[0] += 1
+                continue
+            outcomes[1] += 1
+            assert {name: (a.dtype.str[1:], a.shape) for name, a in arrays.items()} == schema
+
+    within(4, work)
+    assert min(outcomes) > 50, outcomes
+
+
+def test_a_thousand_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    source, path = random.Random(9), tmp_path / "checkpoint"
+    images = []
+    for seed in (0, 1):
+        weights = np.random.default_rng(seed).random((20, 20)).astype(np.float32)
+        save_checkpoint(path, {"weights": weights, "step": np.arange(5)}, {"iteration": seed, "name": "x" * 50})
+        images.append(path.read_bytes())
+
+    def work() -> None:
+        for _ in range(1000):
+            data = mutated(source, images[0], images[1], [8, 12, 20, 24, 30, 40])
+            path.write_bytes(data)
+            if data in images:
+                load_checkpoint(path)
+                continue
+            with pytest.raises(UserError, match="checkpoint"):
+                load_checkpoint(path)
+
+    within(4, work)
+
+
+# --------------------------------------------------------------------------------------------------- arrays in a chunk
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=20),
+        st.tuples(st.sampled_from(storage.ARRAY_TYPES), st.lists(st.integers(0, 5), max_size=4).map(tuple)),
+        max_size=4,
+    ),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_any_arrays_come_back_bit_for_bit(
+    schema: dict[str, tuple[str, tuple[int, ...]]], compress: bool, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    arrays = {}
+    for name, (dtype, shape) in schema.items():  # random bits: NaN payloads and signed zeros are to survive too
+        raw = generator.bytes(math.prod(shape) * np.dtype(dtype).itemsize)
+        arrays[name] = np.frombuffer(raw, dtype).reshape(shape)
+    result = unpack_arrays(pack_arrays(arrays, set(arrays) if compress else ()), schema)
+    assert list(result) == list(arrays)
+    for name, array in arrays.items():
+        assert (result[name].dtype, result[name].shape) == (array.dtype, array.shape)
+        assert result[name].tobytes() == array.tobytes()
+        assert result[name].flags.writeable
+
+
+def test_arrays_in_any_memory_order_are_stored_by_value() -> None:
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    for view in (array.T, array[:, ::-1], array[..., ::2], array.astype(">f4"), np.asfortranarray(array)):
+        result = unpack_arrays(pack_arrays({"a": view}), {"a": ("f4", view.shape)})["a"]
+        np.testing.assert_array_equal(result, view)
+        assert result.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({}, "'a' that does not belong"),
+        ({"a": ("f2", (2, 3)), "b": ("f4", ())}, "lacks the array 'b'"),
+        ({"a": ("f4", (2, 3))}, r"level 3: array 'a' is f2\[2, 3\], expected f4\[2, 3\]"),
+        ({"a": ("f2", (3, 2))}, r"expected f2\[3, 2\]"),
+        ({"a": ("f2", (6,))}, r"expected f2\[6\]"),
+    ],
+)
+def test_arrays_other_than_the_expected_are_refused(
+    schema: dict[str, tuple[str, tuple[int, ...]]], reason: str
+) -> None:
+    with pytest.raises(UserError, match=reason):
+        unpack_arrays(pack_arrays({"a": np.zeros((2, 3), np.float16)}), schema, where="level 3")
+
+
+def stored_size(array: np.ndarray, *, compress: bool) -> int:
+    return len(pack_arrays({"a": array}, {"a"} if compress else ())) - len(pack_arrays({"a": array[:0]}))
+
+
+def test_compressing_costs_nothing_where_it_does_not_help() -> None:
+    generator = np.random.default_rng(3)
+    for count in (0, 1, 7, 5000):
+        for code in ("u1", "f2", "i8"):
+            array = np.frombuffer(generator.bytes(count * np.dtype(code).itemsize), code)
+            assert stored_size(array, compress=True) <= stored_size(array, compress=False) == array.nbytes
+
+
+def test_numbers_without_repetitions_come_near_their_entropy() -> None:
+    """Indices of 6 bits in a byte each, and the half-precision weights of a layer, whose low bytes are noise."""
+    generator = np.random.default_rng(4)
+    indices = generator.integers(0, 64, 50_000).astype(np.uint8)
+    assert stored_size(indices, compress=True) < 1.01 * 6 / 8 * indices.nbytes
+    weights = (0.1 * generator.standard_normal(50_000)).astype(np.float16)
+    counts = np.bincount(weights.view(np.uint16) >> 8, minlength=256)
+    shares = counts[counts > 0] / counts.sum()
+    high_byte = -(shares * np.log2(shares)).sum() / 8
+    assert stored_size(weights, compress=True) < 1.01 * (high_byte + 1) * len(weights) < 0.85 * weights.nbytes
+
+
+def test_sorted_bytes_begin_with_the_highest_of_every_number() -> None:
+    """As a program would write them that knows the description alone."""
+    values = zlib.compress(bytes([0x12, 0x56, 0x34, 0x78]))
+    block = struct.pack("<HB1s2sBBQQ", 1, 1, b"a", b"u2", 2, 1, len(values), 2) + values
+    assert unpack_arrays(block, {"a": ("u2", (2,))})["a"].tolist() == [0x1234, 0x5678]
+    with pytest.raises(UserError, match="malformed"):
+        unpack_arrays(block.replace(b"u2\x02", b"u2\x03"), {"a": ("u2", (2,))})
+    empty = struct.pack("<HB1s2sBBQQ", 1, 1, b"a", b"f4", 2, 1, 8, 0) + zlib.compress(b"")
+    assert unpack_arrays(empty, {"a": ("f4", (0,))})["a"].shape == (0,)
+
+
+def test_what_is_too_large_to_be_inflated_again_is_stored_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(array_blocks, "MAX_INFLATED", 100)
+    assert stored_size(np.zeros(101, np.uint8), compress=True) == 101
+    assert stored_size(np.zeros(100, np.uint8), compress=True) < 20
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_compressed_arrays_cannot_inflate_beyond_the_schema(form: int) -> None:
+    def block(shape: tuple[int, ...], stored: bytes) -> bytes:
+        head = struct.pack("<HB1s2sBBQ", 1, 1, b"o", b"u1", form, len(shape), len(stored))
+        return head + struct.pack(f"<{len(shape)}Q", *shape) + stored
+
+    bomb = zlib.compress(bytes(200 << 20), 9)
+    hundred = zlib.compress(bytes(100))
+
+    def work() -> None:
+        for shape, stored in [
+            ((100,), bomb),  # inflates to more than it says
+            ((200 << 20,), bomb[:2000]),  # cut off
+            ((101,), hundred),
+            ((99,), hundred),
+            ((0,), hundred),
+            ((100,), hundred[:-1]),
+            ((100,), hundred + b"x"),
+            ((100,), b""),
+            ((100,), b"no deflate stream" * 10),
+            ((2**40,), bomb),  # more than any occupancy grid needs
+            ((2**62,), hundred),
+        ]:
+            with pytest.raises(UserError):
+                unpack_arrays(block(shape, stored), {"o": ("u1", shape)})
+
+    within(8, work)
+    assert unpack_arrays(block((100,), hundred), {"o": ("u1", (100,))})["o"].sum() == 0
+    assert array_blocks.MAX_INFLATED < 2**40
+
+
+def test_arrays_the_format_does_not_have_are_a_bug_of_the_caller() -> None:
+    for array in (np.zeros(3), np.zeros(3, bool), np.zeros(3, object), np.zeros(3, complex), np.array(["a"])):
+        with pytest.raises(ValueError, match="cannot be stored"):
+            pack_arrays({"a": array})
+    for name, array in (("", np.zeros(1, "f4")), ("x" * 256, np.zeros(1, "f4")), ("a", np.zeros((1,) * 9, "f4"))):
+        with pytest.raises(ValueError, match="does not fit"):
+            pack_arrays({name: array})
+
+
+# --------------------------------------------------------------------------------------------------- exact checkpoint
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        f"random {code}": np.frombuffer(generator.bytes(24 * np.dtype(code).itemsize), code).reshape(2, 3, 4)
+        for code in storage.CHECKPOINT_TYPES
+        if code != "b1"
+    }
+    arrays |= {
+        "flags": np.array([True, False, True]),
+        "empty": np.zeros((0, 3), np.float32),
+        "scalar": np.array(7, np.int64),
+        "transposed": generator.random((30, 20)).astype(np.float32).T,
+        "more than one block": generator.random((3, 200_001)).astype(np.float32),
+    }
+    state = {
+        "random": generator.bit_generator.state,  # integers of 128 bits
+        "best": math.inf,
+        "loss": math.nan,
+        "third": 1 / 3,
+        "single": np.float32(0.1),
+        "scene": "Löwe",
+        "events": [{"iteration": 1, "rank": None}],
+        "done": False,
+    }
+    save_checkpoint(tmp_path / "checkpoint", arrays, state)
+    loaded, returned = load_checkpoint(tmp_path / "checkpoint")
+    assert list(loaded) == list(arrays)
+    for name, array in arrays.items():
+        assert (loaded[name].dtype, loaded[name].shape) == (array.dtype, array.shape), name
+        assert loaded[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
+        assert loaded[name].flags.writeable
+    assert math.isnan(returned.pop("loss"))
+    assert returned == {key: value for key, value in state.items() if key != "loss"}
+
+
+def test_a_large_checkpoint_is_streamed(tmp_path: Path) -> None:
+    arrays = {f"factor {k}": np.full((1 << 20,), k, np.float64) for k in range(4)}  # 32 MB
+
+    within(3, lambda: save_checkpoint(tmp_path / "checkpoint", arrays, {}))
+    within(36, lambda: np.testing.assert_equal(len(load_checkpoint(tmp_path / "checkpoint")[0]), 4))
+
+
+def test_checkpoints_written_to_attack_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+
+    def forge(index: object, tail: bytes = b"") -> bytes:
+        text = index if isinstance(index, bytes) else json.dumps(index).encode()
+        return struct.pack("<8sIQI", b"\x89TRFCKP\n", 1, len(text), zlib.crc32(text)) + text + tail
+
+    def entry(*fields: object) -> bytes:
+        return forge({"arrays": [list(fields)], "state": {}}, bytes(100))
+
+    def work() -> None:
+        for data in [
+            b"",
+            b"\x89TRFCKP\n",
+            struct.pack("<8sIQI", b"\x89TRFCKP\n", 1, 2**60, 0),
+            forge(b"null"),
+            forge(b"[" * 50_000),
+            forge({"arrays": []}),
+            forge({"state": {}}),
+            forge({"arrays": {}, "state": {}}),
+            forge({"arrays": [], "state": []}),
+            forge({"arrays": [], "state": {}}, b"garbage"),
+            entry("a", "f4"),
+            entry("a", "f4", [2**60]),
+            entry("a", "f4", [2**60, 0]),
+            entry("a", "f4", [-1, -23]),
+            entry("a", "f4", [2.5]),
+            entry("a", "f4", [True]),
+            entry("a", "f4", ["23"]),
+            entry("a", "f4", [23]),  # the right size, the wrong checksum
+            entry("a", "O8", [1]),
+            entry("a", "f4", [1] * 9),
+            entry(["a"], "f4", [23]),
+            forge({"arrays": [["a", "u1", [1]]] * 2, "state": {}}, bytes(18)),
+        ]:
+            path.write_bytes(data)
+            with pytest.raises(UserError, match="checkpoint"):
+                load_checkpoint(path)
+
+    within(8, work)
+    path.write_bytes(struct.pack("<8sIQI", b"\x89TRFCKP\n", 2, 0, 0))
+    with pytest.raises(UserError, match="version 2, this program reads up to 1: please update"):
+        load_checkpoint(path)
+
+
+def test_nothing_that_could_run_code_is_stored(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be stored"):
+        save_checkpoint(tmp_path / "checkpoint", {"a": np.array([object()])}, {})
+    with pytest.raises(TypeError):
+        save_checkpoint(tmp_path / "checkpoint", {}, {"a": object()})
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint"
+    save_checkpoint(path, {"a": np.arange(3)}, {"iteration": 1})
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+
+    def full(descriptor: int, mode: str, buffering: int) -> object:
+        os.close(descriptor)
+        return open("/dev/full", mode, buffering)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", full)
+        for size in (10, 1 << 20):
+            with pytest.raises(UserError, match=r"cannot write .*checkpoint: the disk is full"):
+                save_checkpoint(path, {"a": np.zeros(size)}, {"iteration": 2})
+        with pytest.raises(UserError, match="the disk is full"):
+            write_trf(tmp_path / "model.trf", {}, [b"x"])
+    assert load_checkpoint(path)[1] == {"iteration": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_kill_during_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    code = f"""
+        import itertools
+        import numpy as np
+        from taichi_rf.storage.trf import save_checkpoint
+        weights = np.zeros(1 << 20, np.float32)
+        for iteration in itertools.count(1):
+            weights[:] = iteration
+            save_checkpoint({str(path)!r}, {{"weights": weights}}, {{"iteration": iteration}})
+            print(iteration, flush=True)
+        """
+    source, latest = random.Random(0), 0
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        for _ in range(source.randrange(1, 4)):
+            latest = int(child.stdout.readline())
+        try:
+            child.wait(source.random() * 0.02)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        assert child.wait(30) == -signal.SIGKILL
+        child.stdout.close()
+        arrays, state = load_checkpoint(path)
+        assert state["iteration"] >= latest
+        assert (arrays["weights"] == state["iteration"]).all()

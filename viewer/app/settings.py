@@ -1,0 +1,132 @@
+"""What the viewer remembers from one time to the next: the window, the way it was used, and what was opened.
+
+It is one JSON file in the user's configuration folder. Nothing depends on it: what is missing or broken in it has its
+default, what is out of range is brought into it, and when it cannot be written the viewer goes on without.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from taichi_rf.core.errors import UserError
+from taichi_rf.core.files import read_json, write_json
+
+FOLDER_VARIABLE = "TAICHI_RF_CONFIG"
+"""The environment variable that names another folder for the settings."""
+NAME = "settings.json"
+
+_MOST_RECENT = 12
+_LONGEST = 4096  # characters of a path
+_MOST_BYTES = 1 << 20
+_RANGES: dict[str, tuple[float, float]] = {
+    "width": (320, 7680),
+    "height": (240, 4320),
+    "share": (0.0, 1.0),
+    "downscale": (1, 64),
+}
+
+
+@dataclass
+class Settings:
+    """What is remembered. Change it freely: :meth:`save` writes only what is in range."""
+
+    width: int = 1280
+    """Of the window, in pixels, as is ``height``."""
+    height: int = 720
+    hidden: bool = False
+    """Whether the panels are."""
+    share: float = 0.85
+    """Of the time, given to training."""
+    preset: str = "quick"
+    method: str = "slimmerf"
+    downscale: int = 2
+    """Of the scene's photographs. Check ``preset`` and ``method``: they may be unknown here."""
+    folder: str = ""
+    """Where scenes were last looked for; empty at first. It may be gone."""
+    recent: list[str] = field(default_factory=list)
+    """What was opened, the last first: scene names, folders and model files, some of which may be gone."""
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Settings:
+        """Read ``path``, by default :func:`settings_file`, and never fail."""
+        try:
+            return cls.from_json(read_json(path or settings_file(), _MOST_BYTES))
+        except (UserError, OSError, ValueError):
+            return cls()
+
+    def save(self, path: Path | None = None) -> str | None:
+        """Write ``path``, by default :func:`settings_file`; return why that failed, or None."""
+        try:
+            path = path or settings_file()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, dataclasses.asdict(Settings.from_json(dataclasses.asdict(self))))
+        except (UserError, OSError, ValueError, TypeError) as error:
+            return str(error)
+        return None
+
+    @classmethod
+    def from_json(cls, values: Any) -> Settings:
+        """Take from ``values`` what has the right type, brought into its range."""
+        settings = cls()
+        for entry in dataclasses.fields(cls):
+            value = values.get(entry.name) if isinstance(values, dict) else None
+            setattr(settings, entry.name, _usable(entry.name, value, getattr(settings, entry.name)))
+        return settings
+
+    def remember(self, what: str | os.PathLike[str]) -> None:
+        """Put what was opened in front of ``recent``, and forget the oldest."""
+        text = os.fspath(what)
+        if _is_text(text) and text:
+            self.recent = _distinct([text, *self.recent])
+
+
+def settings_file() -> Path:
+    """Where the settings are: in the user's configuration folder, or in the one that ``TAICHI_RF_CONFIG`` names.
+
+    Raises:
+        UserError: the user has no home, as the users that containers make up.
+    """
+    if own := os.environ.get(FOLDER_VARIABLE):
+        return Path(own) / NAME
+    try:
+        folder = Path(platformdirs.user_config_dir("taichi-rf", appauthor=False))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise UserError(f"there is no home folder to keep settings in: name one in {FOLDER_VARIABLE}")
+    return folder / NAME
+
+
+def _usable(name: str, value: Any, default: Any) -> Any:
+    """``value``, brought into the range of the setting ``name``, or the default where it is of another kind."""
+    if isinstance(default, bool):
+        return value if isinstance(value, bool) else default
+    if isinstance(default, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            return default
+        low, high = _RANGES[name]
+        return type(default)(min(max(value, low), high))
+    if isinstance(default, list):
+        return _distinct([text for text in value if text and _is_text(text)]) if isinstance(value, list) else default
+    return value if _is_text(value) else default
+
+
+def _is_text(value: Any) -> bool:
+    """Whether ``value`` is text that a file can hold: names that are not Unicode on disk cannot be written back."""
+    if not isinstance(value, str) or len(value) > _LONGEST or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _distinct(texts: list[str]) -> list[str]:
+    return list(dict.fromkeys(texts))[:_MOST_RECENT]

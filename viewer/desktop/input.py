@@ -1,0 +1,218 @@
+"""What the mouse and the keys do: GGUI's events in, the session and the panels out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from taichi_rf.core.backend import ti
+from taichi_rf.core.errors import UserError
+from viewer.app.studio import Studio
+from viewer.desktop.panels import Panels
+from viewer.session.session import Session
+
+_PUT_BACK_AFTER = 3  # frames after the mouse let go: ImGui sees a quick click up to two frames late
+_KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
+_FASTER = 4.0  # flying with shift
+_POLL = 0.004  # seconds between two looks at the mouse and the keys while nothing else happens
+_WAY = {"d": (1, 0, 0), "a": (-1, 0, 0), "e": (0, 1, 0), "q": (0, -1, 0), "w": (0, 0, 1), "s": (0, 0, -1)}
+_GO_WITH_DEMO = ("g", "m", "p", "j", "n", "k", "t", ti.ui.SPACE)
+
+Pixel = tuple[float, float]
+
+
+class Hands:
+    """One person's hands on one window. ``touched`` is when they last did something."""
+
+    def __init__(self, window: Any, studio: Studio, panels: Panels) -> None:
+        self.touched = time.perf_counter()
+        self.closed = False
+        self.wants_all = False
+        """Whether a picture of the window with its panels is wanted."""
+        self._window, self._studio, self._panels = window, studio, panels
+        self._size = (1, 1)
+        self._events: tuple[list[Any], list[Any]] = ([], [])  # keys pressed and released
+        self._button: Any = None  # the mouse button that is dragging the scene
+        self._mouse: Pixel = (0.0, 0.0)
+        self._shift = False  # whether it was down in the last frame
+        self._over_panel = False  # whether the left button went down on a panel
+        self._sliding = False  # whether it went down on the level slider
+        self._typing = False  # whether a number is being typed into a slider
+        self._put_back_in = 0  # frames
+        self._warned = False  # that closing loses something, and nothing was done since
+
+    @property
+    def _session(self) -> Session | None:
+        return self._studio.session
+
+    def listen(self, size: tuple[int, int], passed: float) -> None:
+        """Do what was done in the ``passed`` seconds since the last frame of a window of ``size`` pixels."""
+        self._size = size
+        self._poll()  # first, because it renews the cursor
+        (pressed, released), self._events = self._events, ([], [])
+        x, y = self._window.get_cursor_pos()
+        mouse = (x * size[0], (1.0 - y) * size[1])
+        if pressed or released or self._over_panel:
+            self.touched = time.perf_counter()
+        held = self._window.is_pressed(ti.ui.SHIFT)
+        shift, self._shift = held or self._shift or ti.ui.SHIFT in pressed, held  # it may be up again by now
+        for key in pressed:
+            self._warned &= key == ti.ui.ESCAPE
+            if key in (ti.ui.LMB, ti.ui.MMB, ti.ui.RMB):
+                self._press(key, mouse)
+            elif self._typing:
+                self._typing = key not in (ti.ui.RETURN, ti.ui.ESCAPE, ti.ui.TAB)
+            else:
+                self._key(key, shift)
+        if self._sliding and self._session is not None and (mouse != self._mouse or ti.ui.LMB in pressed):
+            self._session.set_level(self._panels.level_at(mouse[0]))
+        if self._button is not None:
+            self._drag(mouse)
+        elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
+            self._move_divider(mouse)
+        self._mouse = mouse
+        if self._button in released or not (self._button and self._window.is_pressed(self._button)):
+            self._button = None
+        if self._over_panel and ti.ui.LMB in released:
+            self._release_panel()
+        if self._put_back_in:
+            self._put_back_in -= 1
+            if not self._put_back_in:
+                self._panels.put_back()
+        self._fly(passed)
+
+    def nap(self, seconds: float) -> None:
+        """Nothing changes: leave the device alone for so long, or until something is done."""
+        end, cursor = time.perf_counter() + seconds, self._window.get_cursor_pos()
+        while time.perf_counter() < end:
+            self._poll()
+            if any(self._events) or self._window.get_cursor_pos() != cursor:
+                return
+            time.sleep(_POLL)
+
+    def _poll(self) -> None:
+        """Take in what keys and buttons did. Both kinds have to be asked for, or GGUI keeps the other for ever."""
+        for kind, keys in zip((ti.ui.PRESS, ti.ui.RELEASE), self._events, strict=True):
+            keys += [event.key for event in self._window.get_events(kind)]
+
+    # The mouse
+
+    def _press(self, button: Any, mouse: Pixel) -> None:
+        self._typing = False
+        if self._panels.covers(*mouse):
+            self._over_panel |= button == ti.ui.LMB
+            on_widget = any(place.covers(*mouse) for place in self._panels.widgets.values())
+            self._typing = on_widget and bool(self._window.is_pressed(ti.ui.CTRL))
+            slider = self._panels.slider
+            self._sliding = slider is not None and slider.covers(*mouse) and not self._typing and button == ti.ui.LMB
+        elif self._button is None:
+            self._button = button
+        self._mouse = mouse
+
+    def _drag(self, mouse: Pixel) -> None:
+        right, down = mouse[0] - self._mouse[0], mouse[1] - self._mouse[1]
+        session, height = self._session, self._size[1]
+        if session is None or right == down == 0:
+            return
+        self.touched = time.perf_counter()
+        if session.demo:
+            session.toggle_demo()
+        if self._button == ti.ui.RMB:
+            session.orbit.dolly(down, height)
+        elif self._button == ti.ui.MMB or self._window.is_pressed(ti.ui.SHIFT):
+            session.orbit.pan(right, down, height)
+        else:
+            session.viewpoint.drag(right, down, height)
+
+    def _move_divider(self, mouse: Pixel) -> None:
+        session = self._session
+        if session is not None and session.compare != "off" and session.layout == "wipe":
+            session.divider = min(max(mouse[0] / self._size[0], 0.0), 1.0)
+
+    def _release_panel(self) -> None:
+        """Have the panels put back, unless the mouse held a slider or a button: ImGui has then moved nothing."""
+        self._over_panel = self._sliding = False
+        if not any(place.covers(*self._mouse) for place in self._panels.widgets.values()):
+            self._put_back_in = _PUT_BACK_AFTER
+
+    # The keys
+
+    def _fly(self, seconds: float) -> None:
+        """Fly as long as its keys are down."""
+        ways = [way for key, way in _WAY.items() if self._window.is_pressed(key)]
+        session = self._session
+        if not ways or session is None or session.demo or self._typing or self._panels.page == "open":
+            return
+        self.touched = time.perf_counter()
+        speed = _FASTER if self._window.is_pressed(ti.ui.SHIFT) else 1.0
+        right, up, forward = (speed * sum(parts) for parts in zip(*ways, strict=True))
+        session.viewpoint.fly(right, up, forward, seconds)
+
+    def _key(self, key: Any, shift: bool) -> None:
+        panels, session = self._panels, self._session
+        if key == ti.ui.ESCAPE:
+            self._escape()
+            return
+        if key == ti.ui.TAB:
+            panels.hidden = not panels.hidden
+        elif key in ("h", "o"):
+            panels.turn_to({"h": "help", "o": "open"}[key])
+        elif session is not None:
+            self._session_key(session, key, -1 if shift else 1)
+
+    def _session_key(self, session: Session, key: Any, backwards: int) -> None:
+        width, height = self._size
+        actions: dict[Any, Callable[[], object]] = {
+            ti.ui.LEFT: lambda: session.step_level(-1),
+            ti.ui.RIGHT: lambda: session.step_level(1),
+            ti.ui.UP: lambda: session.orbit.dolly(-_KEY_DOLLY, 1),
+            ti.ui.DOWN: lambda: session.orbit.dolly(_KEY_DOLLY, 1),
+            ti.ui.SPACE: session.toggle_training,
+            "r": session.reset_view,
+            "f": session.viewpoint.toggle_flying,
+            "m": lambda: session.next_mode(backwards),
+            "v": lambda: session.next_view(backwards),
+            "b": session.other_split,
+            "c": session.next_compare,
+            "x": session.next_layout,
+            "g": session.toggle_demo,
+            "p": session.keeper.picture if backwards == 1 else self._ask_for_all,
+            "t": lambda: session.keeper.turntable(width, height),
+            "k": session.keeper.add_keyframe,
+            "j": session.keeper.camera,
+            "n": session.keeper.level,
+        }
+        if key not in actions:
+            return
+        if session.demo and key not in _GO_WITH_DEMO:
+            session.toggle_demo()  # or the demonstration would undo it with its next picture
+        actions[key]()
+
+    def _escape(self) -> None:
+        """Out of the demonstration, or of a page, or of the window; the last not before what was trained is saved."""
+        session, panels = self._session, self._panels
+        if session is not None and session.demo:
+            session.toggle_demo()
+        elif session is not None and panels.page is not None and not panels.hidden:
+            panels.page = None
+        else:
+            self.closed = self._warned or self._may_close()
+            self._warned = True
+
+    def _may_close(self) -> bool:
+        """Whether closing loses nothing; if it would, the person is told that the next press closes all the same."""
+        again = "press escape again to close all the same"
+        try:
+            self._studio.save()
+        except (UserError, OSError) as error:
+            self._studio.say(f"what was trained cannot be saved: {error}; {again}", alarm=True)
+            return False
+        session = self._session
+        if session is not None and session.recording is not None:
+            self._studio.say(f"the {session.recording.what} is not done; {again}", alarm=True)
+            return False
+        return True
+
+    def _ask_for_all(self) -> None:
+        self.wants_all = True

@@ -1,0 +1,359 @@
+"""What is laid over the picture, for a window and a browser alike.
+
+:class:`Overlays` decides from the session's numbers what there is to see, keeps every card until its content changes,
+and finds each a place where it covers no other; :func:`~viewer.overlay.blend.blend` mixes the cards into the picture.
+:func:`screen` is what is shown while there is no picture. Nothing here knows where numbers and pictures come from, and
+every number may be missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from taichi_rf.evaluation.plot import DARK
+from taichi_rf.rendering import colormaps
+from viewer.overlay import cards, plots
+from viewer.overlay.blend import Overlay, Pixels, blend
+from viewer.overlay.cards import Figure, Levels
+from viewer.overlay.layout import Sheet
+from viewer.overlay.plots import finite
+from viewer.overlay.screen import screen
+
+__all__ = ["Overlay", "Overlays", "blend", "screen"]
+
+_PLOT_SECONDS = 1.0  # between two drawings of a plot whose data change all the time
+_FPS_SECONDS = 0.5  # between two values of the frame rate, which could not be read otherwise
+_LEGENDS = {
+    # The scales are those of taichi_rf.rendering.pictures and viewer.session.compose.
+    "samples": ("samples a ray", "viridis", [(math.log2(1 + n) / 8, str(n)) for n in (0, 3, 15, 63, 255)]),
+    "error": ("difference from the photo", "magma", [(0.0, "0"), (0.4, "0.1"), (0.8, "0.2"), (1.0, "0.25+")]),
+}
+
+
+@dataclass
+class _Plot:
+    """A plot with what it shows, and since when."""
+
+    size: tuple[int, int]
+    urgent: object
+    data: object
+    since: float
+    card: Overlay
+    late: bool = False
+    """Whether the last picture should have had it drawn anew."""
+
+
+class Overlays:
+    """Draws what lies over the picture of one window.
+
+    Args:
+        clock: seconds, for what is renewed only now and then.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[object, Overlay | None]] = {}
+        self._plotted: dict[str, _Plot] = {}
+        self._fps: tuple[float | None, float] = (None, -math.inf)  # what is shown, and since when
+
+    def draw(
+        self,
+        stats: Mapping[str, Any],
+        curve: Sequence[plots.LevelPoint] | None,
+        history: plots.History | None,
+        width: int,
+        height: int,
+        *,
+        hidden: bool = False,
+        panels: tuple[int, int] = (0, 0),
+    ) -> list[Overlay]:
+        """What to lay over a picture of ``width`` x ``height`` pixels, the lowest first.
+
+        Args:
+            stats: :meth:`viewer.session.session.Session.stats`.
+            curve: size and quality of the levels; None leaves the plot out.
+            history: for the training curve; None or an empty one leaves it out unless something is training.
+            hidden: leave out everything but the divider, messages, and recordings: the picture is to be seen.
+            panels: width and height, from the top left corner, of what the front end itself puts there.
+        """
+        demo = bool(stats.get("demo"))
+        hidden = hidden and not demo
+        sheet = Sheet(width, height, (0, 0) if hidden or demo else panels)
+        if not hidden:
+            self._plots(sheet, stats, curve, None if demo else history)
+            self._figures(sheet, stats, demo)
+            self._legend(sheet, stats)
+            self._where(sheet, stats)
+        self._recording(sheet, stats)
+        self._arriving(sheet, stats)
+        self._message(sheet, stats)
+        if not hidden:
+            self._sides(sheet, stats)
+        return self._divider(sheet, stats) + sheet.overlays
+
+    # Each puts one kind of card on the sheet
+
+    def _plots(
+        self,
+        sheet: Sheet,
+        stats: Mapping[str, Any],
+        curve: Sequence[plots.LevelPoint] | None,
+        history: plots.History | None,
+    ) -> None:
+        training = stats.get("training")
+        if history is not None and not training and not (history.batch or history.test):
+            history = None
+        width, height = sheet.plot_size(2 if history is not None else 1)
+        if not width:
+            return
+        level, name = int(stats.get("level") or 0), str(stats.get("level_name") or "level")
+        top = sheet.margin
+        if curve:
+            measuring = training is not None and not training.get("done")
+            points = [(p.level, p.megabytes, p.psnr) for p in curve]
+            card = self._plot(
+                "curve",
+                (width, height),
+                (level, name, measuring),
+                points,
+                lambda: plots.rate_distortion(curve, level, name, width, height, measuring=measuring),
+            )
+            sheet.put(card.at(sheet.width - sheet.margin - width, top))
+            top += height + sheet.gap
+        if history is not None:
+            data = (len(history.batch), len(history.test), history.batch[-1:], history.test[-1:], len(history.levels))
+            note = _progress_note(training)
+            card = self._plot(
+                "training",
+                (width, height),
+                name,
+                (data, note),
+                lambda: plots.training_curve(history, name, width, height, note=note),
+            )
+            sheet.put(card.at(sheet.width - sheet.margin - width, top))
+
+    def _divider(self, sheet: Sheet, stats: Mapping[str, Any]) -> list[Overlay]:
+        """The line between the two sides, interrupted by the cards that lie across it."""
+        if not _compares(stats):
+            return []
+        core = max(2, round(3 * sheet.unit))
+        opacities = [30, 80, 150, *[255] * core, 150, 80, 30]  # a bright line in a soft shadow, for any background
+        line = np.empty((sheet.height, len(opacities), 4), np.uint8)
+        line[..., :3], line[..., 3] = _rgb(DARK.paper), opacities
+        line[:, 3:-3, :3] = _rgb(DARK.ink)
+        left = _divider_column(stats, sheet.width) - len(opacities) // 2
+        gaps = sheet.clear_rows(left, left + len(opacities))
+        return [Overlay(left, top, line[top:bottom]) for top, bottom in gaps]
+
+    def _figures(self, sheet: Sheet, stats: Mapping[str, Any], demo: bool) -> None:
+        size = sheet.text(40 if demo else 27, 14)
+        entries = _figures(stats, demo, None if demo else self._frame_rate(stats))
+        levels, reached = None, stats.get("training") or stats.get("arriving") or {}
+        if stats.get("level") and stats.get("num_levels"):
+            count = int(stats["num_levels"])
+            levels = Levels(int(stats["level"]), int(reached.get("level") or count), count)
+        key = (tuple(entries), levels, size)
+        self._stack(sheet, "figures", key, lambda room: cards.figures(entries, levels, size, room))
+
+    def _legend(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        if stats.get("mode") not in _LEGENDS:
+            return
+        title, colours, marks = _LEGENDS[stats["mode"]]
+        size = sheet.text(16, 12)
+
+        def make(room: float) -> Pixels | None:
+            return cards.colour_bar(title, lambda values: colormaps.apply(colours, values), marks, size, room)
+
+        key = (stats["mode"], size)
+        card = self._card("legend", (key, math.inf), lambda: make(math.inf))
+        if card is not None:
+            corner = card.at(sheet.margin, sheet.height - sheet.margin - card.pixels.shape[0])
+            if sheet.is_free(corner.box):
+                sheet.put(corner)
+                return
+        self._stack(sheet, "legend", key, make)
+
+    def _where(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        parts = []
+        view, mode = stats.get("view"), stats.get("mode")
+        if view:
+            number = int(view.get("index") or 0) + 1
+            of = f" of {view['count']}" if view.get("count") else ""
+            name = f": {view['name']}" if view.get("name") else ""
+            parts.append(f"{view.get('split') or 'scene'} view {number}{of}{name}")
+        if mode and mode != "colour" and mode not in _LEGENDS:
+            parts.append(str(mode))
+        text, size = " · ".join(parts), sheet.text(18, 13)
+        if text:
+            self._stack(sheet, "where", (text, size), lambda room: cards.line(text, size, room))
+
+    def _recording(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        job = stats.get("recording")
+        if not job:
+            return
+        share, size = job.get("progress"), sheet.text(17, 13)
+        share = min(max(float(share), 0.0), 1.0) if finite(share) else 0.0
+        name = str(job.get("path") or "").replace("\\", "/").rpartition("/")[2]
+        text = f"recording {job.get('what') or ''}".strip() + (f" · {name}" if name else "")
+        key = (text, round(share, 2), size)
+        self._stack(
+            sheet, "recording", key, lambda room: cards.progress(text, share, size, min(room, 0.5 * sheet.width))
+        )
+
+    def _arriving(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        """How far a model has come that is on its way; before its first level, a screen of its own says so."""
+        arriving = stats.get("arriving")
+        if not arriving or arriving.get("over") or not arriving.get("level"):
+            return
+        share, size, text = arriving.get("progress"), sheet.text(17, 13), str(arriving.get("text") or "")
+        share = min(max(float(share), 0.0), 1.0) if finite(share) else 0.0
+        key = (text, round(share, 2), size)
+        self._stack(
+            sheet, "arriving", key,
+            lambda room: cards.progress(text, share, size, min(room, 0.6 * sheet.width), DARK.first),
+        )  # fmt: skip
+
+    def _message(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        message = stats.get("message")
+        failure = (stats.get("training") or {}).get("failure")
+        if not message and failure:
+            message = {"text": f"training has stopped: {failure}", "alarm": True}
+        if not message or not message.get("text"):
+            return
+        text, alarm, size = str(message["text"]), bool(message.get("alarm")), sheet.text(19, 13)
+        colour, bar = (cards.ALARM, cards.RECORDING) if alarm else (DARK.ink, DARK.first)
+        room_at_most = max(0.6 * sheet.width, 20 * size)
+
+        def make(room: float) -> Pixels | None:
+            return cards.line(text, size, min(room, room_at_most), colour=colour, rows=4, bar=bar)
+
+        self._stack(sheet, "message", (text, alarm, size, room_at_most), make)
+
+    def _sides(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+        """Name what is left and right of the divider, as far up as there is room beside it."""
+        if not _compares(stats):
+            return
+        size, column, places = sheet.text(20, 13), _divider_column(stats, sheet.width), []
+        for side, colour in (("left", DARK.mark), ("right", DARK.ink)):
+            text = str(stats["compare"].get(side) or "")
+            card = self._card(side, (text, size), functools.partial(cards.line, text, size, math.inf, colour=colour))
+            if card is None:
+                continue
+            width = card.pixels.shape[1]
+            left, room = (column - sheet.gap - width, column) if side == "left" else (column + sheet.gap, 0)
+            room = room or sheet.width - column
+            if width + sheet.gap + sheet.margin <= room:  # a side too narrow for its name goes without
+                places.append((card, left))
+        sheet.drop(places)
+
+    # Cards are kept until what they say changes
+
+    def _card(self, name: str, key: object, make: Callable[[], Pixels | None]) -> Overlay | None:
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != key:
+            pixels = make()
+            kept = self._kept[name] = key, None if pixels is None else Overlay(0, 0, pixels)
+        return kept[1]
+
+    def _plot(
+        self, name: str, size: tuple[int, int], urgent: object, data: object, make: Callable[[], Pixels]
+    ) -> Overlay:
+        """A plot, drawn anew when what is ``urgent`` changes, and at times when the ``data`` do.
+
+        What is urgent waits for the second picture: a plot takes longer than all other cards, and whoever moves the
+        slider wants to see the scene first.
+        """
+        now, kept = self._clock(), self._plotted.get(name)
+        if kept is not None and kept.size == size:
+            if kept.urgent != urgent:
+                kept.late = not kept.late
+                if kept.late:
+                    return kept.card
+            else:
+                kept.late = False
+                if kept.data == data or 0 <= now - kept.since < _PLOT_SECONDS:
+                    return kept.card
+        made = self._plotted[name] = _Plot(size, urgent, data, now, Overlay(0, 0, make()))
+        return made.card
+
+    def _stack(self, sheet: Sheet, name: str, key: object, make: Callable[[float], Pixels | None]) -> None:
+        """Put a card above those at the bottom, as narrow as its place asks for."""
+        room = float(sheet.width - 2 * sheet.margin)
+        for attempt in ("wide", "narrow"):
+            card = self._card(f"{name}, {attempt}", (key, room), functools.partial(make, room))
+            if card is None:
+                return
+            left, right = sheet.free_at_bottom(card.pixels.shape[0])
+            if card.pixels.shape[1] <= right - left:
+                sheet.stack(card, left, right)
+                return
+            room = float(right - left)
+
+    def _frame_rate(self, stats: Mapping[str, Any]) -> float | None:
+        now, fps = self._clock(), stats.get("fps")
+        if not self._fps[0] or not fps or not 0 <= now - self._fps[1] < _FPS_SECONDS:
+            self._fps = fps, now
+        return self._fps[0]
+
+
+def _figures(stats: Mapping[str, Any], demo: bool, fps: float | None) -> list[Figure]:
+    """The level, its size and quality, and the frame rate; what is not known is left out."""
+    muted, ink, entries = DARK.muted, DARK.ink, []
+    name, level, count = str(stats.get("level_name") or "level"), stats.get("level"), stats.get("num_levels")
+    if level:
+        of = f" of {count}" if count and not demo else ""
+        widest = f"{name} {'0' * len(str(count or level))}{of}"
+        entries.append(Figure(((f"{name} ", muted), (f"{level}", DARK.mark), (of, muted)), widest))
+    megabytes, psnr = stats.get("megabytes"), stats.get("psnr")
+    if finite(megabytes):
+        amount, unit = size_text(float(megabytes or 0.0))
+        entries.append(Figure(((amount, ink), (f" {unit}", muted)), f"0.00 {unit}"))
+    if finite(psnr):
+        entries.append(Figure(((f"{psnr:.1f}", ink), (" dB", muted)), "00.0 dB"))
+    if finite(fps) and fps:
+        entries.append(Figure(((f"{fps:.0f}", ink), (" fps", muted)), "00 fps"))
+    return entries
+
+
+def size_text(megabytes: float) -> tuple[str, str]:
+    """A size and its unit, in three figures: "3.25", "MB"."""
+    if megabytes < 0.1:
+        return f"{megabytes * 1e3:.1f}", "kB"
+    return f"{megabytes:.2f}" if megabytes < 10 else f"{megabytes:.1f}" if megabytes < 100 else f"{megabytes:.0f}", "MB"
+
+
+def _progress_note(training: Mapping[str, Any] | None) -> str:
+    """How far a training is, in a few words."""
+    if not training:
+        return ""
+    if training.get("done"):
+        return "done"
+    parts = [f"{100 * training['progress']:.0f} %"] if finite(training.get("progress")) else []
+    if not training.get("running"):
+        parts.append("paused")
+    elif finite(training.get("seconds_left")):
+        seconds = max(float(training["seconds_left"]), 0.0)
+        parts.append(f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left")
+    return ", ".join(parts)
+
+
+def _compares(stats: Mapping[str, Any]) -> bool:
+    return ((stats.get("compare") or {}).get("with") or "off") != "off"
+
+
+def _divider_column(stats: Mapping[str, Any], width: int) -> int:
+    """The first column of the right side."""
+    share = stats["compare"].get("divider")
+    return round(min(max(float(share) if finite(share) else 0.5, 0.0), 1.0) * width)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(colour[1:7])
+    return red, green, blue

@@ -1,0 +1,33 @@
+"""How many bytes a model may take, in whole kilobytes as sliders have them: the level follows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from viewer.session.session import Session
+
+_MOST = 1e9  # kilobytes: more than any file
+
+
+class Kilobytes(NamedTuple):
+    """What a slider shows."""
+
+    low: int
+    high: int
+    value: int
+
+
+def kilobytes(session: Session) -> Kilobytes | None:
+    """From the smallest to the largest level there is by now; None where all are alike."""
+    points = session.curve()
+    low, high = math.ceil(1e3 * points[0].megabytes), math.ceil(1e3 * points[-1].megabytes)
+    if low >= high:
+        return None
+    return Kilobytes(low, high, min(max(math.ceil(session.budget / 1e3), low), high))
+
+
+def choose(session: Session, size: float) -> None:
+    """Let the model take ``size`` kilobytes, whatever a slider says."""
+    session.set_budget(1e3 * min(max(size, 0.0), _MOST))

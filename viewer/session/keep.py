@@ -1,0 +1,284 @@
+"""What a session writes to disk: pictures, slimmed models and the camera. Nothing is ever replaced."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from taichi_rf.core.errors import UserError
+from taichi_rf.core.files import write_json, writing
+from taichi_rf.motion.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
+from taichi_rf.motion.video import FASTEST
+from taichi_rf.storage.metadata import title
+from taichi_rf.storage.model_file import save_model
+from taichi_rf.storage.trf import truncate_trf
+from taichi_rf.streaming.download import Incoming
+from taichi_rf.training.run import short
+from viewer.session.record import Recording
+from viewer.session.screenshot import Still
+
+if TYPE_CHECKING:
+    from viewer.session.session import Session
+
+GIF_FPS, GIF_WIDTH = 15.0, 640
+_MOST_KEYFRAMES = int(MAX_FRAMES / FPS / 2)  # two seconds between any two
+
+
+class Job(Protocol):
+    """Something on its way to a file: a picture or a film. What went wrong is in ``failure``, and then no file is
+    there."""
+
+    what: str
+    path: Path
+    done: bool
+    failure: Exception | None
+
+    @property
+    def progress(self) -> float: ...
+    def advance(self, budget: float) -> None: ...
+    def cancel(self) -> None: ...
+
+
+class Keeper:
+    """Writes what a session shows into ``folder``; pictures and films are made between frames, one at a time.
+
+    ``file`` is the one that the model was read from. What cannot be written is a message of the session's.
+    """
+
+    def __init__(self, session: Session, folder: Path, file: Path | None) -> None:
+        self.folder, self.file = folder, file
+        self.job: Job | None = None
+        self.keyframes: list[Frame] = []
+        self.loaded: CameraPath | None = None
+        """A camera path as it was read, until a keyframe is added to it."""
+        self.scale = 1
+        """How many times the window's sides a picture has, where a person may choose."""
+        self._session = session
+
+    def picture(self, width: int | None = None, height: int | None = None) -> Path:
+        """Begin a picture of ``width`` x ``height`` pixels, the window's by default; returns where it will be."""
+        session = self._session
+        across, down = width or session.size[0], height or session.size[1]
+        camera = session.camera(across, down)
+        path = free_file(self.folder, f"{self._name()}-{self._level()}", ".png")
+
+        def begin() -> Job:
+            self.made_folder()
+            return Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
+
+        self._begin(begin)
+        return path
+
+    def turntable(self, width: int, height: int, *, seconds: float = SECONDS, fps: float = FPS) -> None:
+        """Begin a film of one turn about what is looked at, at the level shown."""
+        orbit = self._session.orbit
+        self._film(
+            "turntable",
+            lambda w, h, most: turntable(orbit, seconds=seconds, fps=min(fps, most), width=w, height=h),
+            width,
+            height,
+        )
+
+    def add_keyframe(self) -> None:
+        """Let the camera path go through where one stands."""
+        if len(self.keyframes) >= _MOST_KEYFRAMES:
+            self._session.say(f"a camera path has at most {_MOST_KEYFRAMES} keyframes here", alarm=True)
+            return
+        self.loaded = None  # its timing was that of its own keyframes
+        self.keyframes.append(Frame.of(self._session.orbit.camera(*self._session.size)))
+        self._session.say(f"keyframe {len(self.keyframes)} of the camera path")
+
+    def clear_path(self) -> None:
+        """Begin a new camera path."""
+        self.keyframes.clear()
+        self.loaded = None
+        self._session.say("the camera path is empty")
+
+    def path_film(self, width: int, height: int) -> None:
+        """Begin a film along the camera path; one that was loaded has its own timing."""
+        self._film("camera path", self._way, width, height)
+
+    def save_path(self) -> Path | None:
+        """Write the camera path in nerfstudio's form."""
+
+        def write() -> Path:
+            path = free_file(self.made_folder(), "camera_path", ".json")
+            self._way(*self._session.size, FASTEST).save(path)
+            return path
+
+        return self._kept(write)
+
+    def load_path(self) -> None:
+        """Take the camera path from the newest ``camera_path*.json`` in the folder."""
+        try:
+            files = sorted(self.folder.glob("camera_path*.json"), key=lambda path: path.stat().st_mtime)
+            if not files:
+                raise UserError(f"there is no camera_path.json in {self.folder.resolve()}")
+            self.loaded = CameraPath.load(files[-1])
+        except (UserError, OSError) as error:
+            self._session.say(str(error), alarm=True)
+            return
+        self.keyframes = list(self.loaded.keyframes[:_MOST_KEYFRAMES])
+        said = f"{files[-1].name}: {len(self.loaded.frames)} frames, {self.loaded.seconds:.1f} s"
+        self._session.say("; ".join([said, *self.loaded.warnings]), alarm=bool(self.loaded.warnings))
+
+    def _way(self, width: int, height: int, most: float) -> CameraPath:
+        """The camera path for a film of at most so many frames a second; of one with more, frames are left out."""
+        if self.loaded is None:
+            return through(self.keyframes, fps=min(FPS, most), width=width, height=height)
+        every = math.ceil(self.loaded.fps / most)
+        return replace(
+            self.loaded, frames=self.loaded.frames[::every], fps=self.loaded.fps / every, width=width, height=height
+        )
+
+    def level(self) -> Path | None:
+        """Write the model slimmed to the level shown."""
+        session = self._session
+        file = None if session.trainer is not None else self.file
+        came = None if session.arrivals is None else session.arrivals.incoming
+        return self._kept(
+            lambda: save_level(session.model, came or file, session.level, self.made_folder(), self._name())
+        )
+
+    def camera(self) -> Path | None:
+        """Write the camera as JSON."""
+
+        def write() -> Path:
+            path = free_file(self.made_folder(), "camera", ".json")
+            write_json(path, self.camera_json())
+            return path
+
+        return self._kept(write)
+
+    def camera_json(self) -> dict[str, Any]:
+        """The camera as numbers: ``camera_to_world`` is 4x4, x right, y up, looking down -z; intrinsics in pixels; and
+        the orbit it comes from."""
+        session = self._session
+        camera = session.camera(*session.size)
+        pose = [[float(value) for value in row] for row in camera.pose]
+        return {
+            "camera_to_world": [*pose, [0.0, 0.0, 0.0, 1.0]],
+            "fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy,
+            "width": camera.width, "height": camera.height,
+            "view": session.orbit.state(), "level": session.level,
+        }  # fmt: skip
+
+    def advance(self, budget: float) -> None:
+        """Work on what has been begun for about ``budget`` seconds."""
+        job, say = self.job, self._session.say
+        if job is None:
+            return
+        job.advance(budget)
+        if job.done:
+            self.job = None
+            say(
+                f"the {job.what} failed: {job.failure}" if job.failure else f"saved {short(job.path)}",
+                alarm=bool(job.failure),
+            )
+
+    def cancel(self) -> None:
+        """Drop what has been begun; no file is left."""
+        if self.job is not None:
+            self.job.cancel()
+            self._session.say(f"the {self.job.what} was cancelled")
+            self.job = None
+
+    def made_folder(self) -> Path:
+        """The folder, which is there from now on. UserError when it cannot be made."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _film(self, what: str, way: Callable[[int, int, float], CameraPath], width: int, height: int) -> None:
+        """Begin a film: MP4 where ffmpeg is at hand, else a GIF, which is smaller or it would be enormous."""
+        session, suffix, most, scale = self._session, ".mp4", FASTEST, 1.0
+        if not has_ffmpeg():
+            suffix, most, scale = ".gif", GIF_FPS, min(1.0, GIF_WIDTH / width)
+
+        def begin() -> Job:
+            path = way(max(round(scale * width), 1), max(round(scale * height), 1), most)
+            return Recording(
+                free_file(self.made_folder(), f"{self._name()}-{what.replace(' ', '-')}", suffix), path.cameras(),
+                session.render_band, levels=session.level, mode=session.plain_mode, fps=path.fps, what=what,
+            )  # fmt: skip
+
+        self._begin(begin)
+
+    def _begin(self, begin: Callable[[], Job]) -> None:
+        if self.job is not None:
+            self._session.say(f"wait for the {self.job.what} to be done, or cancel it", alarm=True)
+            return
+        if self._session.arrivals is not None and not self._session.arrivals.level:
+            self._session.say("nothing of the model has come yet", alarm=True)
+            return
+        try:
+            self.job = begin()
+        except (UserError, OSError) as error:
+            self._session.say(str(error), alarm=True)
+
+    def _kept(self, write: Callable[[], Path]) -> Path | None:
+        try:
+            path = write()
+        except (UserError, OSError) as error:
+            self._session.say(str(error), alarm=True)
+            return None
+        self._session.say(f"saved {short(path)} ({size_in_words(path.stat().st_size)})")
+        return path
+
+    def _name(self) -> str:
+        return slug(title(self._session.model.metadata, "model"))
+
+    def _level(self) -> str:
+        return f"{slug(self._session.field.level_name).lower()}{self._session.level}"
+
+
+def save_level(model: Any, file: Path | Incoming | None, level: int, folder: Path, name: str) -> Path:
+    """Write the first ``level`` levels as a file of their own in ``folder`` and return where.
+
+    ``file`` is the one that ``model`` was read from, or comes from; without one the model is written whole first, as it
+    is now.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = free_file(folder, f"{name}-{slug(model.field.level_name).lower()}{level}", ".trf")
+    if isinstance(file, Incoming):
+        file.save(path, level)
+        return path
+    if file is not None:
+        truncate_trf(file, level, path)
+        return path
+    with writing(path), tempfile.TemporaryDirectory(prefix=".slim-", dir=folder) as whole:
+        save_model(model, Path(whole) / "whole.trf")
+        truncate_trf(Path(whole) / "whole.trf", level, path)
+    return path
+
+
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """The first of stem.suffix, stem-2.suffix, ... that does not exist in ``folder``."""
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def slug(text: object) -> str:
+    """What of ``text`` is fit for a file's name."""
+    return re.sub(r"[^\w.-]+", "-", str(text))[:60].strip("-.") or "scene"
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as people say them."""
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def has_ffmpeg() -> bool:
+    """Whether MP4 can be written; GIF always can."""
+    return importlib.util.find_spec("imageio_ffmpeg") is not None

@@ -1,0 +1,610 @@
+"""What the viewer knows and does, without a window.
+
+A session holds a model, or a trainer and the model it is making, and where one stands, which level one looks at and
+how. Front ends (a window, a browser, a test) hand it what the user did and take a picture and a few numbers from it.
+Everything happens on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.work` with the time that is
+left.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.rays import Camera
+from taichi_rf.streaming.download import Incoming
+from viewer.overlay.screen import screen
+from viewer.session.arrivals import Arrivals
+from viewer.session.compose import Composer, Side
+from viewer.session.demo import Demo
+from viewer.session.keep import Job, Keeper
+from viewer.session.learning import History, Learning, Trainer
+from viewer.session.orbit import Orbit
+from viewer.session.progressive import PREVIEWS, quantise
+from viewer.session.stats import stats
+from viewer.session.viewpoint import SceneView, Viewpoint
+
+MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
+COMPARE = ("off", "level", "photo")
+LAYOUTS = ("wipe", "beside")
+SHARE = (0.05, 0.95)
+"""Between these lies the share of the time that training can be given."""
+_PASS_SECONDS = 2.5  # while training, a picture of the whole window is renewed about this often
+_FPS_SECONDS = 1.0  # over which frames are counted
+_MESSAGE_SECONDS = 8.0
+_CURVE_SECONDS = 0.5  # for which the curve is good: its sizes are counted anew each time
+_NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
+
+
+class Field(Protocol):
+    """What the viewer needs of a field."""
+
+    @property
+    def num_levels(self) -> int: ...
+    @property
+    def level_name(self) -> str: ...
+
+
+class Model(Protocol):
+    """What the viewer needs of a model."""
+
+    @property
+    def field(self) -> Field: ...
+    @property
+    def box(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+    def bytes_at(self, level: int) -> int: ...
+
+
+Render = Callable[..., npt.NDArray[np.float32]]
+"""render(model, camera, level=, mode=) -> (H, W, 3) float32 in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the person at the window; ``alarm`` when something went wrong."""
+
+    text: str
+    alarm: bool
+    until: float
+
+
+@dataclass(frozen=True)
+class LevelPoint:
+    """What a level costs and gives: ``psnr`` in dB on held-out views, None while nobody has measured it."""
+
+    level: int
+    megabytes: float
+    psnr: float | None
+
+
+class Session:
+    """One model on show, or one in the making.
+
+    Args:
+        model: the model to show; not needed with a trainer, whose model is shown.
+        trainer: steps are taken from it by :meth:`work`; it starts running.
+        scene: the scene of a finished model, when it is at hand; a trainer has its own.
+        level: the level shown first; the highest when None.
+        save: what :meth:`save` calls to keep what has been trained; the trainer's own ``save`` when None.
+        render: how a picture is made; :func:`render_from_anywhere` unless a test has its own.
+        clock: seconds, for frame rates and budgets.
+        folder: where pictures, films and slimmed models go; the working directory when None.
+        file: the file that the model was read from.
+        incoming: what brings the levels of ``model``, which was reserved for them.
+
+    Raises:
+        UserError: ``level`` is not one of the model's.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        *,
+        trainer: Trainer | None = None,
+        scene: Any | None = None,
+        level: int | None = None,
+        save: Callable[[], object] | None = None,
+        render: Render | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        folder: Path | None = None,
+        file: Path | None = None,
+        incoming: Incoming | None = None,
+    ) -> None:
+        if (model is None) == (trainer is None):
+            raise ValueError("a session shows a model or a trainer's model: give one of the two")
+        self._model, self._clock = model, clock
+        self.learning = None if trainer is None else Learning(trainer, clock)
+        self.arrivals = None if incoming is None else Arrivals(incoming, cast(Any, model), clock)
+        self._waiting: tuple[object, npt.NDArray[np.uint8]] = (None, np.zeros((1, 1, 3), np.uint8))
+        self.scene = scene if trainer is None else trainer.scene
+        self._render = render or render_from_anywhere
+        self._save = save or getattr(trainer, "save", None)
+        self.mode = MODES[0]
+        self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
+        self._share = 0.85
+        self.composer = Composer(self.render_band, clock)
+        self.viewpoint = Viewpoint(self._start(), self.scene)
+        self.keeper = Keeper(self, folder or Path(), file)
+        best = self._known("best_level", None) if trainer is None else None
+        self._wanted = self.num_levels if best is None else min(max(round(best), 1), self.num_levels)
+        if level is not None:
+            self._wanted = self.check_level(level)
+        self._budget_bytes: float | None = None
+        self._other = max(1, self.num_levels // 4)
+        self._demo: Demo | None = None
+        self._before_demo: tuple[Any, ...] = ()
+        self._message: Message | None = None
+        self._frames: deque[float] = deque()
+        self._budget = 0.01  # seconds that frames are given, as a running mean
+        self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
+        self.size = (1280, 720)
+        """Of the last frame, in pixels."""
+
+    @property
+    def trainer(self) -> Trainer | None:
+        return None if self.learning is None else self.learning.trainer
+
+    @property
+    def model(self) -> Model:
+        """The model on show; a trainer may replace its own at any step."""
+        if self.trainer is not None:
+            return cast(Model, self.trainer.model)
+        assert self._model is not None
+        return self._model
+
+    @property
+    def field(self) -> Field:
+        return self.model.field
+
+    @property
+    def share(self) -> float:
+        """Of the time that a frame leaves, the part that is training's."""
+        return self._share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        self._share = min(max(float(share), SHARE[0]), SHARE[1])
+
+    def attach_scene(self, scene: Any) -> None:
+        """Learn of the scene of a finished model: its views can be gone to and its photographs shown."""
+        self.scene = self.viewpoint.scene = scene
+
+    # The level
+
+    @property
+    def num_levels(self) -> int:
+        return self.field.num_levels if self.arrivals is None else self.arrivals.total
+
+    @property
+    def _highest(self) -> int:
+        if self.arrivals is not None:
+            return max(self.arrivals.level, 1)
+        return self.num_levels if self.trainer is None else self.trainer.level
+
+    @property
+    def level(self) -> int:
+        """The level shown: the one asked for, or the highest that training has reached, that has come, or that fits the
+        budget of bytes."""
+        level = min(self._wanted, self._highest)
+        if self._budget_bytes is None or self.demo:
+            return level
+        return max(1, min(level, sum(round(point.megabytes * 1e6) <= self._budget_bytes for point in self.curve())))
+
+    @property
+    def other_level(self) -> int:
+        """The level on the right when two are compared."""
+        return min(self._other, self._highest)
+
+    def set_level(self, level: float) -> None:
+        """Show ``level``, or the nearest there is. The highest also means: follow upwards what trains or comes."""
+        self._wanted, self._budget_bytes = min(max(round(level), 1), self.num_levels), None
+
+    def set_budget(self, size: float) -> None:
+        """Show the highest level that takes no more than ``size`` bytes, also of a model that grows; the first if none
+        does. A level that is asked for later ends it."""
+        self._wanted, self._budget_bytes = self.num_levels, size
+
+    @property
+    def budget(self) -> float:
+        """Bytes that the model on show may take: those that were set, or what the level takes."""
+        return self.megabytes(self.level) * 1e6 if self._budget_bytes is None else self._budget_bytes
+
+    def step_level(self, step: int) -> None:
+        """Show a level ``step`` higher or lower; at the top, follow the training upwards."""
+        level = self.level + step
+        self.set_level(level if level < self._highest else self.num_levels)
+
+    def set_other_level(self, level: float) -> None:
+        """Compare with ``level``, or the nearest there is."""
+        self._other = min(max(round(level), 1), self.num_levels)
+
+    def check_level(self, level: int) -> int:
+        """Return ``level`` when the model has it.
+
+        Raises:
+            UserError: it has not.
+        """
+        if not 1 <= level <= self.num_levels:
+            raise UserError(
+                f"{self.field.level_name} {level} is outside this model: it has {self.field.level_name} 1 to "
+                f"{self.num_levels}"
+            )
+        return level
+
+    # What is shown
+
+    def set_mode(self, mode: str) -> None:
+        """Show ``mode``, one of ``MODES``; the error goes to a view of the scene, where there is a photograph."""
+        if mode == "error" and not self._at_photograph():
+            return
+        self.mode = mode
+
+    def next_mode(self, step: int = 1) -> None:
+        """The next of ``MODES``, and round again; the error is passed over where there are no photographs."""
+        modes = MODES if self.viewpoint.views() else MODES[:-1]
+        self.set_mode(modes[(modes.index(self.mode) + step) % len(modes)])
+
+    def set_compare(self, what: str, layout: str | None = None) -> None:
+        """Compare with another level or with the photograph ("level", "photo"), wiped or beside; or with nothing."""
+        if what == "photo" and not self._at_photograph():
+            return
+        if what == "level" and self.compare != "level" and self.other_level == self.level:
+            self._other = max(1, self.num_levels // 4) if self.level > 1 else self.num_levels
+        self.compare = what
+        self.layout = layout or self.layout
+
+    def next_compare(self) -> None:
+        """Nothing, another level, the photograph where there is one, and round again."""
+        choices = COMPARE if self.viewpoint.views() else COMPARE[:-1]
+        self.set_compare(choices[(choices.index(self.compare) + 1) % len(choices)])
+
+    def next_layout(self) -> None:
+        """Wiped or side by side, in turn; where nothing is compared yet, another level is."""
+        self.layout = LAYOUTS[1 - LAYOUTS.index(self.layout)]
+        if self.compare == COMPARE[0]:
+            self.set_compare("level")
+
+    def _at_photograph(self) -> bool:
+        """Stand at a view of the scene, the nearest one if at none; say so where there are none."""
+        if self.viewpoint.at is None:
+            view = self.viewpoint.nearest()
+            if view is None:
+                self.say(_NO_PHOTOGRAPH, alarm=True)
+                return False
+            self.go_to(view)
+        return True
+
+    # Where one stands
+
+    @property
+    def orbit(self) -> Orbit:
+        return self.viewpoint.orbit
+
+    @property
+    def views(self) -> list[SceneView]:
+        """The views of the scene, test views first."""
+        return self.viewpoint.views()
+
+    @property
+    def at_view(self) -> SceneView | None:
+        """The view of the scene at which one stands."""
+        return self.viewpoint.at
+
+    def go_to(self, view: SceneView) -> None:
+        """Stand at a view of the scene."""
+        self.viewpoint.go_to(view, self.model.box)
+
+    def next_view(self, step: int = 1, split: str | None = None) -> None:
+        """Go to another view of the same split, or of ``split``."""
+        view = self.viewpoint.next(step, split)
+        if view is None:
+            self.say(_NO_PHOTOGRAPH if not self.views else f"the scene has no {split} views", alarm=True)
+        else:
+            self.go_to(view)
+
+    def other_split(self) -> None:
+        """From the test views to the training views, or back."""
+        at_train = self.at_view is not None and self.at_view.split == "train"
+        self.next_view(split="test" if at_train else "train")
+
+    def reset_view(self) -> None:
+        """Stand again where one stood at first."""
+        self.viewpoint.reset()
+
+    def stand(self, position: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike, field_of_view: float) -> None:
+        """Stand at ``position`` and look at ``target``, (3,) each, with a vertical ``field_of_view`` in radians."""
+        self.orbit.stand(position, target, up, field_of_view)
+
+    def start_from(
+        self,
+        *,
+        azimuth: float | None = None,
+        elevation: float | None = None,
+        distance: float | None = None,
+        field_of_view: float | None = None,
+    ) -> None:
+        """Change what is given of the first view, to which one returns. Angles are in degrees."""
+        view = self.viewpoint.first
+        view.azimuth = view.azimuth if azimuth is None else math.radians(azimuth)
+        view.elevation = view.elevation if elevation is None else math.radians(elevation)
+        view.distance = view.distance if distance is None else distance
+        view.field_of_view = view.field_of_view if field_of_view is None else math.radians(field_of_view)
+        view.limited()
+        self.reset_view()
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The camera of a picture of ``width`` x ``height`` pixels from here."""
+        return self.viewpoint.camera(width, height)
+
+    # Demo mode
+
+    @property
+    def demo(self) -> bool:
+        """Whether the camera turns and the level goes up and down by themselves."""
+        return self._demo is not None
+
+    def toggle_demo(self) -> None:
+        """Start the demonstration from here, or end it and return to what was shown before."""
+        if self._demo is None:
+            self._before_demo = (self._wanted, self.mode, self.compare, self.viewpoint.at, self.orbit.copy())
+            self.compare = COMPARE[0]
+            self.mode = MODES[0] if self.mode == "error" else self.mode
+            self._demo = Demo(self.orbit.copy(), self._clock())
+        else:
+            self._demo = None
+            self._wanted, self.mode, self.compare, view, self.viewpoint.orbit = self._before_demo
+            if view is not None:
+                self.go_to(view)
+
+    # The picture
+
+    def frame(self, width: int, height: int, budget: float) -> npt.NDArray[np.uint8]:
+        """Work on the picture for about ``budget`` seconds and return it: (height, width, 3), row 0 the top.
+
+        The first picture of a new view comes at once and is as coarse as the budget asks for; later calls sharpen it.
+        The array is the session's own and changes with the next call; ``composer.canvas`` is the same memory in the
+        order in which a window draws it, and may be drawn on.
+        """
+        now = self._clock()
+        self._frames.append(now)
+        while self._frames[0] < now - _FPS_SECONDS:
+            self._frames.popleft()
+        if self._demo is not None:
+            self.viewpoint.orbit = self._demo.orbit(now)
+            self._wanted = self._demo.level(now, self._highest)
+        self.size = (max(width, 1), max(height, 1))
+        if self.arrivals is not None and not self.arrivals.level:
+            self.composer.show(self._awaited(self.arrivals))
+            return self.composer.picture
+        finest = 1
+        self._budget += 0.1 * (budget - self._budget)
+        if self.training:
+            pixels = self.size[0] * self.size[1]
+            affordable = self.composer.rays_per_second * self._budget * self.fps * _PASS_SECONDS
+            finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
+        self.camera(*self.size)  # notices that one has left a view of the scene
+        photograph = self._photograph()
+        if photograph is None:
+            self.mode = MODES[0] if self.mode == "error" else self.mode
+            self.compare = COMPARE[0] if self.compare == "photo" else self.compare
+        self.composer.compose(
+            self._sides(),
+            self.camera,
+            photograph,
+            self.size,
+            budget,
+            divider=self.divider,
+            beside=self.layout == "beside",
+            version=self.trainer.iteration if self.trainer else 0,
+            finest=finest,
+        )
+        return self.composer.picture
+
+    def _awaited(self, arrivals: Arrivals) -> npt.NDArray[np.uint8]:
+        """What there is to read while there is nothing to look at: (height, width, 3)."""
+        share = None if arrivals.over else round(arrivals.stats()["progress"] * arrivals.total, 2)
+        content = (arrivals.text(), share, self.size)
+        if self._waiting[0] != content:
+            self._waiting = content, screen("Taichi RF", [arrivals.text()], share, *self.size)
+        return self._waiting[1]
+
+    def _sides(self) -> tuple[Side, ...]:
+        follows = self.arrivals is not None and self._wanted >= self._highest
+        mine = Side(self.level, self.mode, self._highest if follows else 0)
+        if self.compare == "level":
+            return mine, Side(self.other_level, self.mode)
+        if self.compare == "photo":
+            return mine, Side(None)
+        return (mine,)
+
+    def _photograph(self) -> tuple[object, Camera, Callable[[], npt.NDArray[np.float32]]] | None:
+        view = self.viewpoint.at
+        if view is None:
+            return None
+        background = self.composer.background = getattr(self.model, "background", (1.0, 1.0, 1.0))
+        return view, self.viewpoint.camera_of(view), lambda: self.viewpoint.photograph(view, background)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, over the last one."""
+        if len(self._frames) < 2 or self._frames[-1] <= self._frames[0]:
+            return 0.0
+        return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
+
+    def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
+        """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
+        return quantise(self.render_band(self.camera(width, height), self.level, self.plain_mode))
+
+    @property
+    def plain_mode(self) -> str:
+        """The mode, or colour where it needs a photograph."""
+        return MODES[0] if self.mode == "error" else self.mode
+
+    def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
+        """The model through ``camera``: (H, W, 3) float32 in [0, 1]."""
+        return self._render(self.model, camera, level=level, mode=mode)
+
+    def _start(self) -> Orbit:
+        scene = getattr(self.trainer, "scene", None)
+        if scene is None:
+            return Orbit.from_state(self.model.metadata.get("view"), self.model.box)
+        cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
+        poses = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])
+        return Orbit.from_camera(cameras[0], poses, self.model.box)
+
+    # Training, and what else takes time
+
+    @property
+    def training(self) -> bool:
+        """Whether steps are being taken."""
+        return self.learning is not None and self.learning.running
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the training early."""
+        return None if self.learning is None else self.learning.failure
+
+    def toggle_training(self) -> None:
+        """Pause, or go on."""
+        if self.learning is not None:
+            self.learning.toggle()
+
+    def work(self, budget: float) -> None:
+        """Train for about ``budget`` seconds; a recording takes half of that, or all where nothing trains. Levels that
+        have come are taken over."""
+        if self.arrivals is not None:
+            self._receive(self.arrivals)
+        if self.keeper.job is not None:
+            own = budget / 2 if self.training else budget
+            self.keeper.advance(own)
+            budget -= own
+        if self.learning is not None:
+            before = self.failure
+            self.learning.train(budget)
+            if self.failure is not before:
+                self.say(f"the training ended: {self.failure}", alarm=True)
+            elif self.learning.hitch is not None:
+                self.say(f"the training is paused: {self.learning.hitch}; mend that and go on (space)", alarm=True)
+                self.learning.hitch = None
+
+    def _receive(self, arrivals: Arrivals) -> None:
+        """Take over what has come, and tell what the person should know."""
+        before = arrivals.total
+        news = arrivals.advance()
+        if self._wanted >= before:
+            self._wanted = arrivals.total  # the highest there is, where that has turned out to be another
+        if news.end is not None:
+            self.say(news.end, alarm=True)
+        elif news.trouble is not None:
+            self.say(news.trouble)
+
+    @property
+    def recording(self) -> Job | None:
+        """The picture or film that is being made."""
+        return self.keeper.job
+
+    def save(self) -> None:
+        """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
+        if self._save is not None and self.failure is None:
+            self._save()
+
+    # Messages and numbers
+
+    def say(self, text: str, alarm: bool = False) -> None:
+        """Show a line for some seconds."""
+        self._message = Message(text, alarm, self._clock() + _MESSAGE_SECONDS * (2 if alarm else 1))
+
+    @property
+    def message(self) -> Message | None:
+        """What was said last, while it is news."""
+        if self._message is not None and self._clock() > self._message.until:
+            self._message = None
+        return self._message
+
+    def curve(self) -> list[LevelPoint]:
+        """Size and quality of every level there is by now: the rate-distortion curve."""
+        now, highest = self._clock(), self._highest
+        if self._curve is None or self._curve[1] != highest or not 0 <= now - self._curve[0] < _CURVE_SECONDS:
+            points = [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, highest + 1)]
+            self._curve = now, highest, points
+        return self._curve[2]
+
+    def history(self) -> History:
+        """What the training curve is drawn from; empty for a finished model."""
+        return History() if self.learning is None else self.learning.history
+
+    def megabytes(self, level: int) -> float:
+        """What the file needs for ``level``: as read where the model came from one, else as estimated."""
+        size = self._known("prefix_bytes", level)
+        return (self.model.bytes_at(level) if size is None else size) / 1e6
+
+    def psnr(self, level: int) -> float | None:
+        """In dB on held-out views: measured live while training, else what the file says."""
+        evaluated = self._known("level_psnr", level)
+        live = [] if self.learning is None else self.learning.psnr
+        if evaluated is not None and (self.trainer is None or self.trainer.done):
+            return evaluated
+        return live[level - 1] if len(live) >= level and math.isfinite(live[level - 1]) else evaluated
+
+    def stats(self) -> dict[str, Any]:
+        """What a panel shows beside the picture; see :func:`viewer.session.stats.stats`."""
+        return stats(self)
+
+    def _known(self, name: str, level: int | None) -> float | None:
+        """What the model's file says about ``level``, or about all, if it says it; files may say anything."""
+        value = values = self.model.metadata.get(name)
+        if level is not None:
+            value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
+        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # nor NaN
+        return float(cast(float, value)) if good else None
+
+
+def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -> npt.NDArray[np.float32]:
+    """:func:`taichi_rf.rendering.pictures.render` from wherever the viewer stands.
+
+    A model's near and far fit the cameras it was trained with; someone who steps back must not see it vanish, nor lose
+    its front by stepping up to it. So they are made to fit the box as seen from here, and put back.
+    """
+    from taichi_rf.rendering.pictures import render
+
+    kept = model.near, model.far
+    model.near, model.far = depth_range(model.box, camera.position)
+    try:
+        return render(model, camera, level=level, mode=cast(Any, mode))
+    finally:
+        model.near, model.far = kept
+
+
+def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
+    """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3); the first is above 0."""
+    low, high = np.asarray(box, dtype=np.float64)
+    eye = np.clip(np.nan_to_num(np.asarray(position, dtype=np.float64)), -1e30, 1e30)
+    nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
+    farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
+    return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest
+
+
+def model_file(path: Path) -> Path:
+    """The ``.trf`` file that ``path`` means: itself, or the one in the run folder it names.
+
+    Raises:
+        UserError: there is no such thing.
+    """
+    if path.is_dir():
+        if not (path / "model.trf").is_file():
+            raise UserError(f"{path} holds no model.trf: name a .trf file or the folder of a run that has saved one")
+        return path / "model.trf"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: name a .trf file or the folder of a run")
+    return path
