@@ -147,7 +147,7 @@ def _render(name: str, cameras: Cameras, step: Step) -> tuple[npt.NDArray[np.flo
     from taichi_rf.core import backend
 
     backend.current()
-    render = make_renderer(importlib.import_module(f"scenes.{name}").MODEL)
+    render = make_renderer(importlib.import_module(f"scenes.builtin.{name}").MODEL)
     images = np.empty((len(cameras), cameras.height, cameras.width, 4), np.float16)
     depths = np.empty((len(cameras), cameras.height, cameras.width), np.float32)
     for index, camera in enumerate(cameras):

@@ -301,7 +301,7 @@ def _cold_start(arch: str, method: str) -> dict[str, float]:
             done = subprocess.run(
                 [sys.executable, "-c", _COLD.format(arch=arch, method=method)],
                 env=environment,
-                cwd=Path(__file__).parents[1],
+                cwd=Path(__file__).parents[2],
                 capture_output=True,
                 text=True,
                 check=True,
@@ -371,7 +371,7 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
 def default_scene() -> str:
     """The lego of NeRF-synthetic where the data lies beside the checkout or at $TAICHI_RF_DATA, else a built-in
     scene."""
-    data = os.environ.get("TAICHI_RF_DATA") or Path(__file__).parents[1] / ".." / "shared" / "data"
+    data = os.environ.get("TAICHI_RF_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data"
     lego = Path(data) / "nerf_synthetic" / "lego"
     return str(lego) if lego.is_dir() else "lantern"
 
