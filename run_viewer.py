@@ -149,11 +149,12 @@ def write(options: Options) -> None:
 
 def _read(options: Options) -> Session:
     """A session of the model, or of as many of its levels as are asked for, all of them there."""
+    from taichi_rf.storage.model_file import model_path
     from taichi_rf.streaming.transport import is_address
-    from viewer.session.session import Session, model_file
+    from viewer.session.session import Session
 
     assert options.model is not None
-    path = options.model if is_address(options.model) else str(model_file(Path(options.model)))
+    path = options.model if is_address(options.model) else str(model_path(Path(options.model)))
     from taichi_rf.core import backend
     from taichi_rf.storage.model_file import load_model
 

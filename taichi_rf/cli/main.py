@@ -180,10 +180,11 @@ def info(command: Info) -> None:
     from taichi_rf.cli.obtain import received
     from taichi_rf.core.plain_text import visible
     from taichi_rf.storage.metadata import title
+    from taichi_rf.storage.model_file import model_path
     from taichi_rf.storage.trf import read_trf
     from taichi_rf.streaming.transport import is_address
 
-    path = command.model if is_address(command.model) else _model_file(Path(command.model))
+    path = command.model if is_address(command.model) else model_path(command.model)
     file = received(command.model).file() if is_address(command.model) else read_trf(path)
     _warn(file.warnings)
     header, metadata = file.header, file.header.get("metadata")
@@ -220,6 +221,7 @@ def slim(command: Slim) -> None:
     from taichi_rf.cli.console import say
     from taichi_rf.cli.obtain import fetched, received, whole
     from taichi_rf.core.sizes import bytes_of, megabytes
+    from taichi_rf.storage.model_file import model_path
     from taichi_rf.storage.trf import read_trf, truncate_trf
     from taichi_rf.streaming.transport import is_address
 
@@ -229,7 +231,7 @@ def slim(command: Slim) -> None:
         raise UserError("--size chooses the precision: leave --precision, or give it with --rank alone")
     size = None if command.size is None else bytes_of(command.size, "--size")
     output, address = command.output, command.model if is_address(command.model) else None
-    source = None if address is not None else _model_file(Path(command.model))
+    source = None if address is not None else model_path(command.model)
     if output.exists():
         if source is not None and os.path.samefile(source, output):
             raise UserError(f"{output} is the model itself: choose another --output, so that its other levels stay")
@@ -310,12 +312,12 @@ def evaluate(command: Evaluate) -> None:
     from taichi_rf.evaluation.evaluate import evaluate as score
     from taichi_rf.sdf.metrics import score_levels
     from taichi_rf.sdf.model import SurfaceModel
-    from taichi_rf.storage.model_file import load_model
+    from taichi_rf.storage.model_file import load_model, model_path
 
     for option, value in (("--eval-views", command.eval_views), ("--level", command.level)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value}: 1 or more is expected")
-    path = _model_file(command.model)
+    path = model_path(command.model)
     backend.init(command.arch)
     model = load_model(path, command.level, lambda text: _warn([text]))
     _warn(model.metadata["warnings"])
@@ -356,6 +358,7 @@ def evaluate(command: Evaluate) -> None:
 def render(command: Render) -> None:
     """Write the picture or the video, as the viewer would."""
     import run_viewer
+    from taichi_rf.storage.model_file import model_path
     from taichi_rf.streaming.transport import is_address
 
     if command.turntable and command.path is not None:
@@ -366,7 +369,7 @@ def render(command: Render) -> None:
     side = None if command.path is not None else 800
     run_viewer.write(
         run_viewer.Options(
-            model=command.model if is_address(command.model) else str(_model_file(Path(command.model))),
+            model=command.model if is_address(command.model) else str(model_path(command.model)),
             level=command.level,
             mode=command.mode,
             headless=True,
@@ -397,12 +400,6 @@ def bench(command: Bench) -> None:
         raise UserError(f"--json {command.json}: there is no folder {command.json.parent}")
     backend.init(command.arch)
     run_bench(command.scene, command.json, method=command.method)
-
-
-def _model_file(path: Path) -> Path:
-    from viewer.session.session import model_file
-
-    return model_file(path)
 
 
 def _warn(warnings: Iterable[str]) -> None:

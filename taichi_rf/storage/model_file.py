@@ -28,6 +28,22 @@ from taichi_rf.storage.trf import TrfFile, read_trf, write_trf
 MODELS: dict[str, type[Model]] = {model.renders: model for model in (Model, SurfaceModel)}
 
 
+def model_path(path: Path | str) -> Path:
+    """The ``.trf`` file that ``path`` means: itself, or the one in the run folder it names.
+
+    Raises:
+        UserError: there is no such thing.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / "model.trf").is_file():
+            raise UserError(f"{path} holds no model.trf: name a .trf file or the folder of a run that has saved one")
+        return path / "model.trf"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: name a .trf file or the folder of a run")
+    return path
+
+
 def save_model(model: Model, path: Path | str) -> list[int]:
     """Write ``model`` and return the bytes that each prefix of its levels needs."""
     header, chunks = model_chunks(model)

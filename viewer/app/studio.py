@@ -14,6 +14,7 @@ from typing import Any
 
 import scenes
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.model_file import model_path
 from taichi_rf.streaming.transport import is_address
 from taichi_rf.training.presets import METHODS, PRESETS, find_preset
 from taichi_rf.training.run import Recipe, RunFolder, Training
@@ -22,7 +23,7 @@ from viewer.app.loading import Cancelled, Loading, Plan, plan_incoming, plan_mod
 from viewer.app.opening import reason
 from viewer.app.settings import Settings
 from viewer.app.stage import Stage
-from viewer.session.session import Session, model_file
+from viewer.session.session import Session
 
 FOR_MESHES = ("vqad",)
 """Methods that can fit a mesh."""
@@ -226,7 +227,7 @@ class Studio(Stage):
     def _reading(self, what: str | Path, bandwidth: float | None = None) -> Loading | None:
         """The reading of ``what``; None where it was a scene, which is now chosen."""
         if is_address(what) or bandwidth is not None:
-            address = str(what) if is_address(what) else str(model_file(_place(what)[0]))
+            address = str(what) if is_address(what) else str(model_path(_place(what)[0]))
             return Loading(f"waiting for {address}", lambda loading: plan_incoming(address, bandwidth, loading))
         path, kind = _place(what)
         if kind not in ("run", "model", "scene") and _place(self.runs / what)[1] == "run":

@@ -593,18 +593,3 @@ def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, flo
     nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
     farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
     return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest
-
-
-def model_file(path: Path) -> Path:
-    """The ``.trf`` file that ``path`` means: itself, or the one in the run folder it names.
-
-    Raises:
-        UserError: there is no such thing.
-    """
-    if path.is_dir():
-        if not (path / "model.trf").is_file():
-            raise UserError(f"{path} holds no model.trf: name a .trf file or the folder of a run that has saved one")
-        return path / "model.trf"
-    if not path.exists():
-        raise UserError(f"{path} does not exist: name a .trf file or the folder of a run")
-    return path

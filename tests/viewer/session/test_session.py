@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.model_file import model_path
 from tests.tiny import tiny_scene
 from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
 from viewer.session.progressive import quantise
-from viewer.session.session import MODES, Session, depth_range, model_file
+from viewer.session.session import MODES, Session, depth_range
 
 
 def make(**arguments) -> tuple[Session, FakeRender, Clock]:
@@ -377,11 +378,11 @@ def test_training_starts_from_a_camera_of_the_scene():
 
 def test_run_folder_means_the_model_in_it(tmp_path):
     (tmp_path / "model.trf").write_bytes(b"")
-    assert model_file(tmp_path) == tmp_path / "model.trf" == model_file(tmp_path / "model.trf")
+    assert model_path(tmp_path) == tmp_path / "model.trf" == model_path(tmp_path / "model.trf")
 
 
 def test_missing_model_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="holds no model.trf"):
-        model_file(tmp_path)
+        model_path(tmp_path)
     with pytest.raises(UserError, match="does not exist"):
-        model_file(tmp_path / "nothing.trf")
+        model_path(tmp_path / "nothing.trf")
