@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from taichi_rf import __version__
 from taichi_rf.core import folder_lock as folderlock
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import append_line, read_json, write_json, writing
+from taichi_rf.core.version import VERSION
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import save_model
 from taichi_rf.training import checkpoint
@@ -60,7 +60,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         scene = {key: value for key, value in asdict(self).items() if key not in ("config", "arch")}
-        return {"version": __version__, "arch": self.arch, "scene": scene, "config": self.config.to_json()}
+        return {"version": VERSION, "arch": self.arch, "scene": scene, "config": self.config.to_json()}
 
     @staticmethod
     def from_json(values: Any, where: Path) -> Recipe:
