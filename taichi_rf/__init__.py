@@ -5,7 +5,8 @@
     model = trf.load("runs/lantern-1/model.trf")
     picture = model.render(trf.camera(eye=(3, 2, 1.5)), level=4)
 
-See :mod:`taichi_rf.api` for what there is. Importing this starts no Taichi; the first function that needs a device does.
+See :mod:`taichi_rf.api` for what there is. Importing this starts no Taichi; the first function that needs a device
+does.
 """
 
 from taichi_rf.api import Progress, Training, camera, evaluate, init, load, slim, train

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for start-up time: numpy and Taichi are imported by the fun
     from taichi_rf.evaluation.evaluate import LevelScore
     from taichi_rf.kernels.rays import Camera
     from taichi_rf.rendering.model import Model
+    from taichi_rf.training.presets import Config
 
 Point = Sequence[float]
 Precision = Literal["fine", "small", "tiny"]
@@ -216,7 +217,16 @@ def train(
     if isinstance(scene, str | Path):
         scene = scenes.load(str(scene), downscale=downscale, views=views)
     kind = trainer_for(scene)
-    return Training(kind(scene, configuration(scene, method, preset, options)))
+    return Training(kind(scene, _configuration(scene, method, preset, options)))
+
+
+def _configuration(scene: Any, method: str | None, preset: str, options: dict[str, Any]) -> Config:
+    """A preset with some entries replaced, each checked as those of a file are."""
+    from taichi_rf.training.presets import Config, find_preset
+
+    mesh = getattr(scene, "shape", None) is not None
+    found = find_preset(method or ("vqad" if mesh else "slimmerf"), preset, mesh=mesh)
+    return Config.from_json({**found.to_json(), **options})
 
 
 def slim(

@@ -81,6 +81,11 @@ class Model:
         self.marcher, self.compositor, self.scratch = Marcher(), Compositor(weight_threshold), Scratch()
 
     @property
+    def num_levels(self) -> int:
+        """Levels of the field: tensor ranks, or levels of detail."""
+        return self.field.num_levels
+
+    @property
     def occupancy(self) -> Occupancy:
         """What may be occupied at the field's level."""
         if self.field.knows_space:
