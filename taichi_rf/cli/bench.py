@@ -1,38 +1,52 @@
-"""How fast is it here: every stage of a training step, beside what the machine can do, measured in one run.
-
-Products are put beside numpy's BLAS and memory-bound stages beside a plain copy, because only ratios within one run
-mean anything on a shared machine. Times are the best of several repetitions; a whole step is the median of many.
-"""
+"""``python -m taichi_rf bench``: how fast training and rendering are here, stage by stage."""
 
 import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
+from rich.console import Console
+from rich.table import Table
 
+import scenes
+from taichi_rf.cli import stages
+from taichi_rf.cli.options import Bench
 from taichi_rf.core import backend
-from taichi_rf.core.backend import ti
-from taichi_rf.core.device import BLOCK
-from taichi_rf.fields.base import GridField, Stage
-from taichi_rf.rendering.decoders import MLP
-from taichi_rf.rendering.pictures import render
+from taichi_rf.core.errors import UserError
+from taichi_rf.core.files import write_json
 from taichi_rf.training.presets import QUICK, VQAD_QUICK, Config
 from taichi_rf.training.trainer import Trainer
 
 SETTLE_STEPS = 600
 """Steps after which the occupancy of a scene at 128^3 hardly changes any more."""
 
-ROWS = 1 << 15
-SIDE = 800  # pixels of the picture that is rendered
-TIMED_STEPS = 21
-REPEATS = 7
+
+def run(command: Bench) -> None:
+    """Run the benchmark and print its tables. UserError for what the user can mend."""
+    if command.json is not None and not command.json.absolute().parent.is_dir():
+        raise UserError(f"--json {command.json}: there is no folder {command.json.parent}")
+    backend.init(command.arch)
+    console = Console()
+    source = command.scene or default_scene()
+    console.print(f"loading {source}")
+    loaded = scenes.load(
+        source,
+        downscale=1 if source in scenes.builtin_names() else 2,
+        max_test_views=0,
+        depth=METHODS[command.method].config(SETTLE_STEPS).wants_depth,
+    )
+    for warning in loaded.warnings:
+        console.print(f"warning: {warning}", markup=False)
+    result = bench(loaded, method=command.method, log=lambda text: console.print(f"[dim]{text}[/dim]"))
+    if command.json is not None:
+        write_json(command.json, result)
+    table = Table("stage", "time", "rate", "beside", title=f"{result['arch']}, {result['threads']} threads")
+    for row in rows(result):
+        table.add_row(*row)
+    console.print(table)
+    for name, text in summary(result):
+        console.print(f"[bold]{name:>24}[/bold]  {text}")
 
 
 def bench(
@@ -42,7 +56,7 @@ def bench(
     settle_steps: int = SETTLE_STEPS,
     log: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure everything on ``scene`` (a ``scenes.Scene``) by one of :data:`METHODS`; returns what the JSON file holds.
+    """Measure everything on ``scene`` (a ``scenes.Scene``) by one of :data:`METHODS`; return what the JSON file holds.
 
     Times are in seconds, rates per second. ``stages`` has an entry a stage with "seconds", "items", "unit", and what
     bounds it: "gflops" or "gigabytes_per_second".
@@ -55,10 +69,10 @@ def bench(
         "image": [scene.train.cameras.width, scene.train.cameras.height],
     }
     log("matrix products and BLAS")
-    result["products"] = _products()
+    result["products"] = stages.products()
     log("memory copy")
-    result["copy_gigabytes_per_second"] = _copy_rate()
-    config = METHODS[method](settle_steps)
+    result["copy_gigabytes_per_second"] = stages.copy_rate()
+    config = METHODS[method].config(settle_steps)
     log(f"training {settle_steps} steps until the occupancy settles")
     trainer = Trainer(scene, config)
     for _ in range(settle_steps):
@@ -67,22 +81,22 @@ def bench(
     result["resolution"] = list(trainer.model.field.resolution)
     result["occupied"] = float(trainer.model.occupancy.to_numpy().mean())
     log("stages of a step")
-    result["stages"] = _stages(trainer)
-    result["training"] = {config.decoder: _training(trainer, log)}
-    result["rendering"] = _rendering(trainer, log)
-    if method == "slimmerf":
-        log("the paper's decoder")
-        other = Trainer(scene, replace(config, decoder="mlp"))
+    result["stages"] = stages.field_stages(trainer)
+    result["training"] = {config.decoder: stages.training(trainer, log)}
+    result["rendering"] = stages.rendering(trainer, log)
+    for decoder in METHODS[method].other_decoders:
+        log(f"the {decoder} decoder")
+        other = Trainer(scene, replace(config, decoder=decoder))
         other.adopt(trainer)
-        result["stages"] |= _decoder_stages(other)
-        result["training"]["mlp"] = _training(other, log)
+        result["stages"] |= stages.decoder_stages(other)
+        result["training"][decoder] = stages.training(other, log)
     log("cold start")
-    result["cold_start"] = _cold_start(current.arch, method)
-    stages = result["stages"]
+    result["cold_start"] = stages.cold_start(current.arch, method)
+    found = result["stages"]
     result["ratios"] = {
         "mlp_over_blas": result["products"]["mlp_forward_gflops"] / result["products"]["blas_gflops"],
-        "scatter_over_lookup": stages["scatter features"]["seconds"] / stages["lookup features"]["seconds"],
-        "scatter_over_lookup_density": stages["scatter density"]["seconds"] / stages["density"]["seconds"],
+        "scatter_over_lookup": found["scatter features"]["seconds"] / found["lookup features"]["seconds"],
+        "scatter_over_lookup_density": found["scatter density"]["seconds"] / found["density"]["seconds"],
     }
     return result
 
@@ -116,198 +130,16 @@ def _vqad(settle_steps: int) -> Config:
     )
 
 
-METHODS: dict[str, Callable[[int], Config]] = {"slimmerf": _slimmerf, "vqad": _vqad}
-"""What is trained before anything is measured, by the number of steps that takes."""
+@dataclass(frozen=True)
+class Benched:
+    """A method that can be measured: ``config`` makes what is trained before anything is measured from the number of
+    steps that takes; ``other_decoders`` are measured besides its own."""
+
+    config: Callable[[int], Config]
+    other_decoders: tuple[Literal["sh", "mlp", "small"], ...] = ()
 
 
-def best_of(run: Callable[[], Any], repeats: int | None = None) -> float:
-    """Seconds of the fastest of several runs, after one that compiles."""
-    run()
-    ti.sync()
-    best = float("inf")
-    for _ in range(repeats or REPEATS):
-        started = time.perf_counter()
-        run()
-        ti.sync()
-        best = min(best, time.perf_counter() - started)
-    return best
-
-
-def _products() -> dict[str, float]:
-    """The two hidden layers of the paper's decoder against numpy on the same shapes, interleaved in time."""
-    rng = np.random.default_rng(0)
-    mlp = MLP(rows=ROWS)
-    x = rng.standard_normal((ROWS, 150), dtype=np.float32)
-    h = rng.standard_normal((ROWS, 128), dtype=np.float32)
-    w1, w2 = (rng.standard_normal((k, 128), dtype=np.float32) for k in (150, 128))
-    for name, values in (("x", np.pad(x, ((0, 0), (0, 10)))), ("h1", h), ("d_h1", h), ("d_h2", h)):
-        getattr(mlp, name).from_numpy(values.reshape(ROWS, -1, BLOCK))
-
-    def forward() -> None:
-        mlp.first.forward(ROWS, mlp.x, mlp.h1, relu=True)
-        mlp.second.forward(ROWS, mlp.h1, mlp.h2, relu=True)
-
-    def adjoint() -> None:
-        mlp.second.adjoint(ROWS, mlp.h1, mlp.d_h2, mlp.d_h1, mlp.gradient, relu=True)
-        mlp.first.adjoint(ROWS, mlp.x, mlp.d_h1, mlp.d_x, mlp.gradient)
-
-    flops = 2 * ROWS * (150 + 128) * 128 / 1e9
-    times: dict[str, float] = {}
-    runs: dict[str, Callable[[], Any]] = {
-        "blas": lambda: (x @ w1, h @ w2),
-        "mlp_forward": forward,
-        "mlp_adjoint": adjoint,
-        "blas_adjoint": lambda: (h @ w2.T, h.T @ h, h @ w1.T, x.T @ h),
-    }
-    for _ in range(3):
-        for name, run in runs.items():
-            times[name] = min(times.get(name, float("inf")), best_of(run, 3))
-    return {f"{n}_gflops": flops * (2 if "adjoint" in n else 1) / seconds for n, seconds in times.items()}
-
-
-@ti.kernel
-def _copy(source: ti.template(), target: ti.template()):
-    for i in source:
-        target[i] = source[i]
-
-
-def _copy_rate() -> float:
-    """Gigabytes a second that a kernel reads and writes, added up."""
-    texels = 1 << 20
-    source, target = (ti.Vector.field(BLOCK, ti.f32, texels) for _ in range(2))
-    return 2 * texels * BLOCK * 4 / best_of(lambda: _copy(source, target)) / 1e9
-
-
-def _stage(seconds: float, items: int, unit: str, *, flops: float = 0, size: float = 0) -> dict[str, Any]:
-    entry: dict[str, Any] = {"seconds": seconds, "items": items, "unit": unit, "rate": items / seconds}
-    if flops:
-        entry["gflops"] = flops / seconds / 1e9
-    if size:
-        entry["gigabytes_per_second"] = size / seconds / 1e9
-    return entry
-
-
-def _stages(trainer: Trainer) -> dict[str, Any]:
-    """Each stage alone, repeated on one batch of the settled model."""
-    model, field = trainer.model, trainer.model.field
-    origins, directions, _, background = trainer.next_batch()
-    batch = model.forward(origins, directions, background=background, seed=0)
-    samples, shaded = batch.samples, batch.shaded
-    n, m = samples.count, min(shaded.count, field.rows)
-    gradient = model.scratch.get("bench gradient", ti.f32, n)
-    weigh = best_of(lambda: model.compositor.weigh(samples, batch.density, model.distance_scale))
-    stages = {"march": _stage(best_of(lambda: model.march(origins, directions, seed=0)), samples.rays, "rays")}
-    stages |= _measured(field.forward_stages(n, samples.positions, batch.density, m, shaded.positions))
-    along = best_of(lambda: field.density_along(samples, model.distance_scale, batch.density))
-    stages["density until opaque"] = _stage(along, n, "samples")  # what a step does; "density" is all of them
-    stages["volume"] = _stage(weigh, n, "samples")
-    stages |= _decoder_stages(trainer)
-
-    def volume_adjoint() -> Any:
-        return model.compositor.adjoint(samples, shaded, batch.density, batch.colours, batch.background, batch.pixels)[
-            0
-        ]
-
-    stages["volume adjoint"] = _stage(best_of(volume_adjoint), n, "samples")
-    d_features = model.decoder.adjoint(
-        m, 0, field.features(m), shaded.rays, samples.directions, batch.colours, volume_adjoint()
-    )
-    stages |= _measured(
-        field.backward_stages(n, samples.positions, batch.density, gradient, m, shaded.positions, d_features)
-    )
-    if isinstance(field, GridField):
-        refresh = best_of(lambda: model.refresh_occupancy(trainer.config.occupancy_threshold, grow=True))
-        stages["occupancy"] = _stage(refresh, int(np.prod(field.resolution)), "nodes")
-        texels = sum(p.active for p in field.parameters()[:1])
-        update = best_of(lambda: trainer.adam.step(model.parameters(), 0.0))
-        stages["Adam"] = _stage(update, texels * BLOCK, "numbers", size=8.0 * texels * BLOCK * 4)
-    for parameters in model.parameters():
-        parameters.clear()
-    return stages
-
-
-def _measured(stages: list[Stage]) -> dict[str, Any]:
-    """What the field says its stages are, with the times they take."""
-    found = {}
-    for stage in stages:
-        seconds = best_of(stage.run)
-        if stage.apart is not None:
-            seconds = max(seconds - best_of(stage.apart), 1e-9)
-        found[stage.name] = _stage(seconds, stage.items, stage.unit, flops=stage.operations, size=stage.size)
-    return found
-
-
-PRODUCTS = {"sh": 27, "mlp": 150 * 128 + 128 * 128 + 128 * 3, "small": 24 * 64 + 64 * 64 + 64 * 3}
-"""Multiplications of a decoder for one sample."""
-
-
-def _decoder_stages(trainer: Trainer) -> dict[str, Any]:
-    model, field, name = trainer.model, trainer.model.field, trainer.config.decoder
-    origins, directions, _, background = trainer.next_batch()
-    batch = model.forward(origins, directions, background=background, seed=0)
-    samples, shaded = batch.samples, batch.shaded
-    m = min(shaded.count, field.rows)
-    features = field.features(m)
-    d_colours, _ = model.compositor.adjoint(
-        samples, shaded, batch.density, batch.colours, batch.background, batch.pixels
-    )
-    arguments = (m, 0, features, shaded.rays, samples.directions, batch.colours)
-    forward = best_of(lambda: model.decoder.forward(*arguments))
-    adjoint = best_of(lambda: model.decoder.adjoint(*arguments, d_colours))
-    return {
-        f"decoder {name}": _stage(forward, m, "samples", flops=2.0 * PRODUCTS[name] * m),
-        f"decoder {name} adjoint": _stage(adjoint, m, "samples", flops=4.0 * PRODUCTS[name] * m),
-    }
-
-
-def _training(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
-    trainer.step()
-    steps = [trainer.step() for _ in range(TIMED_STEPS)]
-    seconds = statistics.median(s.seconds for s in steps)
-    origins, directions, _, background = trainer.next_batch()
-    batch = trainer.model.forward(origins, directions, background=background, seed=0)
-    rate = steps[0].rays / seconds
-    log(f"training with the {trainer.config.decoder} decoder: {rate:,.0f} rays/s")
-    return {
-        "step_seconds": seconds,
-        "rays_per_second": rate,
-        "samples_per_ray": batch.samples.count / batch.samples.rays,
-        "shaded_per_ray": batch.shaded.count / batch.samples.rays,
-    }
-
-
-def _rendering(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
-    camera = trainer.scene.train.cameras[0].resized(SIDE, SIDE)
-    seconds = best_of(lambda: render(trainer.model, camera), 3)
-    log(f"rendering: {SIDE * SIDE / seconds:,.0f} rays/s")
-    return {"seconds_800x800": seconds, "rays_per_second": SIDE * SIDE / seconds}
-
-
-_COLD = """
-import time; started = time.perf_counter()
-from taichi_rf.core import backend; backend.init({arch!r})
-from taichi_rf.cli.coldstart import first_step
-first_step({method!r})
-print(time.perf_counter() - started)
-"""
-
-
-def _cold_start(arch: str, method: str) -> dict[str, float]:
-    """Seconds from starting Python to the end of the first training step: with nothing compiled yet, and after that."""
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "TI_OFFLINE_CACHE_FILE_PATH": folder}
-        times = []
-        for _ in range(2):
-            done = subprocess.run(
-                [sys.executable, "-c", _COLD.format(arch=arch, method=method)],
-                env=environment,
-                cwd=Path(__file__).parents[2],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            times.append(float(done.stdout.split()[-1]))
-    return {"empty_cache_seconds": times[0], "warm_cache_seconds": times[1]}
+METHODS = {"slimmerf": Benched(_slimmerf, ("mlp",)), "vqad": Benched(_vqad)}
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -374,33 +206,3 @@ def default_scene() -> str:
     data = os.environ.get("TAICHI_RF_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data"
     lego = Path(data) / "nerf_synthetic" / "lego"
     return str(lego) if lego.is_dir() else "lantern"
-
-
-def main(scene: str | None = None, json_file: Path | None = None, *, method: str = "slimmerf") -> None:
-    """Run the benchmark and print its tables; used by ``python -m taichi_rf bench``."""
-    from rich.console import Console
-    from rich.table import Table
-
-    import scenes
-    from taichi_rf.core.files import write_json
-
-    console = Console()
-    source = scene or default_scene()
-    console.print(f"loading {source}")
-    loaded = scenes.load(
-        source, downscale=1 if source in scenes.builtin_names() else 2, max_test_views=0, depth=method == "vqad"
-    )
-    for warning in loaded.warnings:
-        console.print(f"warning: {warning}", markup=False)
-    result = bench(loaded, method=method, log=lambda text: console.print(f"[dim]{text}[/dim]"))
-    if json_file is not None:
-        write_json(json_file, result)
-    table = Table("stage", "time", "rate", "beside", title=f"{result['arch']}, {result['threads']} threads")
-    for row in rows(result):
-        table.add_row(*row)
-    console.print(table)
-    for name, text in summary(result):
-        console.print(f"[bold]{name:>24}[/bold]  {text}")
-
-
-__all__ = ["bench", "best_of", "default_scene", "main", "rows", "summary"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,12 @@ console = Console(highlight=False)
 def say(text: str) -> None:
     """Print ``text`` in one line that is never wrapped, so that paths survive; what is not printable is escaped."""
     console.print(visible(text), markup=False, soft_wrap=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print each of ``warnings`` as a line."""
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 class Bar:

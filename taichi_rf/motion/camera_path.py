@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, Protocol, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, write_json
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.motion.spline import spline
 from taichi_rf.motion.video import FASTEST, LARGEST_SIDE, SLOWEST
 
@@ -121,16 +122,7 @@ class CameraPath:
         return _Reader(str(path)).path(read_json(path))
 
 
-class Turnable(Protocol):
-    """What a turn is taken around; the viewer's orbit. ``azimuth`` is in radians."""
-
-    azimuth: float
-
-    def copy(self) -> Any: ...
-    def camera(self, width: int, height: int) -> Camera: ...
-
-
-def turntable(view: Turnable, *, seconds: float = SECONDS, fps: float = FPS, width: int, height: int) -> CameraPath:
+def turntable(view: Orbit, *, seconds: float = SECONDS, fps: float = FPS, width: int, height: int) -> CameraPath:
     """One turn about the point that ``view`` looks at, from where it stands and at its height.
 
     The last frame is one step before the first, so that the video goes round without a halt. It turns anticlockwise

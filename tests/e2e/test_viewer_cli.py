@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from taichi_rf.motion.camera_path import CameraPath, Frame, turntable
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.storage.trf import read_trf
 from tests.tiny import write_tiny_scene
-from viewer.session.orbit import Orbit
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "VK_ICD_FILENAMES": "/nonexistent.json"}  # no display and no Vulkan

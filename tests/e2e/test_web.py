@@ -204,8 +204,8 @@ class Page:
 
 def expected(state: dict, level: int, like: np.ndarray, page: Page) -> np.ndarray:
     """What the scene has to look like at ``level`` from where ``state`` says that the camera stands."""
+    from taichi_rf.motion.orbit import Orbit
     from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
-    from viewer.session.orbit import Orbit
 
     place = page.canvas().rect
     across, down = int(place["width"]), int(place["height"])

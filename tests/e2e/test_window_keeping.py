@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from taichi_rf.motion.bands import quantise
 from taichi_rf.motion.camera_path import CameraPath, turntable
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.storage.trf import read_trf
 from tests.e2e.windows import FAKE, RUN_VIEWER, SIZE, Viewer, files_of_at_most
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
-from viewer.session.orbit import Orbit
-from viewer.session.progressive import quantise
 from viewer.session.session import Session
 
 SMALL = (160, 120)  # pixels, of films that are waited for

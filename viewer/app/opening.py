@@ -14,13 +14,13 @@ import scenes
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
 from taichi_rf.streaming.progressive_model import reserve
 from taichi_rf.training.run import METRICS, Recipe, RunFolder, Training
 from taichi_rf.training.trainer import Trainer, trainer_for
 from viewer.app.loading import Plan
-from viewer.session.orbit import Orbit
 
 if TYPE_CHECKING:
     from viewer.session.session import Session

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import writing
+from taichi_rf.motion.screenshot import save_picture
 from viewer.app.settings import Settings
 from viewer.app.studio import Studio
 from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
@@ -28,7 +29,6 @@ from viewer.overlay.blend import blend
 from viewer.overlay.overlay import Overlays
 from viewer.overlay.screen import screen
 from viewer.session.keep import free_file
-from viewer.session.screenshot import save_picture
 from viewer.session.session import Session
 
 _MOVING = 0.02  # seconds of rendering in a frame while something moves

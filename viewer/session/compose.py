@@ -15,8 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.motion.bands import RenderBand, quantise
 from taichi_rf.rendering import colormaps
-from viewer.session.progressive import Progressive, RenderBand, View, quantise
+from viewer.session.progressive import Progressive, View
 from viewer.session.viewpoint import image_area
 
 ERROR_AT_TOP = 0.25  # of the largest channel's difference from the photograph: the brightest of the error's colours

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from viewer.session.orbit import Orbit
+from taichi_rf.motion.orbit import Orbit
 
 _TURN_SECONDS = 40.0
 _LEVEL_SECONDS = 1.2  # that the slowest sweep stays at a level

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json, writing
 from taichi_rf.motion.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
+from taichi_rf.motion.recording import Recording
+from taichi_rf.motion.screenshot import Screenshot
 from taichi_rf.motion.video import FASTEST
 from taichi_rf.storage.metadata import title
 from taichi_rf.storage.model_file import save_model
 from taichi_rf.storage.trf import truncate_trf
 from taichi_rf.streaming.download import Incoming
 from taichi_rf.training.run import short
-from viewer.session.record import Recording
-from viewer.session.screenshot import Still
 
 if TYPE_CHECKING:
     from viewer.session.session import Session
@@ -70,7 +70,7 @@ class Keeper:
 
         def begin() -> Job:
             self.made_folder()
-            return Still(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
+            return Screenshot(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
 
         self._begin(begin)
         return path

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.motion.bands import FIRST_GUESS, BandedPicture, BandRenderer, RenderBand
 from viewer.session.enlarge import enlarge
-
-RenderBand = Callable[[Camera, int, str], npt.NDArray[np.float32]]
-"""(camera, level, mode) -> (H, W, 3) float32 in [0, 1]."""
 
 PREVIEWS = (16, 12, 8, 6, 4, 3, 2, 1)  # sides of a preview's pixels, in pixels of the window
 SHARPER = (4, 1)  # what follows a preview: 1/16 and then all of the work, so the full picture waits only 6 % longer
-_FIRST_GUESS = 50_000.0  # rays a second, until there is something to measure
 
 
 @dataclass(frozen=True)
@@ -62,10 +59,9 @@ class Progressive:
         self.canvas = np.full((1, 1, 4), 255, dtype=np.uint8)
         self.divisor = 0
         self.complete = False
-        self.rays_per_second = _FIRST_GUESS
+        self.rays_per_second = FIRST_GUESS
         """Of whole pictures: bands of nothing but background are faster and say little of the next view."""
-        self._band_rate = _FIRST_GUESS
-        self._render, self._clock = render, clock
+        self._bands, self._clock = BandRenderer(render, clock), clock
         self._shown: View | None = None  # the view in the picture
         self._pass: _Pass | None = None  # the picture being made
 
@@ -87,9 +83,9 @@ class Progressive:
             self._resize(view.camera.width, view.camera.height)
             self.divisor, self._pass = 0, None
             self._begin(view, max(self._affordable(view, budget), finest))
-        elif self._pass is not None and view.level != self._pass.view.level:
-            # a level more: the rows still to come are of it, and another pass will see to those above
-            self._pass.view = replace(self._pass.view, level=view.level)
+        elif self._pass is not None:
+            # a level more: the rows still to come show it, and another pass will renew those above
+            self._pass.picture.level = view.level
         changed = False
         while self._more(view, finest):
             if budget <= 0 and self.divisor:  # nothing is asked for, and something is there to see
@@ -106,28 +102,6 @@ class Progressive:
         """The view that is in the picture; None before the first."""
         return self._shown
 
-    def begin_sharp(self, view: View) -> None:
-        """Set out for a picture at full resolution and nothing before it; :meth:`sharpen` makes it."""
-        self._resize(view.camera.width, view.camera.height)
-        self.divisor = 1
-        self._begin(view, 1)
-
-    def sharpen(self, budget: float) -> bool:
-        """Work on it for about ``budget`` seconds; say whether it is done."""
-        start = self._clock()
-        while self._pass is not None:
-            self._work(budget - (self._clock() - start))
-            self._show()
-            if self._clock() - start >= budget:
-                break
-        self.complete = self._pass is None
-        return self.complete
-
-    @property
-    def progress(self) -> float:
-        """How much of the picture being made is done, 0 to 1."""
-        return 1.0 if self._pass is None else self._pass.rows / self._pass.view.camera.height
-
     def _more(self, view: View, finest: int) -> bool:
         """Whether there is something to render; begins the next pass where the last one has ended."""
         if self._pass is None:
@@ -140,38 +114,31 @@ class Progressive:
 
     def _begin(self, view: View, divisor: int) -> None:
         width, height = -(-view.camera.width // divisor), -(-view.camera.height // divisor)
-        pixels = np.empty((height, width, 3), dtype=np.uint8)
-        self._pass = _Pass(replace(view, camera=view.camera.resized(width, height)), divisor, pixels, view)
+        picture = BandedPicture(self._bands, view.camera.resized(width, height), view.level, view.mode)
+        self._pass = _Pass(view, divisor, picture)
 
     def _work(self, seconds: float) -> None:
         """Render the next band of the current pass; all of it when there is no picture of this view yet."""
-        work = self._pass
-        assert work is not None
-        camera = work.view.camera
-        rows = camera.height - work.rows
+        assert self._pass is not None
         if self.divisor:
-            rows = min(rows, max(1, int(self._band_rate * max(seconds, 0.0) / camera.width)))
-        band = replace(camera, cy=camera.cy - work.rows, height=rows)
-        start = self._clock()
-        colours = self._render(band, work.view.level, work.view.mode)
-        work.seconds += self._measure(rows * camera.width, self._clock() - start)
-        work.pixels[work.rows : work.rows + rows] = quantise(colours)
-        work.rows += rows
+            self._pass.picture.advance(seconds)
+        else:
+            self._pass.picture.finish()
 
     def _show(self) -> bool:
         """Bring what the current pass has made into the picture: bands at full resolution, else the whole pass."""
         work = self._pass
         assert work is not None
-        height = work.view.camera.height
+        made = work.picture
         if work.divisor == 1:
-            self.picture[work.shown : work.rows] = work.pixels[work.shown : work.rows]
-            work.shown = work.rows
-        if work.rows < height:
+            self.picture[work.shown : made.rows] = made.pixels[work.shown : made.rows]
+            work.shown = made.rows
+        if not made.complete:
             return work.divisor == 1
         if work.divisor > 1:
-            enlarge(work.pixels[::-1].transpose(1, 0, 2), self.canvas)
-        self._measure_whole(work)
-        self.divisor, self._shown, self._pass = work.divisor, work.original, None
+            enlarge(made.pixels[::-1].transpose(1, 0, 2), self.canvas)
+        self._measure_whole(made)
+        self.divisor, self._shown, self._pass = work.divisor, work.view, None
         return True
 
     def _affordable(self, view: View, seconds: float) -> int:
@@ -180,18 +147,11 @@ class Progressive:
         fits = [d for d in PREVIEWS if pixels / d**2 <= self.rays_per_second * seconds]
         return min(fits, default=PREVIEWS[0])
 
-    def _measure(self, rays: int, seconds: float) -> float:
-        """Follow the speed; one slow band (a kernel that compiled) must not spoil the next. Returns the seconds."""
-        if seconds > 0:
-            measured = max(rays / seconds, self._band_rate / 2)
-            self._band_rate += 0.3 * (measured - self._band_rate)
-        return seconds
-
-    def _measure_whole(self, work: _Pass) -> None:
+    def _measure_whole(self, made: BandedPicture) -> None:
         """Follow the speed of whole pictures, from which the next preview's size is told."""
-        if work.seconds > 0:
-            rays = work.view.camera.width * work.view.camera.height
-            measured = max(rays / work.seconds, self.rays_per_second / 2)
+        if made.seconds > 0:
+            rays = made.camera.width * made.camera.height
+            measured = max(rays / made.seconds, self.rays_per_second / 2)
             self.rays_per_second += 0.5 * (measured - self.rays_per_second)
 
     def _resize(self, width: int, height: int) -> None:
@@ -201,18 +161,10 @@ class Progressive:
 
 @dataclass
 class _Pass:
-    """A picture in the making: ``view`` at its resolution, of which ``rows`` are rendered and ``shown`` are shown."""
+    """A picture in the making: ``picture`` shows ``view`` with pixels of ``divisor`` a side; the canvas has its first
+    ``shown`` rows."""
 
     view: View
     divisor: int
-    pixels: npt.NDArray[np.uint8]
-    original: View
-    rows: int = 0
+    picture: BandedPicture
     shown: int = 0
-    seconds: float = 0.0
-    """Spent on rendering it."""
-
-
-def quantise(colours: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Colours in [0, 1] to bytes, to the nearest; NaN is black."""
-    return (np.clip(np.nan_to_num(colours), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

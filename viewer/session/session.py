@@ -19,17 +19,19 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.motion.bands import quantise
+from taichi_rf.motion.free_view import render_from_anywhere
+from taichi_rf.motion.orbit import Orbit
+from taichi_rf.storage.levels import best_level, checked_level, size_at, stated
+from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
 from viewer.overlay.screen import screen
-from viewer.session.arrivals import Arrivals
 from viewer.session.compose import Composer, Side
 from viewer.session.demo import Demo
 from viewer.session.keep import Job, Keeper
 from viewer.session.learning import History, Learning, Trainer
-from viewer.session.orbit import Orbit
-from viewer.session.progressive import PREVIEWS, quantise
+from viewer.session.progressive import PREVIEWS
 from viewer.session.stats import stats
 from viewer.session.viewpoint import SceneView, Viewpoint
 
@@ -136,8 +138,7 @@ class Session:
         self.composer = Composer(self.render_band, clock)
         self.viewpoint = Viewpoint(self._start(), self.scene)
         self.keeper = Keeper(self, folder or Path(), file)
-        best = self._known("best_level", None) if trainer is None else None
-        self._wanted = self.num_levels if best is None else min(max(round(best), 1), self.num_levels)
+        self._wanted = self.num_levels if trainer is not None else best_level(self.model.metadata, self.num_levels)
         if level is not None:
             self._wanted = self.check_level(level)
         self._budget_bytes: float | None = None
@@ -235,12 +236,7 @@ class Session:
         Raises:
             UserError: it has not.
         """
-        if not 1 <= level <= self.num_levels:
-            raise UserError(
-                f"{self.field.level_name} {level} is outside this model: it has {self.field.level_name} 1 to "
-                f"{self.num_levels}"
-            )
-        return level
+        return checked_level(level, self.num_levels, self.field.level_name)
 
     # What is shown
 
@@ -335,12 +331,9 @@ class Session:
         field_of_view: float | None = None,
     ) -> None:
         """Change what is given of the first view, to which one returns. Angles are in degrees."""
-        view = self.viewpoint.first
-        view.azimuth = view.azimuth if azimuth is None else math.radians(azimuth)
-        view.elevation = view.elevation if elevation is None else math.radians(elevation)
-        view.distance = view.distance if distance is None else distance
-        view.field_of_view = view.field_of_view if field_of_view is None else math.radians(field_of_view)
-        view.limited()
+        self.viewpoint.first.change(
+            azimuth=azimuth, elevation=elevation, distance=distance, field_of_view=field_of_view
+        )
         self.reset_view()
 
     def camera(self, width: int, height: int) -> Camera:
@@ -546,12 +539,11 @@ class Session:
 
     def megabytes(self, level: int) -> float:
         """What the file needs for ``level``: as read where the model came from one, else as estimated."""
-        size = self._known("prefix_bytes", level)
-        return (self.model.bytes_at(level) if size is None else size) / 1e6
+        return size_at(self.model, level) / 1e6
 
     def psnr(self, level: int) -> float | None:
         """In dB on held-out views: measured live while training, else what the file says."""
-        evaluated = self._known("level_psnr", level)
+        evaluated = stated(self.model.metadata, "level_psnr", level)
         live = [] if self.learning is None else self.learning.psnr
         if evaluated is not None and (self.trainer is None or self.trainer.done):
             return evaluated
@@ -560,36 +552,3 @@ class Session:
     def stats(self) -> dict[str, Any]:
         """What a panel shows beside the picture; see :func:`viewer.session.stats.stats`."""
         return stats(self)
-
-    def _known(self, name: str, level: int | None) -> float | None:
-        """What the model's file says about ``level``, or about all, if it says it; files may say anything."""
-        value = values = self.model.metadata.get(name)
-        if level is not None:
-            value = values[level - 1] if isinstance(values, list | tuple) and len(values) >= level else None
-        good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15  # nor NaN
-        return float(cast(float, value)) if good else None
-
-
-def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -> npt.NDArray[np.float32]:
-    """:func:`taichi_rf.rendering.pictures.render` from wherever the viewer stands.
-
-    A model's near and far fit the cameras it was trained with; someone who steps back must not see it vanish, nor lose
-    its front by stepping up to it. So they are made to fit the box as seen from here, and put back.
-    """
-    from taichi_rf.rendering.pictures import render
-
-    kept = model.near, model.far
-    model.near, model.far = depth_range(model.box, camera.position)
-    try:
-        return render(model, camera, level=level, mode=cast(Any, mode))
-    finally:
-        model.near, model.far = kept
-
-
-def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
-    """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3); the first is above 0."""
-    low, high = np.asarray(box, dtype=np.float64)
-    eye = np.clip(np.nan_to_num(np.asarray(position, dtype=np.float64)), -1e30, 1e30)
-    nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
-    farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
-    return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
-from viewer.session.orbit import Orbit
+from taichi_rf.motion.orbit import Orbit
 
 _STRIDE = 0.15  # of the scene's extent is flown in a second
 _LONGEST = 0.25  # seconds of flight that one frame may stand for: a window that hung does not shoot off

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taichi_rf.cli import bench
+from taichi_rf.cli import bench, stages
 from taichi_rf.core import backend
 from tests.bench import vqad
 from tests.tiny import tiny_scene
@@ -21,14 +21,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
     backend.reset()
     backend.init("cpu")
-    monkeypatch.setattr(bench, "REPEATS", 1)
-    monkeypatch.setattr(bench, "TIMED_STEPS", 1)
-    monkeypatch.setattr(bench, "SIDE", 16)
+    monkeypatch.setattr(stages, "REPEATS", 1)
+    monkeypatch.setattr(stages, "TIMED_STEPS", 1)
+    monkeypatch.setattr(stages, "SIDE", 16)
     products = ("blas", "mlp_forward", "mlp_adjoint", "blas_adjoint")
-    monkeypatch.setattr(bench, "_products", lambda: {f"{name}_gflops": 1.0 for name in products})
-    monkeypatch.setattr(bench, "_copy_rate", lambda: 1.0)
+    monkeypatch.setattr(stages, "products", lambda: {f"{name}_gflops": 1.0 for name in products})
+    monkeypatch.setattr(stages, "copy_rate", lambda: 1.0)
     cold = {"empty_cache_seconds": 1.0, "warm_cache_seconds": 1.0}
-    monkeypatch.setattr(bench, "_cold_start", lambda arch, method: cold)
+    monkeypatch.setattr(stages, "cold_start", lambda arch, method: cold)
 
 
 STAGES = {"march", "density", "volume", "lookup features", "volume adjoint", "scatter features", "scatter density"}
@@ -41,16 +41,16 @@ OWN = {
 @pytest.mark.parametrize("method", OWN)
 def test_every_stage_of_a_method_is_measured(quick, method):
     result = bench.bench(tiny_scene(), method=method, settle_steps=40)
-    stages = result["stages"]
-    assert stages.keys() >= STAGES | OWN[method]
-    assert not stages.keys() & set().union(*(own for name, own in OWN.items() if name != method))
-    for stage in stages.values():
+    found = result["stages"]
+    assert found.keys() >= STAGES | OWN[method]
+    assert not found.keys() & set().union(*(own for name, own in OWN.items() if name != method))
+    for stage in found.values():
         assert stage["items"] > 0
         assert np.isfinite(stage["rate"])
     for name in ("density", "lookup features", "scatter features", "scatter density"):
-        assert stages[name]["gigabytes_per_second"] > 0
+        assert found[name]["gigabytes_per_second"] > 0
     assert result["method"] == method
-    assert len(bench.rows(result)) == len(stages)
+    assert len(bench.rows(result)) == len(found)
     assert dict(bench.summary(result))["method"] == method
 
 

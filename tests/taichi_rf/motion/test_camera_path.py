@@ -21,8 +21,8 @@ from taichi_rf.motion.camera_path import (
     through,
     turntable,
 )
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.motion.spline import spline
-from viewer.session.orbit import Orbit
 
 BOX = np.array([[-1.0] * 3, [1.0] * 3])
 

@@ -168,7 +168,7 @@ def test_a_file_that_contradicts_itself_is_refused(model, tmp_path, change, beca
 
 @pytest.mark.parametrize("distance", [300.0, 1e4, 1e9, np.nan])
 def test_a_picture_from_afar_is_that_of_a_ball_in_every_mode(model, distance):
-    from viewer.session.session import render_from_anywhere
+    from taichi_rf.motion.free_view import render_from_anywhere
 
     size = 40
     pose = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, distance]], np.float32)

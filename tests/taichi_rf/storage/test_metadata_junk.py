@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from taichi_rf.cli.main import Info, info
+from taichi_rf.cli.info import run as info
+from taichi_rf.cli.options import Info
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.storage.metadata import LONGEST_TITLE, title
 from taichi_rf.storage.trf import write_trf
 from tests.hostile import JUNK
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
 from viewer.app.loading import Loading, plan_model
 from viewer.session.keep import slug
-from viewer.session.orbit import Orbit
 from viewer.session.session import Session
 
 MORE: tuple[Any, ...] = (1e-300, -0.0, 1e6, 10**400, "x" * 15_000, "\x1b[2J\r\n\u202e", [[1, 2], [3]], {"a": {"b": []}})

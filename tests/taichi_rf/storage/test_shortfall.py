@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taichi_rf.cli import main as cli
-from taichi_rf.cli import obtain
+from taichi_rf.cli import obtain, pictures
+from taichi_rf.cli.main import run
+from taichi_rf.cli.options import Info, Render, Slim
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
-from taichi_rf.storage.model_file import load_model
+from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.storage.trf import read_trf
 from taichi_rf.streaming import download as incoming
 from taichi_rf.streaming.download import Incoming, fetch
 from taichi_rf.streaming.rate import Pace
 from tests.tiny import ROWS
 from tests.trickle import Trickle, served
-from viewer.app import headless
 
 LEVELS = 4
 SOON = 20.0  # seconds, on a busy machine
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     field = VMField(ranks=LEVELS, resolution=(9, 8, 7), rows=ROWS, seed=3)
     box = np.array([[-1.0] * 3, [1.0] * 3], np.float32)
     path = tmp_path_factory.mktemp("model") / "model.trf"
-    Model(field, make_decoder("sh", rows=ROWS, seed=4), box=box, near=2.0, far=6.0).save(path)
+    save_model(Model(field, make_decoder("sh", rows=ROWS, seed=4), box=box, near=2.0, far=6.0), path)
     return path
 
 
@@ -49,7 +49,7 @@ def sizes(model: Path) -> list[int]:
 def serve(model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     monkeypatch.setattr(incoming, "_WAITS", (0.01,))
     monkeypatch.setattr(obtain, "PATIENCE", 0.3)
-    monkeypatch.setattr(headless, "PATIENCE", 0.3)
+    monkeypatch.setattr(pictures, "PATIENCE", 0.3)
     with ExitStack() as stack:
         yield lambda **how: stack.enter_context(served(Trickle(**{"data": model.read_bytes(), **how})))
 
@@ -64,21 +64,21 @@ def test_a_connection_that_stays_broken_gives_no_smaller_model(
         rf"\({sizes[1] + 20:,} of {sizes[3]:,} bytes came\); to make do with that, ask for level 2"
     )
     for command in (
-        cli.Slim("", output, precision="small"),
-        cli.Slim("", output, size="1GB"),
-        cli.Slim("", output, level=3),
-        cli.Slim("", output, level=4, precision="small"),
-        cli.Info(""),
-        cli.Render("", output.with_suffix(".png"), arch="cpu"),
-        cli.Render("", output.with_suffix(".png"), level=3, arch="cpu"),
+        Slim("", output, precision="small"),
+        Slim("", output, size="1GB"),
+        Slim("", output, level=3),
+        Slim("", output, level=4, precision="small"),
+        Info(""),
+        Render("", output.with_suffix(".png"), arch="cpu"),
+        Render("", output.with_suffix(".png"), level=3, arch="cpu"),
     ):
         server = serve(cut=[sizes[1] + 20], stays_down=True)
         with pytest.raises(UserError, match=words) as error:
-            cli.run(type(command)(**{**vars(command), "model": server.url}))
+            run(type(command)(**{**vars(command), "model": server.url}))
         assert str(error.value).startswith(f"{server.url}: ")
         assert list(tmp_path.iterdir()) == []
     server = serve(cut=[sizes[1] + 20], stays_down=True)
-    cli.run(cli.Slim(server.url, output, level=2))
+    run(Slim(server.url, output, level=2))
     assert output.read_bytes() == model.read_bytes()[: sizes[1]]
 
 
@@ -96,13 +96,13 @@ def test_a_file_that_is_cut_off_is_no_whole_model_from_a_server_or_the_disk(
     cut = tmp_path / "cut.trf"
     cut.write_bytes(data)
     for source in (str(cut), serve(data=data).url):
-        for command in (cli.Slim(source, output, precision="small"), cli.Slim(source, output, size="1GB")):
+        for command in (Slim(source, output, precision="small"), Slim(source, output, size="1GB")):
             with pytest.raises(UserError, match="level 3 is damaged .the file ends within it.*ask for level 2"):
-                cli.run(command)
+                run(command)
         with pytest.raises(UserError, match="level 3 is damaged .the file ends within it"):
-            cli.run(cli.Slim(source, output, level=3))
+            run(Slim(source, output, level=3))
         assert not output.exists()
-        cli.run(cli.Slim(source, output, level=2))
+        run(Slim(source, output, level=2))
         assert output.read_bytes() == data[: sizes[1]]
         output.unlink()
     with pytest.raises(UserError, match="choose 1 to 2 .*level 3 is damaged"):
@@ -115,7 +115,7 @@ def test_a_slimmed_file_is_whole_and_says_which_levels_it_holds(
     slim, output = tmp_path / "two.trf", tmp_path / "small.trf"
     slim.write_bytes(model.read_bytes()[: sizes[1]])
     for source in (str(slim), serve(data=slim.read_bytes()).url):
-        cli.run(cli.Slim(source, output, size="1GB", overwrite=True))
+        run(Slim(source, output, size="1GB", overwrite=True))
         assert output.read_bytes() == slim.read_bytes()
         assert f"{source} holds levels 1 to 2 of 4" in capsys.readouterr().out
 

@@ -13,6 +13,7 @@ import pytest
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model, save_model
@@ -26,7 +27,6 @@ from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRende
 from viewer.app.studio import Studio
 from viewer.desktop.pages import column
 from viewer.desktop.panels import Panels
-from viewer.session.orbit import Orbit
 from viewer.session.progressive import Progressive, View
 from viewer.session.session import Session
 

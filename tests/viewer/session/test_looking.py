@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from taichi_rf.kernels.rays import Camera, look_at
+from taichi_rf.motion.bands import quantise
 from taichi_rf.motion.camera_path import turntable
+from taichi_rf.motion.orbit import Orbit
 from tests.tiny import SIZE, tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender
 from viewer.session.compose import ERROR_AT_TOP, placed
 from viewer.session.demo import Demo
-from viewer.session.orbit import Orbit
-from viewer.session.progressive import quantise
 from viewer.session.session import Session
 from viewer.session.viewpoint import fitted, image_area
 
@@ -250,7 +250,7 @@ def test_error_is_black_where_the_picture_is_right_and_grows_with_the_difference
         wrong = np.where(shown > 0.5, shown - offset, shown + offset)
         return wrong[top : top + camera.height] if camera.width == SIZE else np.zeros((camera.height, camera.width, 3))
 
-    session.composer.sides[0]._render = lambda camera, level, mode: almost(None, camera, level=level, mode=mode)
+    session.composer.sides[0]._bands._render = lambda camera, level, mode: almost(None, camera, level=level, mode=mode)
     session.next_view()
     session.set_mode("error")
     picture = settle(session, (SIZE, SIZE)).astype(int)

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.errors import UserError
-from taichi_rf.storage.model_file import model_path
+from taichi_rf.motion.bands import quantise
 from tests.tiny import tiny_scene
-from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
-from viewer.session.progressive import quantise
-from viewer.session.session import MODES, Session, depth_range
+from tests.viewer_fakes import RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
+from viewer.session.session import MODES, Session
 
 
 def make(**arguments) -> tuple[Session, FakeRender, Clock]:
@@ -218,18 +217,6 @@ def test_snapshot_is_what_the_window_shows_at_rest():
     np.testing.assert_array_equal(session.snapshot(96, 64), session.composer.picture)
 
 
-@pytest.mark.parametrize(
-    ("position", "near", "far"),
-    [
-        ((4.0, 0.0, 0.0), 3.0, np.sqrt(5**2 + 1 + 1)),
-        ((0.0, 3.0, 3.0), np.sqrt(8), np.sqrt(1 + 4**2 + 4**2)),
-        ((0.0, 0.0, 0.0), 1e-3 * np.sqrt(12), np.sqrt(3)),  # inside
-    ],
-)
-def test_depth_range_spans_the_box_as_seen_from_the_eye(position, near, far):
-    assert depth_range(BOX, position) == pytest.approx((near, far))
-
-
 def test_modes_come_round():
     for scene, modes in [(None, MODES[:-1]), (tiny_scene(), MODES)]:  # no error without a photograph
         session, _, _ = make(scene=scene)
@@ -371,18 +358,3 @@ def test_training_starts_from_a_camera_of_the_scene():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     pose = session.trainer.scene.train.cameras[0].pose
     np.testing.assert_allclose(session.orbit.camera(64, 64).pose, pose, atol=1e-5)
-
-
-# Files
-
-
-def test_run_folder_means_the_model_in_it(tmp_path):
-    (tmp_path / "model.trf").write_bytes(b"")
-    assert model_path(tmp_path) == tmp_path / "model.trf" == model_path(tmp_path / "model.trf")
-
-
-def test_missing_model_is_the_users_error(tmp_path):
-    with pytest.raises(UserError, match="holds no model.trf"):
-        model_path(tmp_path)
-    with pytest.raises(UserError, match="does not exist"):
-        model_path(tmp_path / "nothing.trf")

@@ -1,29 +1,24 @@
-"""A video made a band of rows at a time, so that whoever looks on is never kept waiting.
+"""A video made a band of rows at a time.
 
 A window calls :meth:`Recording.advance` once a frame with the time it can spare; a command line calls it until it is
-done. The pictures are those of a snapshot, to the byte.
+done. The frames are the pictures that :class:`taichi_rf.motion.screenshot.Screenshot` would write, to the byte.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.motion.bands import BandedPicture, BandRenderer, RenderBand
 from taichi_rf.motion.camera_path import MAX_FRAMES
 from taichi_rf.motion.video import VideoWriter
-from viewer.session.progressive import RenderBand, quantise
-
-_FIRST_GUESS = 50_000.0  # rays a second, until there is something to measure
 
 
 class Recording:
-    """A video in the making; nothing bears its name before it is whole.
+    """A video in the making; the file gets its name when it is whole.
 
     Args:
         path: ends in ``.mp4`` or ``.gif``.
@@ -64,22 +59,20 @@ class Recording:
         self._levels = [levels] * len(cameras) if isinstance(levels, int) else list(levels)
         if len(self._levels) != len(cameras):
             raise ValueError(f"{len(cameras)} cameras need as many levels; got {len(self._levels)}")
-        self._render, self._clock, self._speed = render_band, clock, _FIRST_GUESS
-        width, height = cameras[0].width, cameras[0].height
-        self._picture, self._rows = np.empty((height, width, 3), np.uint8), 0
-        self._writer = VideoWriter(path, width, height, fps)
+        self._bands, self._clock = BandRenderer(render_band, clock), clock
+        self._picture = self._begin()
+        self._writer = VideoWriter(path, cameras[0].width, cameras[0].height, fps)
 
     @property
     def progress(self) -> float:
         """0 to 1."""
-        height = len(self._picture)
-        return (self.frame * height + self._rows) / (self.frames * height)
+        return 1.0 if self.frame == self.frames else (self.frame + self._picture.progress) / self.frames
 
     @property
     def seconds_left(self) -> float:
         """At the speed of late, if all the time is given to it."""
         camera = self._cameras[0]
-        return (1 - self.progress) * self.frames * camera.width * camera.height / self._speed
+        return (1 - self.progress) * self.frames * camera.width * camera.height / self._bands.rays_per_second
 
     def advance(self, budget: float) -> None:
         """Work for about ``budget`` seconds, and for one row of pixels at least.
@@ -114,24 +107,17 @@ class Recording:
     def __exit__(self, *error: object) -> None:
         self.cancel()
 
+    def _begin(self) -> BandedPicture:
+        return BandedPicture(self._bands, self._cameras[self.frame], self._levels[self.frame], self._mode)
+
     def _band(self, seconds: float) -> None:
         """Render as many rows of the frame as ``seconds`` allow; write the frame when it is complete."""
-        camera, first = self._cameras[self.frame], self._rows
-        rows = max(1, int(self._speed * max(seconds, 0.0) / camera.width))
-        rows = min(rows, camera.height - first)
-        start = self._clock()
-        band = replace(camera, cy=camera.cy - first, height=rows)
-        self._picture[first : first + rows] = quantise(self._render(band, self._levels[self.frame], self._mode))
-        self._measure(rows * camera.width, self._clock() - start)
-        self._rows += rows
-        if self._rows == camera.height:
-            self._writer.write(self._picture)
-            self.frame, self._rows = self.frame + 1, 0
-
-    def _measure(self, rays: int, seconds: float) -> None:
-        """Follow the speed; one slow band (a kernel that compiled) must not make the next ones tiny."""
-        if seconds > 0:
-            self._speed += 0.3 * (max(rays / seconds, self._speed / 2) - self._speed)
+        self._picture.advance(seconds)
+        if self._picture.complete:
+            self._writer.write(self._picture.pixels)
+            self.frame += 1
+            if self.frame < self.frames:
+                self._picture = self._begin()
 
 
 def sweep(num_levels: int, frames: int) -> list[int]:

@@ -1,9 +1,11 @@
-"""A picture of any size, made between the frames of a window."""
+"""A picture of any size, written as PNG, rendered a band of rows at a time."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,53 +14,73 @@ from PIL import Image
 
 from taichi_rf.core.files import atomic_write
 from taichi_rf.kernels.rays import Camera
-from viewer.session.progressive import Progressive, RenderBand, View
+from taichi_rf.motion.bands import BandedPicture, BandRenderer, RenderBand
 
 _RENDERING = 0.9  # of the progress; the rest is packing
 
 
-class Still:
-    """A picture on its way to a PNG file: rendered a band at a time, packed in a thread, which may take seconds.
+class Screenshot:
+    """A picture on its way to a PNG file: rendered a band at a time, compressed in a thread, which may take seconds.
 
-    Raises nothing: what went wrong is in ``failure``, and then no file is there. The picture is that of a snapshot, to
-    the byte.
+    Raises nothing: what went wrong is in ``failure``, and then no file is there. The heights of the bands do not change
+    the pixels.
+
+    Args:
+        path: the file to write.
+        camera: of the whole picture.
+        render: makes the bands.
+        level, mode: what to show.
+        clock: seconds.
     """
 
     what = "picture"
 
-    def __init__(self, path: Path, camera: Camera, render: RenderBand, *, level: int, mode: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        camera: Camera,
+        render: RenderBand,
+        *,
+        level: int,
+        mode: str,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.path = path
         self._target = Path(os.path.abspath(path))  # the working directory may be another while the thread writes
         self.failure: Exception | None = None
         self.done = False
-        self._progressive = Progressive(render)
-        self._progressive.begin_sharp(View(camera, level, mode))
+        self._clock = clock
+        self._picture = BandedPicture(BandRenderer(render, clock), camera, level, mode)
         self._packing: threading.Thread | None = None
 
     @property
     def progress(self) -> float:
-        return 1.0 if self.done else _RENDERING * self._progressive.progress
+        return 1.0 if self.done else _RENDERING * self._picture.progress
 
     def advance(self, budget: float) -> None:
-        """Render for about ``budget`` seconds, or wait so long for the file."""
+        """Render for about ``budget`` seconds, and one row at least, or wait that long for the file."""
         if self.done:
             return
         if self._packing is not None:
             self._packing.join(budget)
             self.done = not self._packing.is_alive()
             return
+        end = self._clock() + budget
         try:
-            complete = self._progressive.sharpen(budget)
+            while not self._picture.complete:
+                self._picture.advance(end - self._clock())
+                if self._clock() >= end:
+                    break
         except Exception as error:
             self.failure, self.done = error, True
             return
-        if complete:
+        if self._picture.complete:
             self._packing = threading.Thread(target=self._pack)
             self._packing.start()
 
     def _pack(self) -> None:
         try:
-            save_picture(self._target, self._progressive.picture)
+            save_picture(self._target, self._picture.pixels)
         except Exception as error:
             self.failure = error
 
@@ -72,6 +94,10 @@ class Still:
 
 
 def save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) as PNG, atomically. UserError when that fails."""
+    """Write ``picture``, (H, W, 3), as PNG, atomically.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     with atomic_write(path) as file:
         Image.fromarray(np.ascontiguousarray(picture)).save(file, format="PNG")

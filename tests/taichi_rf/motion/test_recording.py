@@ -11,11 +11,12 @@ import pytest
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.motion import recording
+from taichi_rf.motion.bands import quantise
 from taichi_rf.motion.camera_path import MAX_FRAMES, turntable
+from taichi_rf.motion.orbit import Orbit
+from taichi_rf.motion.recording import Recording, sweep
 from tests.viewer_fakes import BOX, RAYS_PER_SECOND, Clock, FakeModel, FakeRender
-from viewer.session import record
-from viewer.session.orbit import Orbit
-from viewer.session.record import Recording, sweep
 from viewer.session.session import Session
 
 WIDTH, HEIGHT = 64, 48
@@ -81,7 +82,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> list[Shelf]:
         made.append(Shelf(*arguments))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr(record, "VideoWriter", make)
+    monkeypatch.setattr(recording, "VideoWriter", make)
     return made
 
 
@@ -113,7 +114,7 @@ def test_bands_put_together_are_the_whole_picture_to_the_byte(tmp_path, shelf):
     finish(fakes.recording(tmp_path / "a.mp4"), budget=0.001)
     finish(fakes.recording(tmp_path / "a.mp4"), budget=1e9)
     np.testing.assert_array_equal(shelf[0].frames, shelf[1].frames)
-    whole = [record.quantise(fakes.band(camera, 4, "colour")) for camera in turn()]
+    whole = [quantise(fakes.band(camera, 4, "colour")) for camera in turn()]
     np.testing.assert_array_equal(shelf[0].frames, whole)
 
 
@@ -127,7 +128,7 @@ def test_the_file_holds_every_frame_in_its_place(tmp_path, name):
     back = iio.imread(tmp_path / name)[:, :47, :65].astype(int)
     assert len(back) == 8
     whole = [
-        record.quantise(fakes.band(camera, level, "colour")).astype(int)
+        quantise(fakes.band(camera, level, "colour")).astype(int)
         for camera, level in zip(turn(8, 65, 47), [1, 1, 2, 2, 3, 3, 4, 4])
     ]
     for index, frame in enumerate(back):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.kernels.rays import Cameras, look_at
-from viewer.session.orbit import Orbit
+from taichi_rf.motion.orbit import Orbit
 
 BOX = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
 

@@ -106,6 +106,21 @@ class Orbit:
             self.field_of_view = field_of_view
         self.limited()
 
+    def change(
+        self,
+        *,
+        azimuth: float | None = None,
+        elevation: float | None = None,
+        distance: float | None = None,
+        field_of_view: float | None = None,
+    ) -> None:
+        """Change what is given. Angles are in degrees, the distance in world units."""
+        self.azimuth = self.azimuth if azimuth is None else math.radians(azimuth)
+        self.elevation = self.elevation if elevation is None else math.radians(elevation)
+        self.distance = self.distance if distance is None else distance
+        self.field_of_view = self.field_of_view if field_of_view is None else math.radians(field_of_view)
+        self.limited()
+
     def copy(self) -> Orbit:
         """The same view, to keep."""
         return replace(self, target=self.target.copy())

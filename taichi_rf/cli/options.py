@@ -1,0 +1,120 @@
+"""The options of ``python -m taichi_rf``, a class a command. Nothing here needs Taichi: ``--help`` comes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+PROGRAM = "python -m taichi_rf"
+LEVELS = tyro.conf.arg(aliases=["--rank", "--lod"])
+Arch = Literal["auto", "cpu", "cuda", "vulkan", "metal"]
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what a model is, and what each of its levels costs."""
+
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Slim:
+    """Make a model's file smaller: its first levels only, or its numbers less precise, or whatever fits a size."""
+
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional]
+    # The file to write.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # How many levels (ranks, LODs) to keep: a faster model, too. auto: what train.py --rank auto found.
+    # Default: all.
+    level: Annotated[int | Literal["auto"] | None, LEVELS] = None
+    # Code a tensor's numbers anew, so that they cost about 0.03 dB (fine), 0.1 dB (small) or 0.4 dB (tiny) by an
+    # estimate that needs no scene. Default: as they are.
+    precision: Literal["fine", "small", "tiny"] | None = None
+    # The best model of at most this size, such as 1MB or 300kB: precision and, if need be, levels are chosen.
+    size: str | None = None
+    # Replace the output if it is there.
+    overwrite: bool = False
+    # The device to measure on what numbers are worth, for --precision and --size.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """PSNR and SSIM of every level on a scene's test views."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional]
+    # The scene's folder, or the name of a built-in one. Default: the one it was trained on.
+    scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Average this many pixels a side into one. Default: as in training.
+    downscale: int | None = None
+    # How many test views, evenly spread. Default: all.
+    eval_views: Annotated[int | None, tyro.conf.arg(aliases=["--views"])] = None
+    # Only the first so many levels (ranks, LODs). Default: all in the file.
+    level: Annotated[int | None, LEVELS] = None
+    # Read images to which links lead out of the scene's folder.
+    follow_links: bool = False
+    # Write the numbers to this file.
+    json: Path | None = None
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
+class Render:
+    """Write a picture of a model, or a video of a turn around it or of a way through it."""
+
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional]
+    # The file to write: .png for a picture, .mp4 or .gif for a video.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # A video of one turn around the scene.
+    turntable: bool = False
+    # A video that follows this camera path (nerfstudio's camera_path.json).
+    path: Path | None = None
+    # How long a turn takes, in seconds. Default: 6.
+    seconds: float | None = None
+    # Frames a second of a video. Default: 30, or what the camera path says.
+    fps: float | None = None
+    # Go from the first level to --level during the video.
+    sweep: bool = False
+    # How many levels (ranks, LODs) to use. Default: all.
+    level: Annotated[int | None, LEVELS] = None
+    # What to show.
+    mode: Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"] = "colour"
+    # Pixels across. Default: 800, or what the camera path says.
+    width: int | None = None
+    # Pixels down. Default: 800, or what the camera path says.
+    height: int | None = None
+    # Where the camera stands: degrees around the upright axis. Default: the model's own first view.
+    azimuth: float | None = None
+    # Where the camera stands: degrees above the horizon.
+    elevation: float | None = None
+    # Where the camera stands: world units from the point it looks at.
+    distance: float | None = None
+    # Vertical field of view, in degrees.
+    fov: float | None = None
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How fast training and rendering are on this machine, stage by stage."""
+
+    # What is measured: slimmerf's tensor factors, or vqad's octree.
+    method: Literal["slimmerf", "vqad"] = "slimmerf"
+    # Write the numbers to this file.
+    json: Path | None = None
+    # The scene to train on. Default: one that suits the benchmark.
+    scene: str | None = None
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+Command = Info | Slim | Evaluate | Render | Bench

@@ -1,0 +1,38 @@
+"""A picture of a model from anywhere: the ends of rays follow the camera instead of the cameras of the training."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from taichi_rf.kernels.rays import Camera
+from taichi_rf.rendering.pictures import render
+
+
+def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -> npt.NDArray[np.float32]:
+    """:func:`taichi_rf.rendering.pictures.render` with near and far fitted to the model's box as seen from the camera.
+
+    A model's own near and far fit the cameras it was trained with: someone who steps back would see it vanish, and
+    someone who comes close would lose its front.
+
+    Returns:
+        (H, W, 3) float32 in [0, 1].
+    """
+    kept = model.near, model.far
+    model.near, model.far = depth_range(model.box, camera.position)
+    try:
+        return render(model, camera, level=level, mode=cast(Any, mode))
+    finally:
+        model.near, model.far = kept
+
+
+def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
+    """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3), in world units; the first is
+    above 0."""
+    low, high = np.asarray(box, dtype=np.float64)
+    eye = np.clip(np.nan_to_num(np.asarray(position, dtype=np.float64)), -1e30, 1e30)
+    nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
+    farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
+    return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest
