@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.train_cli import ITERATIONS, train
 from tests.e2e.windows import FAKE, ROOT, Viewer, revived
+from tests.tiny import write_tiny_scene
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +52,29 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Vi
 def model(models: Callable[[], Viewer]) -> Viewer:
     """A window over a model that costs little, with photographs, as it was when it opened; shared by many tests."""
     return models()
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a scene, and a finished run of it."""
+    folder = tmp_path_factory.mktemp("place")
+    write_tiny_scene(folder / "balls")
+    done = train("balls", "--iterations", ITERATIONS, "--out", "runs/whole", folder=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "output").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def spoilable(place: Path, tmp_path: Path) -> Path:
+    """The scene's folder, to be broken."""
+    return Path(shutil.copytree(place / "balls", tmp_path / "balls"))
+
+
+@pytest.fixture
+def bare(model) -> Viewer:
+    """The shared viewer with nothing over its picture."""
+    model.key("Tab")
+    model.wait(lambda state: state["hidden"] and state["slider"] is None, "no panels")
+    model.sharp()
+    return model

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
 import json
 import os
 import resource
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.e2e.x11 import ClientMessage, connection_to
 from viewer.app.settings import FOLDER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -331,8 +331,8 @@ class Viewer:
 
     def close_button(self) -> int:
         """Do what a window manager does when one presses the window's cross; returns the exit code."""
-        message = _ClientMessage()
-        with _connection(self.screen.display) as (x11, connection):
+        message = ClientMessage()
+        with connection_to(self.screen.display) as (x11, connection):
             message.type, message.format, message.window = 33, 32, int(self.window())
             message.kind = x11.XInternAtom(connection, b"WM_PROTOCOLS", 0)
             message.data[0] = x11.XInternAtom(connection, b"WM_DELETE_WINDOW", 0)
@@ -353,29 +353,6 @@ class Viewer:
 
 def _starting(places: dict[str, list[float]], label: str) -> list[list[float]]:
     return [place for name, place in places.items() if name.startswith(label)]
-
-
-class _ClientMessage(ctypes.Structure):
-    """Xlib's XClientMessageEvent, as large as its largest event."""
-
-    _fields_ = [
-        ("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send_event", ctypes.c_int), ("display", ctypes.c_void_p),
-        ("window", ctypes.c_ulong), ("kind", ctypes.c_ulong), ("format", ctypes.c_int), ("data", ctypes.c_long * 5),
-        ("padding", ctypes.c_long * 24),
-    ]  # fmt: skip
-
-
-@contextlib.contextmanager
-def _connection(display: str) -> Iterator[tuple[Any, int]]:
-    x11 = ctypes.CDLL(ctypes.util.find_library("X11") or "libX11.so.6")
-    x11.XOpenDisplay.restype, x11.XOpenDisplay.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
-    x11.XInternAtom.restype, x11.XInternAtom.argtypes = ctypes.c_ulong, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
-    x11.XSendEvent.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_long, ctypes.c_void_p]
-    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
-    connection = x11.XOpenDisplay(display.encode())
-    assert connection
-    yield x11, connection
-    x11.XCloseDisplay(connection)
 
 
 @contextlib.contextmanager
