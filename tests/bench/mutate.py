@@ -25,10 +25,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from taichi_rf.storage.model_file import load_model
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from taichi_rf.storage.model_file import load_model  # noqa: E402
 
 PATIENCE = 10.0  # seconds of a processor for one
 COMPILING = 40.0  # where a structure of its own may be compiled: an honest model takes ten

@@ -23,8 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from taichi_rf.storage.model_file import load_model, save_model
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -32,6 +30,7 @@ from taichi_rf.coding.arrays import stored_sizes  # noqa: E402
 from taichi_rf.core.errors import UserError  # noqa: E402
 from taichi_rf.core.files import read_json, write_json  # noqa: E402
 from taichi_rf.fields.accounts import CODES, formula  # noqa: E402
+from taichi_rf.storage.model_file import load_model, save_model  # noqa: E402
 from taichi_rf.storage.trf import read_trf  # noqa: E402
 from taichi_rf.training.run import CONFIG, METRICS, MODEL  # noqa: E402
 
