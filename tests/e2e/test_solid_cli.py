@@ -14,7 +14,7 @@ from PIL import Image
 from taichi_rf.core.files import read_json
 from taichi_rf.storage.trf import read_trf
 from taichi_rf.training.run import CONFIG, METRICS, MODEL, REPORT
-from tests.e2e.test_train_cli import HERE, TIMEOUT, refuses, train
+from tests.e2e.train_cli import HERE, TIMEOUT, refuses, train
 from tests.solids import ball, write_obj
 
 ROOT = Path(__file__).resolve().parents[2]
