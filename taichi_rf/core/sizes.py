@@ -12,6 +12,14 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:.2f} MB" if size < 1e6 else f"{size / 1e6:.1f} MB"
 
 
+def amount_and_unit(size: float) -> tuple[str, str]:
+    """A size in bytes in three figures, and its unit, such as ("3.25", "MB"): for what is shown while it changes, so
+    that its width does not; :func:`megabytes` is for running text."""
+    if size < 1e5:
+        return f"{size / 1e3:.1f}", "kB"
+    return f"{size / 1e6:.2f}" if size < 1e7 else f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:.0f}", "MB"
+
+
 def bytes_of(text: str, option: str) -> int:
     """Bytes of a size such as "1MB", "1.5 M", "300kB" or "250000": multiples of 1000, as :func:`megabytes` prints them.
 

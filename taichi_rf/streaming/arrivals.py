@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from taichi_rf.rendering.model import Model
 from taichi_rf.streaming import progressive_model as growing
@@ -60,6 +59,11 @@ class Arrivals:
         """Why there is nothing to see and never will be."""
         return None if self.incoming.error is None else str(self.incoming.error)
 
+    @property
+    def progress(self) -> float:
+        """How much has come, 0..1, counted in levels."""
+        return 1.0 if self.over else (self.level + self.incoming.progress.share) / self.total
+
     def advance(self) -> News:
         """Take over what has come; as long as that is nothing, have compiled what it will need."""
         before = self.level
@@ -91,19 +95,6 @@ class Arrivals:
             self._rate = progress.rate, now
         rate = f", {rate_text(self._rate[0])}" if progress.rate else ""
         return f"receiving {name} {coming} of {self.total}{rate}"
-
-    def stats(self) -> dict[str, Any]:
-        """Plain values: for panels, overlays, browsers and files of state."""
-        progress = self.incoming.progress
-        return {
-            "level": self.level,
-            "total": self.total,
-            "text": self.text(),
-            "progress": (self.level + progress.share) / self.total if not self.over else 1.0,
-            "received": progress.received,
-            "trouble": progress.trouble,
-            "over": self.over,
-        }
 
 
 def rate_text(rate: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from taichi_rf.core import backend
@@ -15,6 +16,7 @@ from tests.e2e.fake_viewer import RealClock
 from tests.viewer_fakes import FakeModel, FakeRender, FakeTrainer
 from viewer.app.studio import Studio
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 from viewer.web import site as web
 
 
@@ -33,7 +35,7 @@ def main(kind: str, state_file: str) -> None:
         def stop() -> bool:
             state = {"address": address}
             if session is not None:
-                state |= {**session.stats(), "camera": session.orbit.state(), "size": session.size}
+                state |= {**asdict(stats_of(session)), "camera": session.orbit.state(), "size": session.size}
             file.write(json.dumps(state) + "\n")
             file.flush()
             return bool(stopped)

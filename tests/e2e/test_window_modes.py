@@ -23,7 +23,7 @@ def test_modes_have_a_key_and_all_look_different(bare):
 @pytest.mark.parametrize("layout", ["wipe", "beside"])
 def test_two_levels_are_compared(bare, layout):
     state = bare.key("c")
-    assert (state["compare"]["with"], state["compare"]["left"], state["compare"]["right"]) == (
+    assert (state["compare"]["kind"], state["compare"]["left"], state["compare"]["right"]) == (
         "level", "rank 4", "rank 1",
     )  # fmt: skip
     if layout == "beside":
@@ -62,7 +62,7 @@ def test_right_side_of_a_wipe_has_a_slider_of_its_own(model):
 def test_photograph_is_wiped_over_its_view(bare):
     bare.key("v", "c", "c")
     state = bare.move((640, EMPTY[1]))
-    assert (state["compare"]["with"], state["compare"]["right"]) == ("photo", "photo")
+    assert (state["compare"]["kind"], state["compare"]["right"]) == ("photo", "photo")
     assert state["view"] == {"split": "test", "index": 0, "name": "view 0", "count": 2}
     picture = bare.sharp_screenshot()
     np.testing.assert_array_equal(picture[:, : 640 - LINE], rendered(view=0)[:, : 640 - LINE])

@@ -27,14 +27,14 @@ def iterations(run: Path) -> int:
 
 def trains(viewer: Viewer, steps: int = 5) -> dict:
     """Wait until so many more steps are taken; returns the state then."""
-    state = viewer.wait(lambda state: state["training"]["running"], "a training")
+    state = viewer.wait(lambda state: state["training"]["state"] == "running", "a training")
     least = state["training"]["iteration"] + steps
     return viewer.wait(lambda state: state["training"]["iteration"] >= least, f"iteration {least}")
 
 
 def stands(viewer: Viewer) -> None:
     """Nothing is trained although frames go by."""
-    state = viewer.wait(lambda state: not state["training"]["running"], "a pause")
+    state = viewer.wait(lambda state: state["training"]["state"] != "running", "a pause")
     assert viewer.frames_later(8)["training"]["iteration"] == state["training"]["iteration"]
 
 
@@ -154,7 +154,7 @@ def test_training_that_is_done_is_evaluated_and_can_be_looked_at(start, place, t
     for name in (CONFIG, MODEL, METRICS, REPORT):
         assert (run / name).exists()
     state = viewer.sharp()
-    assert state["training"]["done"]
+    assert state["training"]["state"] == "done"
     assert state["psnr"] > 15
     viewer.slide(1)
     sharp = viewer.sharp()
@@ -197,7 +197,7 @@ def test_scene_without_test_views_is_trained_without_a_psnr(start, tmp_path):
     assert viewer.key("v")["view"]["split"] == "train"
     viewer.key("b")
     viewer.says("no test views")
-    assert viewer.key("c", "c")["compare"]["with"] == "photo"
+    assert viewer.key("c", "c")["compare"]["kind"] == "photo"
     trains(viewer)
     viewer.key("space")
     viewer.sharp()

@@ -281,7 +281,7 @@ class Viewer:
             (lambda state: state["flying"], "f"),
             (lambda state: state["mode"] != "colour", "m"),
             (lambda state: state["compare"]["layout"] != "wipe", "x"),
-            (lambda state: state["compare"]["with"] != "off", "c"),
+            (lambda state: state["compare"]["kind"] != "off", "c"),
             (lambda state: state["level"] < state["num_levels"], "Right"),
         ):
             while wrong(self.state()):

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,7 @@ from taichi_rf.streaming.progressive_model import reserve
 from taichi_rf.training.run import METRICS, Recipe, RunFolder, Training
 from taichi_rf.training.trainer import Trainer, trainer_for
 from viewer.app.loading import Plan
-
-if TYPE_CHECKING:
-    from viewer.session.session import Session
+from viewer.session.session import Session
 
 Guard = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -64,7 +62,7 @@ class Standing:
         if session.training and not self.running:
             session.toggle_training()
         if self.level is not None:
-            session.set_level(self.level)
+            session.levels.choose(self.level)
         session.viewpoint.orbit = self.orbit
 
 

@@ -52,11 +52,11 @@ def _prepare(session: Session, options: Options) -> None:
     """Show what the options ask for. UserError where the model does not have it."""
     size = options.pictures().most_bytes
     if options.level is not None:
-        session.set_level(session.check_level(options.level))
+        session.levels.choose(session.levels.check(options.level))
     if size is not None:
-        session.set_budget(size)
+        session.levels.limit(size)
     if options.mode is not None:
         session.set_mode(options.mode)
-    session.start_from(
+    session.viewpoint.start_from(
         azimuth=options.azimuth, elevation=options.elevation, distance=options.distance, field_of_view=options.fov
     )

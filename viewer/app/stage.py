@@ -7,7 +7,6 @@ nor its kernels; so no window may be open meanwhile.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Generator
@@ -22,7 +21,8 @@ from taichi_rf.training.finish import finishing
 from taichi_rf.training.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
 from viewer.app.loading import Loading, Plan, load_photographs
 from viewer.app.opening import Guard, Run, Standing, build_model, build_run, device_for, reason
-from viewer.session.session import Message, Session
+from viewer.overlay.stats import Message
+from viewer.session.session import Session
 
 _PASSING = (UserError, OSError, MemoryError, RuntimeError)
 """What goes wrong with files and devices, as opposed to bugs; with RuntimeError Taichi says that its memory is out."""
@@ -74,7 +74,7 @@ class Stage:
 
     def say(self, text: str, alarm: bool = False) -> None:
         """A line for the person, in the session where there is one."""
-        self._said = Message(text, alarm, math.inf)
+        self._said = Message(text, alarm)
         if self.session is not None:
             self.session.say(text, alarm=alarm)
 

@@ -66,7 +66,7 @@ class Hands:
             else:
                 self._key(key, shift)
         if self._sliding and self._session is not None and (mouse != self._mouse or ti.ui.LMB in pressed):
-            self._session.set_level(self._panels.level_at(mouse[0]))
+            self._session.levels.choose(self._panels.level_at(mouse[0]))
         if self._button is not None:
             self._drag(mouse)
         elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
@@ -142,7 +142,7 @@ class Hands:
         """Fly as long as its keys are down."""
         ways = [way for key, way in _WAY.items() if self._window.is_pressed(key)]
         session = self._session
-        if not ways or session is None or session.demo or self._typing or self._panels.page == "open":
+        if not ways or session is None or session.demo or self._typing or self._panels.menu.page == "open":
             return
         self.touched = time.perf_counter()
         speed = _FASTER if self._window.is_pressed(ti.ui.SHIFT) else 1.0
@@ -155,17 +155,17 @@ class Hands:
             self._escape()
             return
         if key == ti.ui.TAB:
-            panels.hidden = not panels.hidden
+            panels.menu.hidden = not panels.menu.hidden
         elif key in ("h", "o"):
-            panels.turn_to({"h": "help", "o": "open"}[key])
+            panels.menu.turn_to({"h": "help", "o": "open"}[key])
         elif session is not None:
             self._session_key(session, key, -1 if shift else 1)
 
     def _session_key(self, session: Session, key: Any, backwards: int) -> None:
         width, height = self._size
         actions: dict[Any, Callable[[], object]] = {
-            ti.ui.LEFT: lambda: session.step_level(-1),
-            ti.ui.RIGHT: lambda: session.step_level(1),
+            ti.ui.LEFT: lambda: session.levels.step(-1),
+            ti.ui.RIGHT: lambda: session.levels.step(1),
             ti.ui.UP: lambda: session.orbit.dolly(-_KEY_DOLLY, 1),
             ti.ui.DOWN: lambda: session.orbit.dolly(_KEY_DOLLY, 1),
             ti.ui.SPACE: session.toggle_training,
@@ -194,8 +194,8 @@ class Hands:
         session, panels = self._session, self._panels
         if session is not None and session.demo:
             session.toggle_demo()
-        elif session is not None and panels.page is not None and not panels.hidden:
-            panels.page = None
+        elif session is not None and panels.menu.page is not None and not panels.menu.hidden:
+            panels.menu.page = None
         else:
             self.closed = self._warned or self._may_close()
             self._warned = True

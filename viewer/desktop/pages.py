@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taichi_rf.cli.console import duration
+from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
 from taichi_rf.training.presets import PRESETS
 from viewer.app import catalogue
 from viewer.app.studio import Studio
+from viewer.desktop.menu import Menu
 from viewer.desktop.rows import (
     ACCENT,
     ALARM,
@@ -30,13 +31,9 @@ from viewer.desktop.rows import (
 )
 from viewer.session import budget
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 
-if TYPE_CHECKING:
-    from viewer.desktop.panels import Panels
-
-PAGES = ("look", "keep", "open", "help")
 LARGEST_PICTURE = 4  # times the window's sides
-_LISTED_SECONDS = 2.0  # for which a listing of a folder is good
 _DOWNSCALES = (1, 2, 4, 8)
 _MOST_MINUTES = 120
 _RUNS, _RECENT = 4, 3  # that are listed
@@ -71,97 +68,68 @@ Rows = list[Row]
 Panel = tuple[str, Rows]
 
 
-class Chooser:
-    """Where a person is looking for something to open."""
-
-    def __init__(self, folder: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.folder = folder or Path.cwd()
-        self.first = 0
-        """Of the folder's entries, the first that is listed."""
-        self._clock = clock
-        self._known: dict[tuple[str, Path], tuple[float, Any]] = {}
-
-    def go(self, folder: Path) -> None:
-        """Look into another folder."""
-        self.folder, self.first = folder, 0
-
-    def listing(self) -> catalogue.Listing:
-        """What the folder holds; read from the disk now and then."""
-        return self._recent("folder", self.folder, catalogue.browse)
-
-    def runs(self, folder: Path) -> list[catalogue.RunEntry]:
-        """The runs there, the newest first; read from the disk now and then."""
-        return self._recent("runs", folder, catalogue.runs)
-
-    def _recent(self, what: str, folder: Path, read: Callable[[Path], Any]) -> Any:
-        found = self._known.get((what, folder))
-        if found is None or self._clock() - found[0] > _LISTED_SECONDS:
-            self._known = {key: value for key, value in self._known.items() if key[0] != what}
-            found = self._known[what, folder] = self._clock(), read(folder)
-        return found[1]
-
-
-def column(panels: Panels, studio: Studio, room: int) -> list[Panel]:
+def column(menu: Menu, studio: Studio, room: int) -> list[Panel]:
     """The panels from the top down, each with its title; ``room`` is the height there is for them, in pixels."""
     session = studio.session
-    if panels.page == "help":
-        return [("Keys", _help(panels))]
-    if session is None or panels.page == "open":
-        return [("Open or train", _open(panels, studio, room))]
+    if menu.page == "help":
+        return [("Keys", _help(menu))]
+    if session is None or menu.page == "open":
+        return [("Open or train", _open(menu, studio, room))]
     found = [(title(session.model.metadata, "Taichi RF"), _level(session))]
     training = _training(studio, session)
     if training:
         found.append(("Training", training))
-    if panels.page == "look":
-        found.append(("Look", [_back(panels), *_look(session)]))
-    elif panels.page == "keep":
-        found.append(("Keep", [_back(panels), *_keep(session)]))
+    if menu.page == "look":
+        found.append(("Look", [_back(menu), *_look(session)]))
+    elif menu.page == "keep":
+        found.append(("Keep", [_back(menu), *_keep(session)]))
     else:
-        found.append(("Menu", _menu(panels, session)))
+        found.append(("Menu", _menu(menu, session)))
     while len(found) > 1 and sum(panel_height(rows) + BETWEEN for _, rows in found) > room + BETWEEN:
-        del found[-2 if panels.page else -1]  # a page that was asked for comes before what is always there
+        del found[-2 if menu.page else -1]  # a page that was asked for comes before what is always there
     return found
 
 
 def _level(session: Session) -> Rows:
-    stats = session.stats()
-    name, level = stats["level_name"], stats["level"]
-    rows: Rows = [Slider(name, level, 1, stats["num_levels"], session.set_level, main=True)]
-    if (size := budget.kilobytes(session)) is not None:
-        rows.append(Slider("kB at most", size.value, size.low, size.high, partial(budget.choose, session)))
+    stats = stats_of(session)
+    name, level = stats.level_name, stats.level
+    rows: Rows = [Slider(name, level, 1, stats.num_levels, session.levels.choose, main=True)]
+    if (size := budget.kilobytes(session.levels)) is not None:
+        rows.append(Slider("kB at most", size.value, size.low, size.high, partial(budget.choose, session.levels)))
     if session.compare == "level":
-        rows.append(Slider(f"right {name}", session.other_level, 1, stats["num_levels"], session.set_other_level))
-    psnr = "not measured" if stats["psnr"] is None else f"{stats['psnr']:.2f} dB"
-    sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
-    if (arriving := stats["arriving"]) is not None and not arriving["over"]:
-        rows += wrapped(arriving["text"], ACCENT if arriving["trouble"] is None else ALARM, 3)
+        rows.append(Slider(f"right {name}", session.levels.other, 1, stats.num_levels, session.levels.choose_other))
+    psnr = "not measured" if stats.psnr is None else f"{stats.psnr:.2f} dB"
+    sharpness = "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution"
+    if (arriving := stats.arriving) is not None and not arriving.over:
+        rows += wrapped(arriving.text, ACCENT if arriving.trouble is None else ALARM, 3)
     return [
         *rows,
-        Text(f"size    {_megabytes(stats['megabytes'])}"),
+        Text(f"size    {' '.join(amount_and_unit(1e6 * (stats.megabytes or 0.0)))}"),
         Text(f"PSNR    {psnr}"),
-        Text(f"speed   {stats['fps']:.0f} fps, {sharpness}"),
+        Text(f"speed   {stats.fps:.0f} fps, {sharpness}"),
     ]
 
 
 def _training(studio: Studio, session: Session) -> Rows:
-    training = session.stats()["training"]
+    training = stats_of(session).training
     if training is None:
         return []
-    state = "done" if training["done"] else "running" if training["running"] else "paused"
-    left = "" if training["seconds_left"] is None else f", {duration(training['seconds_left'])} left"
+    left = "" if training.seconds_left is None else f", {duration(training.seconds_left)} left"
     rows: Rows = [
-        Text(f"{state}, {100 * training['progress']:.0f} %{left}", ACCENT),
-        Text(f"step    {training['iteration']:,}, {session.field.level_name} {training['level']}"),
+        Text(f"{training.state}, {100 * training.progress:.0f} %{left}", ACCENT),
+        Text(f"step    {training.iteration:,}, {session.field.level_name} {training.level}"),
     ]
-    if training["loss"] is not None:
-        rows.append(Text(f"loss    {training['loss']:.5f}, {training['psnr']:.1f} dB"))
-        rows.append(Text(f"rays    {training['rays_per_second']:,.0f} a second"))
-    if training["failure"] is not None:
-        rows += wrapped(training["failure"], ALARM)
+    if training.loss is not None:
+        rows.append(Text(f"loss    {training.loss:.5f}, {training.psnr:.1f} dB"))
+        rows.append(Text(f"rays    {training.rays_per_second:,.0f} a second"))
+    if training.failure is not None:
+        rows += wrapped(training.failure, ALARM)
     elif studio.evaluating is not None:
         rows.append(Text(f"evaluating, {100 * studio.evaluating:.0f} %", ACCENT))
-    elif not training["done"]:
-        rows.append(Button("Pause training" if training["running"] else "Resume training", session.toggle_training))
+    elif training.state != "done":
+        rows.append(
+            Button("Pause training" if training.state == "running" else "Resume training", session.toggle_training)
+        )
         rows.append(Slider("% of time", round(100 * session.share), 5, 95, partial(_set_share, session)))
         rows.append(Button("Stop and save", studio.stop))
     if studio.run is not None:
@@ -173,18 +141,18 @@ def _set_share(session: Session, percent: int) -> None:
     session.share = percent / 100
 
 
-def _menu(panels: Panels, session: Session) -> Rows:
+def _menu(menu: Menu, session: Session) -> Rows:
     return [
-        Button("Look ...", partial(panels.turn_to, "look")),
-        Button("Keep ...", partial(panels.turn_to, "keep")),
-        Button("Open or train ...", partial(panels.turn_to, "open")),
+        Button("Look ...", partial(menu.turn_to, "look")),
+        Button("Keep ...", partial(menu.turn_to, "keep")),
+        Button("Open or train ...", partial(menu.turn_to, "open")),
         Button("Demonstration", session.toggle_demo),
-        Button("Keys", partial(panels.turn_to, "help")),
+        Button("Keys", partial(menu.turn_to, "help")),
     ]
 
 
-def _back(panels: Panels) -> Row:
-    return Button("< back", partial(setattr, panels, "page", None))
+def _back(menu: Menu) -> Row:
+    return Button("< back", partial(setattr, menu, "page", None))
 
 
 def _look(session: Session) -> Rows:
@@ -239,13 +207,13 @@ def _keep(session: Session) -> Rows:
     return [*rows, Button("Camera as JSON", keeper.camera)]
 
 
-def _open(panels: Panels, studio: Studio, room: int) -> Rows:
+def _open(menu: Menu, studio: Studio, room: int) -> Rows:
     """A scene, how to train it, and what else there is to open, in as many rows as there is room for."""
-    chooser, pending = panels.chooser, studio.pending
+    chooser, pending = menu.chooser, studio.pending
     if pending is not None:
         share = "" if pending.progress is None else f" {100 * pending.progress:.0f} %"
         return [*wrapped(pending.text + share, ACCENT), Button("Cancel", studio.cancel)]
-    rows: Rows = [] if studio.session is None else [_back(panels)]
+    rows: Rows = [] if studio.session is None else [_back(menu)]
     rows.append(Text(f"scene   {shortened(_scene_name(studio.source), 33)}", ACCENT))
     if studio.source is not None:
         minutes = 0 if studio.max_seconds is None else round(studio.max_seconds / 60)
@@ -255,7 +223,7 @@ def _open(panels: Panels, studio: Studio, room: int) -> Rows:
             Button(f"Images: 1/{studio.downscale} of their size", partial(_next, studio, "downscale", _DOWNSCALES)),
             Text("time    " + (f"{minutes} minutes" if minutes else "as long as the preset has it")),
             Slider("minutes", minutes, 0, _MOST_MINUTES, partial(_set_minutes, studio)),
-            Button("Start training", partial(_start, panels, studio)),
+            Button("Start training", partial(_start, menu, studio)),
         ]
     rows.append(Text("built-in scenes", SOFT))
     rows += [Button(name, partial(studio.choose, name)) for name in catalogue.builtin_scenes()]
@@ -265,32 +233,32 @@ def _open(panels: Panels, studio: Studio, room: int) -> Rows:
     if recent:
         rows.append(Text("recently", SOFT))
         rows += [
-            Button(f"{number} {shortened(path, 36)}", partial(_opened, panels, studio, Path(path)))
+            Button(f"{number} {shortened(path, 36)}", partial(_opened, menu, studio, Path(path)))
             for number, path in enumerate(recent, 1)
         ]
     runs = chooser.runs(studio.runs)[:_RUNS]
     if runs:
         rows.append(Text(f"runs in {shortened(str(studio.runs), 33)}", SOFT))
-        rows += [Button(_run_label(run), partial(_opened, panels, studio, run.path)) for run in runs]
+        rows += [Button(_run_label(run), partial(_opened, menu, studio, run.path)) for run in runs]
     listing = chooser.listing()
     rows.append(Text(shortened(str(listing.folder)), SOFT))
     if listing.note:
         rows += wrapped(listing.note, ALARM, 2)
     if listing.parent is not None:
         rows.append(Button(".. (up)", partial(chooser.go, listing.parent)))
-    return rows + _entries(panels, studio, listing, (room - panel_height(rows)) // Button("", print).height)
+    return rows + _entries(menu, studio, listing, (room - panel_height(rows)) // Button("", print).height)
 
 
-def _entries(panels: Panels, studio: Studio, listing: catalogue.Listing, most: int) -> Rows:
+def _entries(menu: Menu, studio: Studio, listing: catalogue.Listing, most: int) -> Rows:
     """As many of a folder's entries as there is room for, and a button for more."""
-    chooser, entries = panels.chooser, listing.entries
+    chooser, entries = menu.chooser, listing.entries
     if len(entries) > most:
         most = max(most - 1, 1)
     first = chooser.first if chooser.first < len(entries) else 0
     rows: Rows = []
     for entry in entries[first : first + most]:
         label = f"{shortened(entry.name, 30)}{'/' if entry.kind == 'folder' else f' ({entry.kind})'}"
-        action: Callable[[], object] = partial(_opened, panels, studio, entry.path)
+        action: Callable[[], object] = partial(_opened, menu, studio, entry.path)
         if entry.kind == "folder":
             action = partial(chooser.go, entry.path)
         elif entry.kind == "scene":
@@ -302,15 +270,15 @@ def _entries(panels: Panels, studio: Studio, listing: catalogue.Listing, most: i
     return rows
 
 
-def _start(panels: Panels, studio: Studio) -> None:
+def _start(menu: Menu, studio: Studio) -> None:
     if studio.start():
-        panels.page = None
+        menu.page = None
 
 
-def _opened(panels: Panels, studio: Studio, path: Path) -> None:
+def _opened(menu: Menu, studio: Studio, path: Path) -> None:
     # A scene is chosen at once, and then there is more to choose; what is small may have been read by now.
     if studio.open(path) and (studio.pending is not None or studio.ready):
-        panels.page = None
+        menu.page = None
 
 
 def _next(studio: Studio, name: str, choices: tuple[Any, ...]) -> None:
@@ -332,10 +300,6 @@ def _run_label(run: catalogue.RunEntry) -> str:
     return f"{shortened(run.name, 25)} ({quality})"
 
 
-def _help(panels: Panels) -> Rows:
+def _help(menu: Menu) -> Rows:
     widest = max(len(key) for key, _ in KEYS) + 1
-    return [_back(panels), *(Text(f"{key:<{widest}}{meaning}", BRIGHT) for key, meaning in KEYS)]
-
-
-def _megabytes(megabytes: float) -> str:
-    return f"{megabytes:.2f} MB" if megabytes < 10 else f"{megabytes:.1f} MB"
+    return [_back(menu), *(Text(f"{key:<{widest}}{meaning}", BRIGHT) for key, meaning in KEYS)]

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from viewer.app.studio import Studio
-from viewer.desktop.pages import PAGES, Chooser, column
+from viewer.desktop.menu import Chooser, Menu
+from viewer.desktop.pages import column
 from viewer.desktop.rows import BETWEEN, Button, Rectangle, Row, Slider, Text, latin, panel_height
 
 _WIDTH = 304
@@ -22,10 +23,7 @@ class Panels:
     """Draws the panels of one window and remembers what they cover."""
 
     def __init__(self, chooser: Chooser | None = None) -> None:
-        self.hidden = False
-        self.page: str | None = None
-        """Which page is open, one of ``PAGES``, None for the menu."""
-        self.chooser = chooser or Chooser()
+        self.menu = Menu(chooser)
         self.widgets: dict[str, Rectangle] = {}
         """Where each slider and button of the last picture is, by what is written on it."""
         self.slider: Rectangle | None = None
@@ -54,11 +52,6 @@ class Panels:
         """Undo what the mouse did to the panels: under a new name, ImGui lays them out anew."""
         self._places += 1
 
-    def turn_to(self, page: str) -> None:
-        """Open a page, or close it if it is open."""
-        assert page in PAGES
-        self.page, self.hidden = None if self.page == page and not self.hidden else page, False
-
     def draw(self, gui: Any, studio: Studio, width: int, height: int, *, opened: tuple[int, int] | None = None) -> None:
         """Add the panels to a picture of ``width`` x ``height`` pixels and do what was asked of them.
 
@@ -66,11 +59,11 @@ class Panels:
         """
         self._covered, self.widgets, self.slider, self.extent = [], {}, None, (0, 0)
         demo = studio.session is not None and studio.session.demo
-        if self.hidden or demo or width < _WIDTH or height < _SLIVER:
+        if self.menu.hidden or demo or width < _WIDTH or height < _SLIVER:
             return
         top = _MARGIN
         todo = []
-        for title, rows in column(self, studio, height - 2 * _MARGIN):
+        for title, rows in column(self.menu, studio, height - 2 * _MARGIN):
             tall = panel_height(rows)
             place = Rectangle(_MARGIN, top, _WIDTH, tall)
             todo += self._panel(gui, title, rows, place, opened or (width, height))

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from viewer.desktop.panels import Panels
 from viewer.overlay.blend import blend
 from viewer.overlay.overlay import Overlays
 from viewer.overlay.screen import screen
+from viewer.overlay.stats import Message, Stats
 from viewer.session.keep import free_file
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 
 _MOVING = 0.02  # seconds of rendering in a frame while something moves
 _RESTING = 0.12  # while nothing does: fewer frames, sooner sharp
@@ -66,9 +69,9 @@ def run(
     settings = settings or Settings.load()
     width, height = width or settings.width, height or settings.height
     panels = Panels()
-    panels.hidden = settings.hidden and studio.session is not None
+    panels.menu.hidden = settings.hidden and studio.session is not None
     if settings.folder and os.path.isdir(settings.folder):
-        panels.chooser.go(Path(settings.folder))
+        panels.menu.chooser.go(Path(settings.folder))
     with folder_for_imgui() as inside, contextlib.ExitStack() as stack:
         state = None
         if state_file is not None:
@@ -95,9 +98,9 @@ def run(
 
 def _remember(settings: Settings, studio: Studio, panels: Panels, desktop: Desktop) -> None:
     """Keep for the next time how the window was used. What cannot be written is not worth a word."""
-    (settings.width, settings.height), settings.hidden = desktop.size, panels.hidden
+    (settings.width, settings.height), settings.hidden = desktop.size, panels.menu.hidden
     settings.preset, settings.method, settings.downscale = studio.preset, studio.method, studio.downscale
-    settings.folder = str(panels.chooser.folder)
+    settings.folder = str(panels.menu.chooser.folder)
     if studio.session is not None:
         settings.share = studio.session.share
     settings.save()
@@ -180,13 +183,13 @@ class _Window:
         session, panels, pending = self._session, self._panels, self.studio.pending
         slider, shown = panels.slider, None if session is None else session.composer.sides[0].shown
         return {
-            **({} if session is None else {**session.stats(), "camera": session.orbit.state()}),
+            **({} if session is None else {**asdict(stats_of(session)), "camera": session.orbit.state()}),
             "frame": self._frames,
             "seconds": time.monotonic(),
             "shown": None if shown is None else shown.level,
             "size": self.size,
-            "page": panels.page,
-            "hidden": panels.hidden,
+            "page": panels.menu.page,
+            "hidden": panels.menu.hidden,
             "slider": None if slider is None else [slider.x, slider.y, slider.width, slider.height],
             "widgets": {name: [place.x, place.y, place.width, place.height] for name, place in panels.widgets.items()},
             "scene": self.studio.source,
@@ -211,12 +214,14 @@ class _Window:
         """The picture with all that lies over it, on the screen."""
         (width, height), panels = self.size, self._panels
         if session is None:
-            canvas, curve, history, stats = self._blank(width, height), None, None, _nothing(self.studio)
+            canvas, curve, history, stats = self._blank(width, height), None, None, Stats(message=self.studio.message)
         else:
-            canvas, stats = session.composer.canvas, session.stats()
-            stats["message"] = _waiting(self.studio) or stats["message"]
-            curve, history = session.curve(), session.history()
-        overlays = self._overlays.draw(stats, curve, history, width, height, hidden=panels.hidden, panels=panels.extent)
+            canvas, stats = session.composer.canvas, stats_of(session)
+            stats = replace(stats, message=_waiting(self.studio) or stats.message)
+            curve, history = session.levels.curve(), session.history()
+        overlays = self._overlays.draw(
+            stats, curve, history, width, height, hidden=panels.menu.hidden, panels=panels.extent
+        )
         blend(canvas[..., :3].transpose(1, 0, 2)[::-1], overlays)
         set_image(self._canvas, canvas)
         if self._hands.wants_all and session is not None:
@@ -259,19 +264,13 @@ class _Window:
         return self._welcome.copy()
 
 
-def _waiting(studio: Studio) -> dict[str, Any] | None:
+def _waiting(studio: Studio) -> Message | None:
     """What the studio is reading or about to compile, as a message."""
     run, session = studio.run, studio.session
     if run is not None and run.training.cold and session is not None and session.training:
-        return {"text": "compiling the kernels of the training, a few seconds ...", "alarm": False}
+        return Message("compiling the kernels of the training, a few seconds ...")
     pending = studio.pending
     if pending is None:
         return None
     share = "" if pending.progress is None else f", {100 * pending.progress:.0f} %"
-    return {"text": pending.text + share, "alarm": False}
-
-
-def _nothing(studio: Studio) -> dict[str, Any]:
-    """What the overlays are told when there is no session: only what was said."""
-    message = studio.message
-    return {"message": message and {"text": message.text, "alarm": message.alarm}}
+    return Message(pending.text + share)

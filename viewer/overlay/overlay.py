@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.evaluation.plot import DARK
 from taichi_rf.rendering import colormaps
 from viewer.overlay import cards, plots
@@ -25,6 +25,7 @@ from viewer.overlay.cards import Figure, Levels
 from viewer.overlay.layout import Sheet
 from viewer.overlay.plots import finite
 from viewer.overlay.screen import screen
+from viewer.overlay.stats import Message, Stats, TrainingStats
 
 __all__ = ["Overlay", "Overlays", "blend", "screen"]
 
@@ -65,7 +66,7 @@ class Overlays:
 
     def draw(
         self,
-        stats: Mapping[str, Any],
+        stats: Stats,
         curve: Sequence[plots.LevelPoint] | None,
         history: plots.History | None,
         width: int,
@@ -77,13 +78,13 @@ class Overlays:
         """What to lay over a picture of ``width`` x ``height`` pixels, the lowest first.
 
         Args:
-            stats: :meth:`viewer.session.session.Session.stats`.
+            stats: what is shown and done.
             curve: size and quality of the levels; None leaves the plot out.
             history: for the training curve; None or an empty one leaves it out unless something is training.
             hidden: leave out everything but the divider, messages, and recordings: the picture is to be seen.
             panels: width and height, from the top left corner, of what the front end itself puts there.
         """
-        demo = bool(stats.get("demo"))
+        demo = stats.demo
         hidden = hidden and not demo
         sheet = Sheet(width, height, (0, 0) if hidden or demo else panels)
         if not hidden:
@@ -103,20 +104,20 @@ class Overlays:
     def _plots(
         self,
         sheet: Sheet,
-        stats: Mapping[str, Any],
+        stats: Stats,
         curve: Sequence[plots.LevelPoint] | None,
         history: plots.History | None,
     ) -> None:
-        training = stats.get("training")
+        training = stats.training
         if history is not None and not training and not (history.batch or history.test):
             history = None
         width, height = sheet.plot_size(2 if history is not None else 1)
         if not width:
             return
-        level, name = int(stats.get("level") or 0), str(stats.get("level_name") or "level")
+        level, name = stats.level, stats.level_name
         top = sheet.margin
         if curve:
-            measuring = training is not None and not training.get("done")
+            measuring = training is not None and training.state != "done"
             points = [(p.level, p.megabytes, p.psnr) for p in curve]
             card = self._plot(
                 "curve",
@@ -139,7 +140,7 @@ class Overlays:
             )
             sheet.put(card.at(sheet.width - sheet.margin - width, top))
 
-    def _divider(self, sheet: Sheet, stats: Mapping[str, Any]) -> list[Overlay]:
+    def _divider(self, sheet: Sheet, stats: Stats) -> list[Overlay]:
         """The line between the two sides, interrupted by the cards that lie across it."""
         if not _compares(stats):
             return []
@@ -152,26 +153,26 @@ class Overlays:
         gaps = sheet.clear_rows(left, left + len(opacities))
         return [Overlay(left, top, line[top:bottom]) for top, bottom in gaps]
 
-    def _figures(self, sheet: Sheet, stats: Mapping[str, Any], demo: bool) -> None:
+    def _figures(self, sheet: Sheet, stats: Stats, demo: bool) -> None:
         size = sheet.text(40 if demo else 27, 14)
         entries = _figures(stats, demo, None if demo else self._frame_rate(stats))
-        levels, reached = None, stats.get("training") or stats.get("arriving") or {}
-        if stats.get("level") and stats.get("num_levels"):
-            count = int(stats["num_levels"])
-            levels = Levels(int(stats["level"]), int(reached.get("level") or count), count)
+        levels, growing = None, stats.training or stats.arriving
+        if stats.level and stats.num_levels:
+            reached = stats.num_levels if growing is None else growing.level or stats.num_levels
+            levels = Levels(stats.level, reached, stats.num_levels)
         key = (tuple(entries), levels, size)
         self._stack(sheet, "figures", key, lambda room: cards.figures(entries, levels, size, room))
 
-    def _legend(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
-        if stats.get("mode") not in _LEGENDS:
+    def _legend(self, sheet: Sheet, stats: Stats) -> None:
+        if stats.mode not in _LEGENDS:
             return
-        title, colours, marks = _LEGENDS[stats["mode"]]
+        title, colours, marks = _LEGENDS[stats.mode]
         size = sheet.text(16, 12)
 
         def make(room: float) -> Pixels | None:
             return cards.colour_bar(title, lambda values: colormaps.apply(colours, values), marks, size, room)
 
-        key = (stats["mode"], size)
+        key = (stats.mode, size)
         card = self._card("legend", (key, math.inf), lambda: make(math.inf))
         if card is not None:
             corner = card.at(sheet.margin, sheet.height - sheet.margin - card.pixels.shape[0])
@@ -180,54 +181,49 @@ class Overlays:
                 return
         self._stack(sheet, "legend", key, make)
 
-    def _where(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+    def _where(self, sheet: Sheet, stats: Stats) -> None:
         parts = []
-        view, mode = stats.get("view"), stats.get("mode")
-        if view:
-            number = int(view.get("index") or 0) + 1
-            of = f" of {view['count']}" if view.get("count") else ""
-            name = f": {view['name']}" if view.get("name") else ""
-            parts.append(f"{view.get('split') or 'scene'} view {number}{of}{name}")
-        if mode and mode != "colour" and mode not in _LEGENDS:
-            parts.append(str(mode))
+        if (view := stats.view) is not None:
+            parts.append(
+                f"{view.split} view {view.index + 1} of {view.count}" + (f": {view.name}" if view.name else "")
+            )
+        if stats.mode != "colour" and stats.mode not in _LEGENDS:
+            parts.append(stats.mode)
         text, size = " · ".join(parts), sheet.text(18, 13)
         if text:
             self._stack(sheet, "where", (text, size), lambda room: cards.line(text, size, room))
 
-    def _recording(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
-        job = stats.get("recording")
-        if not job:
+    def _recording(self, sheet: Sheet, stats: Stats) -> None:
+        job = stats.recording
+        if job is None:
             return
-        share, size = job.get("progress"), sheet.text(17, 13)
-        share = min(max(float(share), 0.0), 1.0) if finite(share) else 0.0
-        name = str(job.get("path") or "").replace("\\", "/").rpartition("/")[2]
-        text = f"recording {job.get('what') or ''}".strip() + (f" · {name}" if name else "")
+        share, size = _share(job.progress), sheet.text(17, 13)
+        name = job.path.replace("\\", "/").rpartition("/")[2]
+        text = f"recording {job.what}".strip() + (f" · {name}" if name else "")
         key = (text, round(share, 2), size)
         self._stack(
             sheet, "recording", key, lambda room: cards.progress(text, share, size, min(room, 0.5 * sheet.width))
         )
 
-    def _arriving(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+    def _arriving(self, sheet: Sheet, stats: Stats) -> None:
         """How far a model has come that is on its way; before its first level, a screen of its own says so."""
-        arriving = stats.get("arriving")
-        if not arriving or arriving.get("over") or not arriving.get("level"):
+        arriving = stats.arriving
+        if arriving is None or arriving.over or not arriving.level:
             return
-        share, size, text = arriving.get("progress"), sheet.text(17, 13), str(arriving.get("text") or "")
-        share = min(max(float(share), 0.0), 1.0) if finite(share) else 0.0
+        share, size, text = _share(arriving.progress), sheet.text(17, 13), arriving.text
         key = (text, round(share, 2), size)
         self._stack(
             sheet, "arriving", key,
             lambda room: cards.progress(text, share, size, min(room, 0.6 * sheet.width), DARK.first),
         )  # fmt: skip
 
-    def _message(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
-        message = stats.get("message")
-        failure = (stats.get("training") or {}).get("failure")
-        if not message and failure:
-            message = {"text": f"training has stopped: {failure}", "alarm": True}
-        if not message or not message.get("text"):
+    def _message(self, sheet: Sheet, stats: Stats) -> None:
+        message = stats.message
+        if message is None and stats.training is not None and stats.training.failure:
+            message = Message(f"training has stopped: {stats.training.failure}", alarm=True)
+        if message is None or not message.text:
             return
-        text, alarm, size = str(message["text"]), bool(message.get("alarm")), sheet.text(19, 13)
+        text, alarm, size = message.text, message.alarm, sheet.text(19, 13)
         colour, bar = (cards.ALARM, cards.RECORDING) if alarm else (DARK.ink, DARK.first)
         room_at_most = max(0.6 * sheet.width, 20 * size)
 
@@ -236,13 +232,13 @@ class Overlays:
 
         self._stack(sheet, "message", (text, alarm, size, room_at_most), make)
 
-    def _sides(self, sheet: Sheet, stats: Mapping[str, Any]) -> None:
+    def _sides(self, sheet: Sheet, stats: Stats) -> None:
         """Name what is left and right of the divider, as far up as there is room beside it."""
         if not _compares(stats):
             return
         size, column, places = sheet.text(20, 13), _divider_column(stats, sheet.width), []
         for side, colour in (("left", DARK.mark), ("right", DARK.ink)):
-            text = str(stats["compare"].get(side) or "")
+            text = stats.compare.left if side == "left" else stats.compare.right
             card = self._card(side, (text, size), functools.partial(cards.line, text, size, math.inf, colour=colour))
             if card is None:
                 continue
@@ -296,24 +292,24 @@ class Overlays:
                 return
             room = float(right - left)
 
-    def _frame_rate(self, stats: Mapping[str, Any]) -> float | None:
-        now, fps = self._clock(), stats.get("fps")
+    def _frame_rate(self, stats: Stats) -> float | None:
+        now, fps = self._clock(), stats.fps
         if not self._fps[0] or not fps or not 0 <= now - self._fps[1] < _FPS_SECONDS:
             self._fps = fps, now
         return self._fps[0]
 
 
-def _figures(stats: Mapping[str, Any], demo: bool, fps: float | None) -> list[Figure]:
+def _figures(stats: Stats, demo: bool, fps: float | None) -> list[Figure]:
     """The level, its size and quality, and the frame rate; what is not known is left out."""
     muted, ink, entries = DARK.muted, DARK.ink, []
-    name, level, count = str(stats.get("level_name") or "level"), stats.get("level"), stats.get("num_levels")
+    name, level, count = stats.level_name, stats.level, stats.num_levels
     if level:
         of = f" of {count}" if count and not demo else ""
         widest = f"{name} {'0' * len(str(count or level))}{of}"
         entries.append(Figure(((f"{name} ", muted), (f"{level}", DARK.mark), (of, muted)), widest))
-    megabytes, psnr = stats.get("megabytes"), stats.get("psnr")
+    megabytes, psnr = stats.megabytes, stats.psnr
     if finite(megabytes):
-        amount, unit = size_text(float(megabytes or 0.0))
+        amount, unit = amount_and_unit(1e6 * float(megabytes or 0.0))
         entries.append(Figure(((amount, ink), (f" {unit}", muted)), f"0.00 {unit}"))
     if finite(psnr):
         entries.append(Figure(((f"{psnr:.1f}", ink), (" dB", muted)), "00.0 dB"))
@@ -322,35 +318,33 @@ def _figures(stats: Mapping[str, Any], demo: bool, fps: float | None) -> list[Fi
     return entries
 
 
-def size_text(megabytes: float) -> tuple[str, str]:
-    """A size and its unit, in three figures: "3.25", "MB"."""
-    if megabytes < 0.1:
-        return f"{megabytes * 1e3:.1f}", "kB"
-    return f"{megabytes:.2f}" if megabytes < 10 else f"{megabytes:.1f}" if megabytes < 100 else f"{megabytes:.0f}", "MB"
-
-
-def _progress_note(training: Mapping[str, Any] | None) -> str:
+def _progress_note(training: TrainingStats | None) -> str:
     """How far a training is, in a few words."""
-    if not training:
+    if training is None:
         return ""
-    if training.get("done"):
+    if training.state == "done":
         return "done"
-    parts = [f"{100 * training['progress']:.0f} %"] if finite(training.get("progress")) else []
-    if not training.get("running"):
-        parts.append("paused")
-    elif finite(training.get("seconds_left")):
-        seconds = max(float(training["seconds_left"]), 0.0)
+    parts = [f"{100 * training.progress:.0f} %"] if finite(training.progress) else []
+    if training.state != "running":
+        parts.append(training.state)
+    elif finite(training.seconds_left):
+        seconds = max(float(training.seconds_left or 0.0), 0.0)
         parts.append(f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left")
     return ", ".join(parts)
 
 
-def _compares(stats: Mapping[str, Any]) -> bool:
-    return ((stats.get("compare") or {}).get("with") or "off") != "off"
+def _share(progress: float) -> float:
+    """``progress`` as a bar can show it, 0..1; 0 for what is no number."""
+    return min(max(float(progress), 0.0), 1.0) if finite(progress) else 0.0
 
 
-def _divider_column(stats: Mapping[str, Any], width: int) -> int:
+def _compares(stats: Stats) -> bool:
+    return stats.compare.kind != "off"
+
+
+def _divider_column(stats: Stats, width: int) -> int:
     """The first column of the right side."""
-    share = stats["compare"].get("divider")
+    share = stats.compare.divider
     return round(min(max(float(share) if finite(share) else 0.5, 0.0), 1.0) * width)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from viewer.session.session import Session
+from viewer.session.levels import Levels
 
 _MOST = 1e9  # kilobytes: more than any file
 
@@ -19,15 +18,15 @@ class Kilobytes(NamedTuple):
     value: int
 
 
-def kilobytes(session: Session) -> Kilobytes | None:
+def kilobytes(levels: Levels) -> Kilobytes | None:
     """From the smallest to the largest level there is by now; None where all are alike."""
-    points = session.curve()
+    points = levels.curve()
     low, high = math.ceil(1e3 * points[0].megabytes), math.ceil(1e3 * points[-1].megabytes)
     if low >= high:
         return None
-    return Kilobytes(low, high, min(max(math.ceil(session.budget / 1e3), low), high))
+    return Kilobytes(low, high, min(max(math.ceil(levels.budget / 1e3), low), high))
 
 
-def choose(session: Session, size: float) -> None:
+def choose(levels: Levels, size: float) -> None:
     """Let the model take ``size`` kilobytes, whatever a slider says."""
-    session.set_budget(1e3 * min(max(size, 0.0), _MOST))
+    levels.limit(1e3 * min(max(size, 0.0), _MOST))

@@ -9,22 +9,28 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json, writing
+from taichi_rf.core.sizes import megabytes
+from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
+from taichi_rf.motion.orbit import Orbit
 from taichi_rf.motion.recording import Recording
 from taichi_rf.motion.screenshot import Screenshot
 from taichi_rf.motion.video import FASTEST
 from taichi_rf.storage.metadata import title
 from taichi_rf.storage.model_file import save_model
 from taichi_rf.storage.trf import truncate_trf
+from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
 from taichi_rf.training.run import short
-
-if TYPE_CHECKING:
-    from viewer.session.session import Session
+from viewer.session.learning import Trainer
+from viewer.session.model import Model
 
 GIF_FPS, GIF_WIDTH = 15.0, 640
 _MOST_KEYFRAMES = int(MAX_FRAMES / FPS / 2)  # two seconds between any two
@@ -45,13 +51,35 @@ class Job(Protocol):
     def cancel(self) -> None: ...
 
 
+class Shown(Protocol):
+    """What is written to disk: the keeper's view of a session."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def trainer(self) -> Trainer | None: ...
+    @property
+    def arrivals(self) -> Arrivals | None: ...
+    @property
+    def orbit(self) -> Orbit: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    @property
+    def level(self) -> int: ...
+    @property
+    def plain_mode(self) -> str: ...
+    def camera(self, width: int, height: int) -> Camera: ...
+    def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]: ...
+    def say(self, text: str, alarm: bool = False) -> None: ...
+
+
 class Keeper:
     """Writes what a session shows into ``folder``; pictures and films are made between frames, one at a time.
 
     ``file`` is the one that the model was read from. What cannot be written is a message of the session's.
     """
 
-    def __init__(self, session: Session, folder: Path, file: Path | None) -> None:
+    def __init__(self, session: Shown, folder: Path, file: Path | None) -> None:
         self.folder, self.file = folder, file
         self.job: Job | None = None
         self.keyframes: list[Frame] = []
@@ -228,14 +256,14 @@ class Keeper:
         except (UserError, OSError) as error:
             self._session.say(str(error), alarm=True)
             return None
-        self._session.say(f"saved {short(path)} ({size_in_words(path.stat().st_size)})")
+        self._session.say(f"saved {short(path)} ({megabytes(path.stat().st_size)})")
         return path
 
     def _name(self) -> str:
         return slug(title(self._session.model.metadata, "model"))
 
     def _level(self) -> str:
-        return f"{slug(self._session.field.level_name).lower()}{self._session.level}"
+        return f"{slug(self._session.model.field.level_name).lower()}{self._session.level}"
 
 
 def save_level(model: Any, file: Path | Incoming | None, level: int, folder: Path, name: str) -> Path:
@@ -272,11 +300,6 @@ def free_file(folder: Path, stem: str, suffix: str) -> Path:
 def slug(text: object) -> str:
     """What of ``text`` is fit for a file's name."""
     return re.sub(r"[^\w.-]+", "-", str(text))[:60].strip("-.") or "scene"
-
-
-def size_in_words(size: int) -> str:
-    """Bytes as people say them."""
-    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def has_ffmpeg() -> bool:

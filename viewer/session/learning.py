@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.evaluation.heldout import HeldOut
+from viewer.overlay.stats import State
 
 _SMOOTHING = 0.1  # how fast the figures of single training batches enter what is shown
 _LONGEST_DEBT = 0.25  # seconds: a step that had a kernel to compile does not stop training for long
@@ -79,6 +80,13 @@ class Learning:
     def over(self) -> bool:
         """Whether nothing will be trained any more."""
         return self.trainer.done or self.failure is not None
+
+    @property
+    def state(self) -> State:
+        """What becomes of the training, in a word."""
+        if self.failure is not None:
+            return "failed"
+        return "done" if self.trainer.done else "running" if self.running else "paused"
 
     def toggle(self) -> None:
         """Pause, or go on."""

@@ -8,13 +8,10 @@ left.
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +20,20 @@ from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import quantise
 from taichi_rf.motion.free_view import render_from_anywhere
 from taichi_rf.motion.orbit import Orbit
-from taichi_rf.storage.levels import best_level, checked_level, size_at, stated
 from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
-from viewer.overlay.screen import screen
+from viewer.overlay.stats import Message, SceneView
 from viewer.session.compose import Composer, Side
 from viewer.session.demo import Demo
+from viewer.session.frame_rate import FrameRate
 from viewer.session.keep import Job, Keeper
 from viewer.session.learning import History, Learning, Trainer
+from viewer.session.levels import Levels
+from viewer.session.messages import Messages
+from viewer.session.model import Field, Model, Render
 from viewer.session.progressive import PREVIEWS
-from viewer.session.stats import stats
-from viewer.session.viewpoint import SceneView, Viewpoint
+from viewer.session.viewpoint import Viewpoint, first_view
+from viewer.session.waiting import WaitingScreen
 
 MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
 COMPARE = ("off", "level", "photo")
@@ -41,53 +41,7 @@ LAYOUTS = ("wipe", "beside")
 SHARE = (0.05, 0.95)
 """Between these lies the share of the time that training can be given."""
 _PASS_SECONDS = 2.5  # while training, a picture of the whole window is renewed about this often
-_FPS_SECONDS = 1.0  # over which frames are counted
-_MESSAGE_SECONDS = 8.0
-_CURVE_SECONDS = 0.5  # for which the curve is good: its sizes are counted anew each time
 _NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
-
-
-class Field(Protocol):
-    """What the viewer needs of a field."""
-
-    @property
-    def num_levels(self) -> int: ...
-    @property
-    def level_name(self) -> str: ...
-
-
-class Model(Protocol):
-    """What the viewer needs of a model."""
-
-    @property
-    def field(self) -> Field: ...
-    @property
-    def box(self) -> npt.NDArray[np.float32]: ...
-    @property
-    def metadata(self) -> dict[str, Any]: ...
-    def bytes_at(self, level: int) -> int: ...
-
-
-Render = Callable[..., npt.NDArray[np.float32]]
-"""render(model, camera, level=, mode=) -> (H, W, 3) float32 in [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """A line for the person at the window; ``alarm`` when something went wrong."""
-
-    text: str
-    alarm: bool
-    until: float
-
-
-@dataclass(frozen=True)
-class LevelPoint:
-    """What a level costs and gives: ``psnr`` in dB on held-out views, None while nobody has measured it."""
-
-    level: int
-    megabytes: float
-    psnr: float | None
 
 
 class Session:
@@ -126,9 +80,10 @@ class Session:
         if (model is None) == (trainer is None):
             raise ValueError("a session shows a model or a trainer's model: give one of the two")
         self._model, self._clock = model, clock
+        self._messages = Messages(clock)
         self.learning = None if trainer is None else Learning(trainer, clock)
         self.arrivals = None if incoming is None else Arrivals(incoming, cast(Any, model), clock)
-        self._waiting: tuple[object, npt.NDArray[np.uint8]] = (None, np.zeros((1, 1, 3), np.uint8))
+        self._waiting = WaitingScreen()
         self.scene = scene if trainer is None else trainer.scene
         self._render = render or render_from_anywhere
         self._save = save or getattr(trainer, "save", None)
@@ -136,19 +91,15 @@ class Session:
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
         self._share = 0.85
         self.composer = Composer(self.render_band, clock)
-        self.viewpoint = Viewpoint(self._start(), self.scene)
+        self.viewpoint = Viewpoint(first_view(self.model, self.scene if trainer is not None else None), self.scene)
         self.keeper = Keeper(self, folder or Path(), file)
-        self._wanted = self.num_levels if trainer is not None else best_level(self.model.metadata, self.num_levels)
-        if level is not None:
-            self._wanted = self.check_level(level)
-        self._budget_bytes: float | None = None
-        self._other = max(1, self.num_levels // 4)
+        self.levels = Levels(
+            lambda: self.model, learning=self.learning, arrivals=self.arrivals, first=level, clock=clock
+        )
         self._demo: Demo | None = None
         self._before_demo: tuple[Any, ...] = ()
-        self._message: Message | None = None
-        self._frames: deque[float] = deque()
+        self._frames = FrameRate()
         self._budget = 0.01  # seconds that frames are given, as a running mean
-        self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
         self.size = (1280, 720)
         """Of the last frame, in pixels."""
 
@@ -181,62 +132,14 @@ class Session:
         """Learn of the scene of a finished model: its views can be gone to and its photographs shown."""
         self.scene = self.viewpoint.scene = scene
 
-    # The level
-
     @property
     def num_levels(self) -> int:
-        return self.field.num_levels if self.arrivals is None else self.arrivals.total
-
-    @property
-    def _highest(self) -> int:
-        if self.arrivals is not None:
-            return max(self.arrivals.level, 1)
-        return self.num_levels if self.trainer is None else self.trainer.level
+        return self.levels.count
 
     @property
     def level(self) -> int:
-        """The level shown: the one asked for, or the highest that training has reached, that has come, or that fits the
-        budget of bytes."""
-        level = min(self._wanted, self._highest)
-        if self._budget_bytes is None or self.demo:
-            return level
-        return max(1, min(level, sum(round(point.megabytes * 1e6) <= self._budget_bytes for point in self.curve())))
-
-    @property
-    def other_level(self) -> int:
-        """The level on the right when two are compared."""
-        return min(self._other, self._highest)
-
-    def set_level(self, level: float) -> None:
-        """Show ``level``, or the nearest there is. The highest also means: follow upwards what trains or comes."""
-        self._wanted, self._budget_bytes = min(max(round(level), 1), self.num_levels), None
-
-    def set_budget(self, size: float) -> None:
-        """Show the highest level that takes no more than ``size`` bytes, also of a model that grows; the first if none
-        does. A level that is asked for later ends it."""
-        self._wanted, self._budget_bytes = self.num_levels, size
-
-    @property
-    def budget(self) -> float:
-        """Bytes that the model on show may take: those that were set, or what the level takes."""
-        return self.megabytes(self.level) * 1e6 if self._budget_bytes is None else self._budget_bytes
-
-    def step_level(self, step: int) -> None:
-        """Show a level ``step`` higher or lower; at the top, follow the training upwards."""
-        level = self.level + step
-        self.set_level(level if level < self._highest else self.num_levels)
-
-    def set_other_level(self, level: float) -> None:
-        """Compare with ``level``, or the nearest there is."""
-        self._other = min(max(round(level), 1), self.num_levels)
-
-    def check_level(self, level: int) -> int:
-        """Return ``level`` when the model has it.
-
-        Raises:
-            UserError: it has not.
-        """
-        return checked_level(level, self.num_levels, self.field.level_name)
+        """The level shown."""
+        return self.levels.shown
 
     # What is shown
 
@@ -255,8 +158,8 @@ class Session:
         """Compare with another level or with the photograph ("level", "photo"), wiped or beside; or with nothing."""
         if what == "photo" and not self._at_photograph():
             return
-        if what == "level" and self.compare != "level" and self.other_level == self.level:
-            self._other = max(1, self.num_levels // 4) if self.level > 1 else self.num_levels
+        if what == "level" and self.compare != "level":
+            self.levels.make_different()
         self.compare = what
         self.layout = layout or self.layout
 
@@ -322,20 +225,6 @@ class Session:
         """Stand at ``position`` and look at ``target``, (3,) each, with a vertical ``field_of_view`` in radians."""
         self.orbit.stand(position, target, up, field_of_view)
 
-    def start_from(
-        self,
-        *,
-        azimuth: float | None = None,
-        elevation: float | None = None,
-        distance: float | None = None,
-        field_of_view: float | None = None,
-    ) -> None:
-        """Change what is given of the first view, to which one returns. Angles are in degrees."""
-        self.viewpoint.first.change(
-            azimuth=azimuth, elevation=elevation, distance=distance, field_of_view=field_of_view
-        )
-        self.reset_view()
-
     def camera(self, width: int, height: int) -> Camera:
         """The camera of a picture of ``width`` x ``height`` pixels from here."""
         return self.viewpoint.camera(width, height)
@@ -350,13 +239,14 @@ class Session:
     def toggle_demo(self) -> None:
         """Start the demonstration from here, or end it and return to what was shown before."""
         if self._demo is None:
-            self._before_demo = (self._wanted, self.mode, self.compare, self.viewpoint.at, self.orbit.copy())
+            self._before_demo = (self.levels.wanted, self.mode, self.compare, self.viewpoint.at, self.orbit.copy())
             self.compare = COMPARE[0]
             self.mode = MODES[0] if self.mode == "error" else self.mode
             self._demo = Demo(self.orbit.copy(), self._clock())
+            self.levels.unlimited = True
         else:
-            self._demo = None
-            self._wanted, self.mode, self.compare, view, self.viewpoint.orbit = self._before_demo
+            self._demo, self.levels.unlimited = None, False
+            self.levels.wanted, self.mode, self.compare, view, self.viewpoint.orbit = self._before_demo
             if view is not None:
                 self.go_to(view)
 
@@ -370,15 +260,13 @@ class Session:
         order in which a window draws it, and may be drawn on.
         """
         now = self._clock()
-        self._frames.append(now)
-        while self._frames[0] < now - _FPS_SECONDS:
-            self._frames.popleft()
+        self._frames.count(now)
         if self._demo is not None:
             self.viewpoint.orbit = self._demo.orbit(now)
-            self._wanted = self._demo.level(now, self._highest)
+            self.levels.wanted = self._demo.level(now, self.levels.highest)
         self.size = (max(width, 1), max(height, 1))
         if self.arrivals is not None and not self.arrivals.level:
-            self.composer.show(self._awaited(self.arrivals))
+            self.composer.show(self._waiting.draw(self.arrivals, *self.size))
             return self.composer.picture
         finest = 1
         self._budget += 0.1 * (budget - self._budget)
@@ -404,19 +292,11 @@ class Session:
         )
         return self.composer.picture
 
-    def _awaited(self, arrivals: Arrivals) -> npt.NDArray[np.uint8]:
-        """What there is to read while there is nothing to look at: (height, width, 3)."""
-        share = None if arrivals.over else round(arrivals.stats()["progress"] * arrivals.total, 2)
-        content = (arrivals.text(), share, self.size)
-        if self._waiting[0] != content:
-            self._waiting = content, screen("Taichi RF", [arrivals.text()], share, *self.size)
-        return self._waiting[1]
-
     def _sides(self) -> tuple[Side, ...]:
-        follows = self.arrivals is not None and self._wanted >= self._highest
-        mine = Side(self.level, self.mode, self._highest if follows else 0)
+        follows = self.arrivals is not None and self.levels.follows
+        mine = Side(self.level, self.mode, self.levels.highest if follows else 0)
         if self.compare == "level":
-            return mine, Side(self.other_level, self.mode)
+            return mine, Side(self.levels.other, self.mode)
         if self.compare == "photo":
             return mine, Side(None)
         return (mine,)
@@ -431,9 +311,7 @@ class Session:
     @property
     def fps(self) -> float:
         """Frames a second, over the last one."""
-        if len(self._frames) < 2 or self._frames[-1] <= self._frames[0]:
-            return 0.0
-        return (len(self._frames) - 1) / (self._frames[-1] - self._frames[0])
+        return self._frames.fps
 
     def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
@@ -447,14 +325,6 @@ class Session:
     def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
         """The model through ``camera``: (H, W, 3) float32 in [0, 1]."""
         return self._render(self.model, camera, level=level, mode=mode)
-
-    def _start(self) -> Orbit:
-        scene = getattr(self.trainer, "scene", None)
-        if scene is None:
-            return Orbit.from_state(self.model.metadata.get("view"), self.model.box)
-        cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
-        poses = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])
-        return Orbit.from_camera(cameras[0], poses, self.model.box)
 
     # Training, and what else takes time
 
@@ -495,8 +365,8 @@ class Session:
         """Take over what has come, and tell what the person should know."""
         before = arrivals.total
         news = arrivals.advance()
-        if self._wanted >= before:
-            self._wanted = arrivals.total  # the highest there is, where that has turned out to be another
+        if self.levels.wanted >= before:
+            self.levels.wanted = arrivals.total  # the highest there is, where that has turned out to be another
         if news.end is not None:
             self.say(news.end, alarm=True)
         elif news.trouble is not None:
@@ -516,39 +386,13 @@ class Session:
 
     def say(self, text: str, alarm: bool = False) -> None:
         """Show a line for some seconds."""
-        self._message = Message(text, alarm, self._clock() + _MESSAGE_SECONDS * (2 if alarm else 1))
+        self._messages.say(text, alarm)
 
     @property
     def message(self) -> Message | None:
         """What was said last, while it is news."""
-        if self._message is not None and self._clock() > self._message.until:
-            self._message = None
-        return self._message
-
-    def curve(self) -> list[LevelPoint]:
-        """Size and quality of every level there is by now: the rate-distortion curve."""
-        now, highest = self._clock(), self._highest
-        if self._curve is None or self._curve[1] != highest or not 0 <= now - self._curve[0] < _CURVE_SECONDS:
-            points = [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, highest + 1)]
-            self._curve = now, highest, points
-        return self._curve[2]
+        return self._messages.current
 
     def history(self) -> History:
         """What the training curve is drawn from; empty for a finished model."""
         return History() if self.learning is None else self.learning.history
-
-    def megabytes(self, level: int) -> float:
-        """What the file needs for ``level``: as read where the model came from one, else as estimated."""
-        return size_at(self.model, level) / 1e6
-
-    def psnr(self, level: int) -> float | None:
-        """In dB on held-out views: measured live while training, else what the file says."""
-        evaluated = stated(self.model.metadata, "level_psnr", level)
-        live = [] if self.learning is None else self.learning.psnr
-        if evaluated is not None and (self.trainer is None or self.trainer.done):
-            return evaluated
-        return live[level - 1] if len(live) >= level and math.isfinite(live[level - 1]) else evaluated
-
-    def stats(self) -> dict[str, Any]:
-        """What a panel shows beside the picture; see :func:`viewer.session.stats.stats`."""
-        return stats(self)

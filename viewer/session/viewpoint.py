@@ -7,7 +7,6 @@ the two can be laid over each other; the first motion leaves it for a free view 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,11 @@ import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.orbit import Orbit
+from viewer.overlay.stats import SceneView
+from viewer.session.model import Model
 
 _STRIDE = 0.15  # of the scene's extent is flown in a second
 _LONGEST = 0.25  # seconds of flight that one frame may stand for: a window that hung does not shoot off
-
-
-@dataclass(frozen=True)
-class SceneView:
-    """A photograph of the scene: which ``split`` ("train" or "test"), its ``index`` there, and its name."""
-
-    split: str
-    index: int
-    name: str
-    count: int
-    """Views in the split."""
 
 
 class Viewpoint:
@@ -65,6 +55,18 @@ class Viewpoint:
     def reset(self) -> None:
         """Stand again where one stood at first."""
         self.orbit, self.at = self.first.copy(), None
+
+    def start_from(
+        self,
+        *,
+        azimuth: float | None = None,
+        elevation: float | None = None,
+        distance: float | None = None,
+        field_of_view: float | None = None,
+    ) -> None:
+        """Change what is given of the first view, to which one returns. Angles are in degrees."""
+        self.first.change(azimuth=azimuth, elevation=elevation, distance=distance, field_of_view=field_of_view)
+        self.reset()
 
     # The scene's own views
 
@@ -136,6 +138,15 @@ class Viewpoint:
         self.orbit.limited()
         self._frozen = self.orbit.state()
         return camera
+
+
+def first_view(model: Model, scene: Any | None) -> Orbit:
+    """Where one stands at first: at the first view of ``scene`` where it is given, else where the model's file says."""
+    if scene is None:
+        return Orbit.from_state(model.metadata.get("view"), model.box)
+    cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
+    poses = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])
+    return Orbit.from_camera(cameras[0], poses, model.box)
 
 
 def fitted(camera: Camera, width: int, height: int) -> Camera:

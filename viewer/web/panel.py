@@ -10,15 +10,16 @@ import numpy as np
 
 from taichi_rf.cli.console import duration
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
 from viewer.app.catalogue import builtin_scenes
 from viewer.app.studio import Studio
 from viewer.overlay import plots
-from viewer.overlay.overlay import size_text
 from viewer.overlay.plots import finite
+from viewer.overlay.stats import SceneView, Stats, TrainingStats
 from viewer.session import budget
 from viewer.session.session import COMPARE, LAYOUTS, MODES, SHARE, Session
-from viewer.session.viewpoint import SceneView
+from viewer.session.stats import stats_of
 from viewer.web.client_events import Inbox, Mail
 from viewer.web.wire import Wire
 
@@ -92,7 +93,7 @@ class Panel:
     def build(self, session: Session) -> None:
         """Lay the panel out for ``session``."""
         self._changes.clear()
-        self._wire.call(self._lay_out, session, session.stats())
+        self._wire.call(self._lay_out, session, stats_of(session))
 
     def _lay_out_waiting(self) -> None:
         gui = self._server.gui
@@ -105,7 +106,7 @@ class Panel:
         self._known = {}
         self._inbox.count("start", self._handles["start"])
 
-    def _lay_out(self, session: Session, stats: dict[str, Any]) -> None:
+    def _lay_out(self, session: Session, stats: Stats) -> None:
         gui = self._server.gui
         gui.reset()
         self._handles, self._known, self._plotted, self._last = {}, {}, None, None
@@ -116,7 +117,7 @@ class Panel:
         handles = self._handles
         handles["figures"] = gui.add_markdown("")
         if session.num_levels > 1:
-            handles["level"] = gui.add_slider(stats["level_name"], 1, session.num_levels, 1, session.level)
+            handles["level"] = gui.add_slider(stats.level_name, 1, session.num_levels, 1, session.level)
             handles["budget"] = gui.add_slider("kB at most", 1, 2, 1, 1, visible=False)
         handles["curve"] = gui.add_image(_blank(), format="png")
         if session.trainer is not None:
@@ -129,7 +130,7 @@ class Panel:
             handles["mode"] = gui.add_dropdown("Show", MODES, initial_value=session.mode)
             handles["compare"] = gui.add_dropdown("Compare with", _COMPARISONS)
             if session.num_levels > 1:
-                handles["other"] = gui.add_slider("Other level", 1, session.num_levels, 1, session.other_level)
+                handles["other"] = gui.add_slider("Other level", 1, session.num_levels, 1, session.levels.other)
             handles["layout"] = gui.add_dropdown("Layout", LAYOUTS)
             handles["divider"] = gui.add_slider("Divider", 0.0, 1.0, 0.005, session.divider)
             handles["split"] = gui.add_dropdown("Photographs", tuple(_SPLITS))
@@ -174,11 +175,11 @@ class Panel:
 
     def _apply(self, session: Session, name: str, value: Any) -> None:
         if name == "level":
-            session.set_level(_number(value))
+            session.levels.choose(_number(value))
         elif name == "budget":
-            budget.choose(session, _number(value))
+            budget.choose(session.levels, _number(value))
         elif name == "other":
-            session.set_other_level(_number(value))
+            session.levels.choose_other(_number(value))
         elif name == "mode":
             session.set_mode(MODES[MODES.index(value)])
         elif name == "compare":
@@ -208,9 +209,9 @@ class Panel:
         self._post()
 
     def _renew(self, session: Session, now: float) -> None:
-        stats = session.stats()
-        points = session.curve()
-        plotted = (stats["level"], stats["num_levels"])
+        stats = stats_of(session)
+        points = session.levels.curve()
+        plotted = (stats.level, stats.num_levels)
         if plotted != self._plotted or now - self._plots_at >= _PLOTS:
             self._plotted, self._plots_at = plotted, now
             self._plot(session, stats, points)
@@ -220,7 +221,7 @@ class Panel:
         self._set("figures", content=figures(stats))
         for name, value in {
             "level": session.level,
-            "other": session.other_level,
+            "other": session.levels.other,
             "mode": session.mode,
             "compare": _COMPARISONS[COMPARE.index(session.compare)],
             "layout": session.layout,
@@ -236,16 +237,16 @@ class Panel:
         self._set("layout", visible=session.compare != "off")
         self._set("divider", visible=session.compare != "off" and session.layout == "wipe")
         self._show_views(session)
-        training = stats["training"]
+        training = stats.training
         if training is not None:
-            self._set("progress", value=percent(training["progress"]))
-            self._set("training", content=training_figures(training, stats["level_name"]))
-            self._set("toggle", label="Pause" if training["running"] else "Resume")
-            self._set("toggle", disabled=training["done"] or training["failure"] is not None)
+            self._set("progress", value=percent(training.progress))
+            self._set("training", content=training_figures(training, stats.level_name))
+            self._set("toggle", label="Pause" if training.state == "running" else "Resume")
+            self._set("toggle", disabled=training.state in ("done", "failed"))
 
     def _show_budget(self, session: Session) -> None:
         """Bring the choice of bytes up to date: a model grows while it trains or comes."""
-        size = budget.kilobytes(session)
+        size = budget.kilobytes(session.levels)
         if size is not None:
             self._set("budget", max=size.high)  # a browser puts the value between the others
             self._set("budget", min=size.low)
@@ -264,17 +265,17 @@ class Panel:
         self._set("number", visible=last is not None and last.count > 1)
         self._set("views", visible=bool(views))
 
-    def _plot(self, session: Session, stats: dict[str, Any], points: Any) -> None:
-        measuring = stats["training"] is not None
+    def _plot(self, session: Session, stats: Stats, points: Any) -> None:
+        measuring = stats.training is not None
         self._image(
-            "curve", (stats["level"], points, measuring), lambda: plots.rate_distortion(
-                points, stats["level"], stats["level_name"], *_PLOT, measuring=measuring
+            "curve", (stats.level, points, measuring), lambda: plots.rate_distortion(
+                points, stats.level, stats.level_name, *_PLOT, measuring=measuring
             )
         )  # fmt: skip
         if "history" in self._handles:
             history = session.history()
             state = (list(history.batch), list(history.test), list(history.levels))
-            self._image("history", state, lambda: plots.training_curve(history, stats["level_name"], *_PLOT))
+            self._image("history", state, lambda: plots.training_curve(history, stats.level_name, *_PLOT))
 
     def _image(self, name: str, state: object, draw: Any) -> None:
         """Draw an image anew if what it shows has changed."""
@@ -302,35 +303,34 @@ class Panel:
                 setattr(handle, key, value)
 
 
-def figures(stats: dict[str, Any]) -> str:
+def figures(stats: Stats) -> str:
     """The lines above the level slider, as markdown."""
-    psnr = f"{stats['psnr']:.2f} dB" if finite(stats["psnr"]) else "PSNR not measured"
-    sharpness = "full resolution" if stats["divisor"] <= 1 else f"1/{stats['divisor']} resolution"
+    psnr = f"{stats.psnr:.2f} dB" if finite(stats.psnr) else "PSNR not measured"
+    sharpness = "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution"
     lines = [
-        f"### {plain(stats['level_name'])} {stats['level']} of {stats['num_levels']}",
-        f"**{' '.join(size_text(stats['megabytes']))}** &nbsp; **{psnr}**",
-        f"{stats['fps']:.0f} pictures a second, {sharpness}",
+        f"### {plain(stats.level_name)} {stats.level} of {stats.num_levels}",
+        f"**{' '.join(amount_and_unit(1e6 * (stats.megabytes or 0.0)))}** &nbsp; **{psnr}**",
+        f"{stats.fps:.0f} pictures a second, {sharpness}",
     ]
-    view = stats["view"]
+    view = stats.view
     if view is not None:
-        lines.append(f"{view['split']} view {view['index'] + 1} of {view['count']}: {plain(view['name'])}")
+        lines.append(f"{view.split} view {view.index + 1} of {view.count}: {plain(view.name)}")
     return "\n\n".join(lines)
 
 
-def training_figures(training: dict[str, Any], level_name: str) -> str:
+def training_figures(training: TrainingStats, level_name: str) -> str:
     """The lines of the training, as markdown."""
-    state = "done" if training["done"] else "running" if training["running"] else "paused"
-    lines = [f"**{state}**, iteration {training['iteration']:,}, {plain(level_name)} {training['level']}"]
-    measured = [f"loss {training['loss']:.5f}"] if finite(training["loss"]) else []
-    measured += [f"{training['psnr']:.1f} dB on batches"] if finite(training["psnr"]) else []
+    lines = [f"**{training.state}**, iteration {training.iteration:,}, {plain(level_name)} {training.level}"]
+    measured = [f"loss {training.loss:.5f}"] if finite(training.loss) else []
+    measured += [f"{training.psnr:.1f} dB on batches"] if finite(training.psnr) else []
     if measured:
         lines.append(", ".join(measured))
-    if finite(training["rays_per_second"]):
-        lines.append(f"{training['rays_per_second']:,.0f} rays a second")
-    if finite(training["seconds_left"]) and training["running"]:
-        lines.append(f"{duration(training['seconds_left'])} of training left")
-    if training["failure"] is not None:
-        lines.append(f"**{plain(training['failure'])}**")
+    if finite(training.rays_per_second):
+        lines.append(f"{training.rays_per_second:,.0f} rays a second")
+    if training.seconds_left is not None and finite(training.seconds_left) and training.state == "running":
+        lines.append(f"{duration(training.seconds_left)} of training left")
+    if training.failure is not None:
+        lines.append(f"**{plain(training.failure)}**")
     return "\n\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ import numpy.typing as npt
 from viewer.app.studio import Studio
 from viewer.overlay.overlay import Overlays, blend
 from viewer.overlay.screen import screen
+from viewer.overlay.stats import Stats
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 from viewer.web.client_events import Inbox, Report
 from viewer.web.complaints import Complaints
 from viewer.web.frame_sender import Bytes, Courier
@@ -236,7 +239,7 @@ class Site:
         if self._leader is None or self._visitors[self._leader].size == (0, 0):
             return False
         width, height = self._visitors[self._leader].size
-        stats = session.stats() | {"fps": None}  # the rate alone is no reason for another picture
+        stats = replace(stats_of(session), fps=None)  # the rate alone is no reason for another picture
         what = _what(session, stats, width, height)
         if not due and (session.training or session.demo or what == self._shown):
             return False
@@ -273,7 +276,7 @@ class Site:
             return _DEMONSTRATING
         return _DRAWING[self._clock() - self._touched > _RESTS_AFTER]
 
-    def _take_picture(self, session: Session, stats: dict[str, Any]) -> None:
+    def _take_picture(self, session: Session, stats: Stats) -> None:
         """Keep a copy of the picture, with what is laid over it; under a new version, if it is another one."""
         picture = np.ascontiguousarray(session.composer.canvas.view(np.uint32)[..., 0].T[::-1])
         height, width = picture.shape
@@ -337,13 +340,14 @@ def move(client: Any, to: Report) -> None:
         client.camera.fov = to.field_of_view
 
 
-def _what(session: Session, stats: dict[str, Any], width: int, height: int) -> str:
+def _what(session: Session, stats: Stats, width: int, height: int) -> str:
     """All that the picture and what is laid over it depend on."""
     iteration = session.trainer.iteration if session.trainer is not None else 0
-    shown = {name: value for name, value in stats.items() if name not in ("divisor", "complete", "training")}
-    if (arriving := stats.get("arriving")) is not None:  # a few bytes more are no reason for another picture
-        shown["arriving"] = arriving["text"], round(arriving["progress"], 2), arriving["over"]
-    return repr((id(session), iteration, shown, session.other_level, session.orbit.state(), width, height))
+    arriving = stats.arriving
+    if arriving is not None:  # a few bytes more are no reason for another picture
+        arriving = replace(arriving, progress=round(arriving.progress, 2), received=0, trouble=None)
+    shown = replace(stats, divisor=0, complete=False, training=None, arriving=arriving)
+    return repr((id(session), iteration, shown, session.levels.other, session.orbit.state(), width, height))
 
 
 def _bytes(picture: npt.NDArray[np.uint32]) -> Bytes:

@@ -101,7 +101,7 @@ def test_frames_are_the_snapshots_of_a_session_to_the_byte(tmp_path, shelf, mode
     first = session.orbit.azimuth
     for index, frame in enumerate(shelf[0].frames):
         session.orbit.azimuth = first + 2 * np.pi * index / 5
-        session.set_level(levels[index])
+        session.levels.choose(levels[index])
         difference = frame.astype(int) - session.snapshot(WIDTH, HEIGHT)
         assert np.abs(difference).max() <= 1  # the field of view went through degrees
         assert (difference != 0).mean() < 0.001

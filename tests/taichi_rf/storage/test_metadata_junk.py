@@ -18,6 +18,7 @@ from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
 from viewer.app.loading import Loading, plan_model
 from viewer.session.keep import slug
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 
 MORE: tuple[Any, ...] = (1e-300, -0.0, 1e6, 10**400, "x" * 15_000, "\x1b[2J\r\n\u202e", [[1, 2], [3]], {"a": {"b": []}})
 VIEW = Orbit.around(BOX).state()
@@ -36,8 +37,8 @@ def show(metadata: dict[str, Any], folder: Path) -> None:
     assert np.isfinite(camera.pose).all()
     assert np.linalg.norm(camera.position) < 200
     assert np.linalg.det(camera.pose[:, :3]) == pytest.approx(1, abs=1e-4)
-    session.stats()
-    session.curve()
+    stats_of(session)
+    session.levels.curve()
     write_trf(folder / "junk.trf", {"metadata": metadata}, [b"base"] * 4)
     info(Info(str(folder / "junk.trf")))
     plan_model(folder / "junk.trf", Loading("", lambda loading: None))

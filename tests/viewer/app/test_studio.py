@@ -247,7 +247,7 @@ def test_an_octree_is_trained_while_it_grows_and_evaluated(studio, here, monkeyp
     seen = set()
 
     def watched() -> bool:
-        seen.add((session.level, len(session.curve())))
+        seen.add((session.level, len(session.levels.curve())))
         session.frame(64, 48, 0.02)
         return studio.run.metrics is not None
 
@@ -255,12 +255,12 @@ def test_an_octree_is_trained_while_it_grows_and_evaluated(studio, here, monkeyp
     assert seen == {(2, 2), (3, 3)}
     levels = studio.run.metrics["levels"]
     assert [level["level"] for level in levels] == [1, 2, 3]
-    assert session.psnr(3) == pytest.approx(levels[2]["psnr"], abs=1e-3)
-    assert session.megabytes(3) == pytest.approx(levels[2]["bytes"] / 1e6, rel=0.25)  # the file is deflated
+    assert session.levels.psnr(3) == pytest.approx(levels[2]["psnr"], abs=1e-3)
+    assert session.levels.megabytes(3) == pytest.approx(levels[2]["bytes"] / 1e6, rel=0.25)  # the file is deflated
     assert [level for _, level in session.history().levels] == [2, 3]
     assert session.history().test
-    session.set_level(1)
-    assert session.megabytes(1) < session.megabytes(3)
+    session.levels.choose(1)
+    assert session.levels.megabytes(1) < session.levels.megabytes(3)
 
 
 def test_a_scene_that_cannot_be_read_is_said_and_leaves_no_folder(studio, here):
@@ -289,7 +289,7 @@ def test_what_cannot_be_built_brings_back_what_was_on_show(studio, here, monkeyp
     while not studio.ready:
         assert time.monotonic() < deadline
     reached = studio.session.trainer.iteration
-    studio.session.set_level(1)
+    studio.session.levels.choose(1)
     studio.session.orbit.azimuth += 0.3
     stood, studio.session.share = studio.session.orbit.state(), 0.4
     if isinstance(trouble, RuntimeError):

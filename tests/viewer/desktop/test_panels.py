@@ -13,7 +13,8 @@ from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
 from viewer.app import studio as studios
 from viewer.app.loading import Plan
 from viewer.app.studio import Studio
-from viewer.desktop.pages import KEYS, PAGES, Chooser
+from viewer.desktop.menu import PAGES, Chooser
+from viewer.desktop.pages import KEYS
 from viewer.desktop.panels import Panels
 from viewer.desktop.rows import Button, Rectangle, Slider, Text, panel_height
 from viewer.session import budget
@@ -91,7 +92,7 @@ def session_in_training(**arguments) -> Session:
 
 def test_level_bytes_and_psnr_are_said():
     session = session_of_model()
-    session.set_level(2)
+    session.levels.choose(2)
     texts = "\n".join(draw(session).texts)
     assert "rank" in texts
     assert "0.50 MB" in texts
@@ -112,7 +113,7 @@ def test_bytes_can_be_chosen_and_the_level_follows(kilobytes, level, said):
     session = session_of_model()
     draw(session, notebook=Notebook(slide=kilobytes, slider="kB at most"))
     assert session.level == level
-    assert budget.kilobytes(session) == (250, 1000, said)
+    assert budget.kilobytes(session.levels) == (250, 1000, said)
 
 
 def test_one_level_leaves_no_bytes_to_choose():
@@ -156,7 +157,7 @@ def test_any_scene_name_makes_a_title_that_the_font_has(name):
 
 def test_every_key_is_on_the_page_of_keys_and_fits():
     panels = Panels()
-    panels.turn_to("help")
+    panels.menu.turn_to("help")
     texts = draw(session_in_training(), panels).texts
     assert all(any(text.startswith(key) and text.endswith(meaning) for text in texts) for key, meaning in KEYS)
 
@@ -165,7 +166,7 @@ def test_panels_lie_below_each_other_within_the_window():
     for page in (None, *PAGES):
         for size in [(1280, 720), (1920, 1080), (700, 400)]:
             panels = Panels()
-            panels.page = page
+            panels.menu.page = page
             notebook = draw(session_in_training(), panels, size=size)
             bottom = 0.0
             for _, x, y, width, height in notebook.panels:
@@ -191,7 +192,7 @@ def test_panels_know_what_they_cover():
     draw(session_of_model(), panels)
     assert panels.covers(100, 60)
     assert not panels.covers(640, 360)
-    panels.hidden = True
+    panels.menu.hidden = True
     draw(session_of_model(), panels)
     assert not panels.covers(100, 60)
 
@@ -280,10 +281,10 @@ def test_page_is_closed_once_a_model_is_opened_however_fast_it_is_read(tmp_path,
     (tmp_path / "small.trf").write_bytes(b"TRF")
     studio, panels = Swift(arch="cpu", runs=Path("nowhere")), Panels(Chooser(tmp_path))
     studio.session = session_of_model()
-    panels.page = "open"
+    panels.menu.page = "open"
     press(studio, panels, "small.trf (model)")
     assert studio.ready == readable
-    assert panels.page == (None if readable else "open")
+    assert panels.menu.page == (None if readable else "open")
 
 
 def test_long_folders_are_paged_and_fit(tmp_path):
@@ -295,7 +296,7 @@ def test_long_folders_are_paged_and_fit(tmp_path):
         assert notebook.panels[0][2] + notebook.panels[0][4] <= 1
         seen |= {text for text in notebook.texts if text.endswith("/") and "x" in text}
     assert len(seen) >= 1
-    assert panels.chooser.first < 60
+    assert panels.menu.chooser.first < 60
 
 
 def test_entries_that_look_alike_can_all_be_pressed(tmp_path):

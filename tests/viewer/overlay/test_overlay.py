@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,26 +21,26 @@ from tests.viewer_fakes import Clock
 from viewer.overlay import cards, overlay, plots
 from viewer.overlay.blend import Overlay, blend
 from viewer.overlay.overlay import Overlays, screen
+from viewer.overlay.stats import Comparison, JobStats, Message, SceneView, Stats, TrainingStats
 
 PANELS = (316, 432)
 SIZES = [(1280, 720), (1920, 1080), (800, 600), (1000, 560), (3840, 2160), (300, 40), (40, 300), (1, 1), (2560, 300)]
-TRAINING = {
-    "running": True, "done": False, "iteration": 900, "progress": 0.43, "level": 6, "loss": 0.002, "psnr": 27.0,
-    "rays_per_second": 70_000.0, "seconds_left": 130.0, "share": 0.6, "failure": None,
-}  # fmt: skip
-COMPARE = {"with": "level", "layout": "wipe", "divider": 0.5, "left": "rank 4", "right": "rank 8"}
-VIEW = {"split": "test", "index": 3, "name": "r_3", "count": 20}
-RECORDING = {"what": "turntable", "progress": 0.4, "path": "/runs/lantern/turntable-2.mp4"}
-MESSAGE = {"text": "saved snapshot-3.png in /runs/lantern", "alarm": False}
+TRAINING = TrainingStats(
+    "running", iteration=900, progress=0.43, level=6, loss=0.002, psnr=27.0, rays_per_second=70_000.0,
+    seconds_left=130.0, share=0.6,
+)  # fmt: skip
+COMPARE = Comparison("level", "wipe", 0.5, "rank 4", "rank 8")
+VIEW = SceneView("test", 3, "r_3", 20)
+RECORDING = JobStats("turntable", 0.4, "/runs/lantern/turntable-2.mp4")
+MESSAGE = Message("saved snapshot-3.png in /runs/lantern")
 STORY = Story([(i, 20.0 + i / 100) for i in range(0, 900, 10)], [(500, 24.0)], [(0, 1), (300, 2)])
 
 
-def numbers(**changes: Any) -> dict[str, Any]:
-    return {
-        "level": 4, "level_name": "rank", "num_levels": 8, "megabytes": 1.6, "psnr": 28.0, "fps": 24.2, "divisor": 1,
-        "complete": True, "mode": "colour", "compare": {**COMPARE, "with": "off"}, "view": None, "demo": False,
-        "recording": None, "message": None, "training": None, **changes,
-    }  # fmt: skip
+def numbers(**changes: Any) -> Stats:
+    shown = Stats(
+        4, "rank", 8, megabytes=1.6, psnr=28.0, fps=24.2, complete=True, compare=replace(COMPARE, kind="off")
+    )  # fmt: skip
+    return replace(shown, **changes)
 
 
 def kept(overlays: Overlays, name: str) -> np.ndarray:
@@ -52,7 +53,7 @@ def of(pixels: np.ndarray, colour: str) -> np.ndarray:
     return (pixels[..., :3] == ImageColor.getrgb(colour)[:3]).all(-1)
 
 
-def said(monkeypatch: pytest.MonkeyPatch, stats: dict[str, Any]) -> str:
+def said(monkeypatch: pytest.MonkeyPatch, stats: Stats) -> str:
     """The figures that are handed to the card."""
     entries: list[cards.Figure] = []
     draw = cards.figures
@@ -84,12 +85,12 @@ def check_places(found: list[Overlay], size: tuple[int, int], panels: tuple[int,
         {},
         {"training": TRAINING, "psnr": None},
         {"compare": COMPARE},
-        {"compare": {**COMPARE, "divider": 0.2}, "view": VIEW},
-        {"compare": {**COMPARE, "divider": 0.9, "with": "photo", "right": "photo"}, "mode": "error"},
-        {"compare": {**COMPARE, "divider": 0.0}},
-        {"compare": {**COMPARE, "divider": 1.0}},
+        {"compare": replace(COMPARE, divider=0.2), "view": VIEW},
+        {"compare": replace(COMPARE, divider=0.9, kind="photo", right="photo"), "mode": "error"},
+        {"compare": replace(COMPARE, divider=0.0)},
+        {"compare": replace(COMPARE, divider=1.0)},
         {"mode": "samples", "recording": RECORDING, "message": MESSAGE, "training": TRAINING, "compare": COMPARE},
-        {"message": {"text": "a long message " * 40, "alarm": True}, "view": {**VIEW, "name": "n" * 300}},
+        {"message": Message("a long message " * 40, True), "view": replace(VIEW, name="n" * 300)},
     ],
 )
 def test_cards_are_in_the_window_and_cover_neither_one_another_nor_the_panels(size, panels, changes) -> None:
@@ -98,25 +99,22 @@ def test_cards_are_in_the_window_and_cover_neither_one_another_nor_the_panels(si
 
 
 ANY = st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=5)
-STATS = st.fixed_dictionaries(
-    {},
-    optional={
-        "level": st.none() | st.integers(0, 99), "level_name": st.none() | st.text(max_size=60),
-        "num_levels": st.none() | st.integers(0, 500), "megabytes": ANY, "psnr": ANY, "fps": ANY, "demo": st.booleans(),
-        "mode": st.sampled_from([None, "", "colour", "depth", "samples", "error"]),
-        "compare": st.none() | st.fixed_dictionaries(
-            {}, optional={"with": st.sampled_from([None, "off", "level", "photo"]), "divider": ANY,
-                          "left": st.none() | st.text(max_size=40), "right": st.none() | st.text(max_size=40)}),
-        "view": st.none() | st.fixed_dictionaries(
-            {}, optional={"split": st.none() | st.text(max_size=9), "index": st.none() | st.integers(0, 999),
-                          "name": st.none() | st.text(), "count": st.none() | st.integers(0, 999)}),
-        "recording": st.none() | st.fixed_dictionaries(
-            {}, optional={"what": st.none() | st.text(max_size=20), "progress": ANY, "path": st.none() | st.text()}),
-        "message": st.none() | st.fixed_dictionaries({}, optional={"text": st.none() | st.text(), "alarm": ANY}),
-        "training": st.none() | st.fixed_dictionaries(
-            {}, optional={"running": ANY, "done": ANY, "progress": ANY, "seconds_left": ANY, "failure": st.none() |
-                          st.text(max_size=300), "level": st.none() | st.integers(0, 99)}),
-    },
+SHORT = st.text(max_size=40)
+STATS = st.builds(
+    Stats, level=st.integers(0, 99), level_name=st.text(max_size=60), num_levels=st.integers(0, 500), megabytes=ANY,
+    psnr=ANY, fps=ANY, demo=st.booleans(), mode=st.sampled_from(["", "colour", "depth", "samples", "error"]),
+    compare=st.builds(
+        Comparison, kind=st.sampled_from(["off", "level", "photo"]), divider=ANY, left=SHORT, right=SHORT
+    ),
+    view=st.none() | st.builds(
+        SceneView, split=st.text(max_size=9), index=st.integers(0, 999), name=st.text(), count=st.integers(0, 999)
+    ),
+    recording=st.none() | st.builds(JobStats, what=st.text(max_size=20), progress=ANY, path=st.text()),
+    message=st.none() | st.builds(Message, text=st.text(), alarm=st.booleans()),
+    training=st.none() | st.builds(
+        TrainingStats, state=st.sampled_from(["running", "paused", "done", "failed"]), progress=ANY, seconds_left=ANY,
+        failure=st.none() | st.text(max_size=300), level=st.integers(0, 99),
+    ),
 )  # fmt: skip
 
 
@@ -125,7 +123,7 @@ STATS = st.fixed_dictionaries(
 def test_whatever_the_numbers_and_the_window_cards_are_placed(stats, width, height, hidden, with_panels) -> None:
     panels = PANELS if with_panels else (0, 0)
     found = Overlays().draw(stats, POINTS[:3], STORY, width, height, hidden=hidden, panels=panels)
-    check_places(found, (width, height), (0, 0) if hidden or stats.get("demo") else panels)
+    check_places(found, (width, height), (0, 0) if hidden or stats.demo else panels)
     blend(np.zeros((height, width, 3), np.uint8), found)
 
 
@@ -140,7 +138,7 @@ def test_figures_say_level_size_quality_and_speed(monkeypatch: pytest.MonkeyPatc
         ({"level_name": "LOD", "megabytes": 0.0931}, "LOD 4 of 8 | 93.1 kB | 28.0 dB | 24 fps"),
         ({"megabytes": 123.4, "psnr": math.nan}, "rank 4 of 8 | 123 MB | 24 fps"),
         ({"demo": True}, "rank 4 | 1.60 MB | 28.0 dB"),
-        ({"level": None, "megabytes": None}, "28.0 dB | 24 fps"),
+        ({"level": 0, "megabytes": None}, "28.0 dB | 24 fps"),
     ],
 )
 def test_figures_leave_out_what_is_not_known_or_not_for_the_stage(monkeypatch, changes, text) -> None:
@@ -170,7 +168,7 @@ def test_figures_do_not_move_while_their_digits_change() -> None:
 @pytest.mark.parametrize("level", [1, 3, 8])
 def test_one_pip_a_level_is_lit(level: int) -> None:
     overlays = Overlays()
-    card = overlays.draw(numbers(level=level, training={**TRAINING, "level": 6}), None, None, 1280, 720)[-1].pixels
+    card = overlays.draw(numbers(level=level, training=replace(TRAINING, level=6)), None, None, 1280, 720)[-1].pixels
     row = card[int(np.nonzero(of(card, DARK.mark).sum(1) > 10)[0].max()) - 1]
     for colour, count in ((DARK.mark, level), (cards._EMPTY, max(6 - level, 0)), (cards._ABSENT, 8 - max(6, level))):
         lit = of(row[None], colour)[0].astype(int)
@@ -189,7 +187,7 @@ def test_nothing_is_drawn_twice_while_nothing_changes(monkeypatch: pytest.Monkey
     for module, names in ((cards, "figures line progress colour_bar"), (plots, "rate_distortion training_curve")):
         for name in names.split():
             monkeypatch.setattr(module, name, again)
-    second = overlays.draw(dict(stats), list(POINTS), STORY, 800, 600, panels=PANELS)
+    second = overlays.draw(replace(stats), list(POINTS), STORY, 800, 600, panels=PANELS)
     assert [entry.box for entry in second] == [entry.box for entry in first]
 
 
@@ -237,7 +235,7 @@ def test_frame_rate_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_does_not_grow_with_what_was_shown() -> None:
     overlays, sizes = Overlays(), set()
     for turn in range(60):
-        stats = numbers(level=1 + turn % 8, compare=COMPARE, message={"text": f"message {turn}", "alarm": False})
+        stats = numbers(level=1 + turn % 8, compare=COMPARE, message=Message(f"message {turn}"))
         for entry in overlays.draw(stats, POINTS, STORY, 1000 + turn, 700):
             blend(np.zeros((700, 1000 + turn, 3), np.uint8), [entry])
         sizes.add(len(overlays._kept) + len(overlays._plotted))
@@ -247,7 +245,7 @@ def test_memory_does_not_grow_with_what_was_shown() -> None:
 
 def test_divider_is_a_bright_line_between_its_labels() -> None:
     picture = np.full((720, 1280, 3), 128, np.uint8)
-    found = Overlays().draw(numbers(compare={**COMPARE, "divider": 0.4}), None, None, 1280, 720)
+    found = Overlays().draw(numbers(compare=replace(COMPARE, divider=0.4)), None, None, 1280, 720)
     blend(picture, found)
     bright = np.nonzero(of(picture, DARK.ink).sum(0) > 400)[0]
     assert abs(bright.mean() - 512) <= 1
@@ -260,7 +258,7 @@ def test_divider_is_a_bright_line_between_its_labels() -> None:
 
 def test_labels_of_the_sides_keep_off_the_panels_and_off_sides_too_narrow_for_them() -> None:
     for divider, count in ((0.2, 2), (0.02, 1), (0.99, 1), (0.5, 2)):
-        stats = numbers(compare={**COMPARE, "divider": divider})
+        stats = numbers(compare=replace(COMPARE, divider=divider))
         found = Overlays().draw(stats, None, None, 1280, 720, panels=PANELS)
         labels = [entry for entry in found if 20 < entry.pixels.shape[1] < 200]
         assert len(labels) == count, divider
@@ -269,7 +267,7 @@ def test_labels_of_the_sides_keep_off_the_panels_and_off_sides_too_narrow_for_th
 
 
 def test_beside_and_off_are_told_apart() -> None:
-    beside = Overlays().draw(numbers(compare={**COMPARE, "layout": "beside"}), None, None, 1280, 720)
+    beside = Overlays().draw(numbers(compare=replace(COMPARE, layout="beside")), None, None, 1280, 720)
     assert len(beside) > len(Overlays().draw(numbers(), None, None, 1280, 720)) == 1
 
 
@@ -277,7 +275,7 @@ def test_hidden_leaves_the_picture_the_divider_and_what_must_be_known() -> None:
     stats = numbers(compare=COMPARE, view=VIEW, mode="samples", training=TRAINING)
     found = Overlays().draw(stats, POINTS, STORY, 1280, 720, hidden=True)
     assert [entry.box[1::2] for entry in found] == [(0, 720)]
-    stats |= {"message": MESSAGE, "recording": RECORDING}
+    stats = replace(stats, message=MESSAGE, recording=RECORDING)
     assert len(Overlays().draw(stats, POINTS, STORY, 1280, 720, hidden=True)) >= 3
 
 
@@ -291,8 +289,8 @@ def test_demo_is_large_and_without_the_training() -> None:
 def test_alarm_is_red_and_a_failed_training_says_so_by_itself() -> None:
     for stats, colour in (
         (numbers(message=MESSAGE), DARK.ink),
-        (numbers(message={**MESSAGE, "alarm": True}), cards.ALARM),
-        (numbers(training={**TRAINING, "failure": "the loss is not a number"}), cards.ALARM),
+        (numbers(message=replace(MESSAGE, alarm=True)), cards.ALARM),
+        (numbers(training=replace(TRAINING, failure="the loss is not a number")), cards.ALARM),
     ):
         overlays = Overlays()
         overlays.draw(stats, None, None, 1280, 720)
@@ -302,7 +300,7 @@ def test_alarm_is_red_and_a_failed_training_says_so_by_itself() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0, 7.0, math.nan])
 def test_recording_fills_its_bar(share: float) -> None:
     overlays = Overlays()
-    overlays.draw(numbers(recording={**RECORDING, "progress": share}), None, None, 1280, 720)
+    overlays.draw(numbers(recording=replace(RECORDING, progress=share)), None, None, 1280, 720)
     card = kept(overlays, "recording")
     reached, rest = of(card, cards.RECORDING), of(card, cards._EMPTY)
     row = int(np.argmax((reached | rest).sum(1)))

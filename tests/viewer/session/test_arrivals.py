@@ -29,6 +29,7 @@ from viewer.desktop.pages import column
 from viewer.desktop.panels import Panels
 from viewer.session.progressive import Progressive, View
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 
 LEVELS = 4
 SOON = 60.0  # seconds, on a busy machine
@@ -69,7 +70,7 @@ def watching(server: Trickle) -> Session:
 def until(session: Session, ready: Callable[[], object]) -> None:
     end = time.monotonic() + SOON
     while not ready():
-        assert time.monotonic() < end, session.stats()["arriving"]
+        assert time.monotonic() < end, stats_of(session).arriving
         session.frame(32, 24, 0.05)
         session.work(0.0)
         time.sleep(0.005)
@@ -93,15 +94,15 @@ def test_the_picture_follows_what_has_come_and_is_that_of_the_file(serve: Serve,
     words = session.frame(320, 240, 0.05).copy()
     session.work(0.0)
     assert np.ptp(words) > 100  # something is there to read
-    assert (session.level, session.num_levels, came(session), session.psnr(1)) == (1, LEVELS, 0, 20.0)
+    assert (session.level, session.num_levels, came(session), session.levels.psnr(1)) == (1, LEVELS, 0, 20.0)
     for level, size in enumerate(sizes, 1):
         server.upto = size
         shows(session, level)
         whole = Session(load_model(path, level))
         np.testing.assert_array_equal(session.snapshot(32, 24), whole.snapshot(32, 24))
         np.testing.assert_array_equal(session.composer.picture, session.snapshot(32, 24))
-        assert [point.megabytes for point in session.curve()] == [size / 1e6 for size in sizes[:level]]
-    assert session.stats()["arriving"]["over"]
+        assert [point.megabytes for point in session.levels.curve()] == [size / 1e6 for size in sizes[:level]]
+    assert stats_of(session).arriving.over
 
 
 def test_a_level_more_replaces_the_picture_without_a_coarse_one_in_between(serve: Serve, sizes: list[int]) -> None:
@@ -117,7 +118,7 @@ def test_a_level_more_replaces_the_picture_without_a_coarse_one_in_between(serve
 
     until(session, done)
     assert divisors == {1}
-    session.set_level(1)
+    session.levels.choose(1)
     session.frame(640, 480, 0.0)
     assert session.composer.divisor > 1  # but a person sees at once what they asked for
 
@@ -154,15 +155,15 @@ def test_one_who_chose_a_level_stays_there(serve: Serve, sizes: list[int]) -> No
     server = serve(upto=sizes[1])
     session = watching(server)
     shows(session, 2)
-    session.set_level(1)
+    session.levels.choose(1)
     server.upto = None
     until(session, lambda: came(session) == LEVELS)
     assert session.level == 1
-    session.set_level(3)
+    session.levels.choose(3)
     assert session.level == 3
     server = serve(upto=sizes[1])
     session = watching(server)
-    session.set_level(3)  # which has not come
+    session.levels.choose(3)  # which has not come
     shows(session, 2)
     server.upto = None
     until(session, lambda: came(session) == LEVELS)
@@ -175,18 +176,18 @@ def test_a_file_that_was_slimmed_has_as_many_levels_as_came(serve: Serve, sizes:
     until(session, lambda: session.arrivals and session.arrivals.over)
     assert (session.num_levels, session.level, session.message) == (2, 2, None)
     with pytest.raises(UserError, match="rank 1 to 2"):
-        session.check_level(3)
+        session.levels.check(3)
 
 
 def test_what_breaks_is_told_and_what_is_damaged_for_good_too(serve: Serve, sizes: list[int], path: Path) -> None:
     server = serve(cut=[sizes[1] + 5], stays_down=True)
     session = watching(server)
-    until(session, lambda: session.stats()["arriving"]["trouble"])
+    until(session, lambda: stats_of(session).arriving.trouble)
     shows(session, 2)
     panels = Panels()
     studio = Studio(arch="cpu")
     studio.session = session
-    rows = [row.text for _, rows in column(panels, studio, 700) for row in rows if hasattr(row, "text")]
+    rows = [row.text for _, rows in column(panels.menu, studio, 700) for row in rows if hasattr(row, "text")]
     assert any("trying again" in text for text in rows)
     server.data = path.read_bytes()[: sizes[1]]  # shorter than it was
     server.down = False
@@ -219,7 +220,7 @@ def test_what_came_can_be_kept_while_the_rest_comes(serve: Serve, sizes: list[in
     session = watching(server)
     session.keeper.folder = tmp_path
     shows(session, 3)
-    session.set_level(2)
+    session.levels.choose(2)
     saved = session.keeper.level()
     assert saved is not None
     assert saved.read_bytes() == path.read_bytes()[: sizes[1]]
@@ -291,7 +292,7 @@ def test_what_cannot_be_shown_brings_back_what_was_coming(
     studio.open_now(server.url)
     assert studio.session is not None
     shows(studio.session, 2)
-    studio.session.set_level(1)
+    studio.session.levels.choose(1)
     before = studio.session
     bad = tmp_path / "bad.trf"
     trf = read_trf(path)

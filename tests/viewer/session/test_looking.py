@@ -14,9 +14,11 @@ from taichi_rf.motion.camera_path import turntable
 from taichi_rf.motion.orbit import Orbit
 from tests.tiny import SIZE, tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender
+from viewer.overlay.stats import Message
 from viewer.session.compose import ERROR_AT_TOP, placed
 from viewer.session.demo import Demo
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 from viewer.session.viewpoint import fitted, image_area
 
 BLACK_BELOW_WHITE = np.zeros((4, 4, 3), np.uint8)
@@ -152,7 +154,7 @@ def test_a_fitted_camera_sees_the_photograph_in_the_middle_and_more():
 def test_without_a_scene_the_views_say_why_there_are_none():
     session, _, _ = make(scene=None)
     for act in (session.next_view, lambda: session.set_compare("photo"), lambda: session.set_mode("error")):
-        session._message = None
+        session._messages._last = None
         act()
         assert session.message.alarm
         assert "scene" in session.message.text
@@ -173,8 +175,8 @@ def test_a_scene_without_test_views_still_has_training_views():
 def test_wipe_shows_each_level_on_its_side_of_the_divider():
     session, render, _ = make()
     session.set_compare("level")
-    session.set_level(4)
-    session.set_other_level(1)
+    session.levels.choose(4)
+    session.levels.choose_other(1)
     for divider in (0.0, 0.25, 1.0):
         session.divider = divider
         picture, cut = settle(session), round(96 * divider)
@@ -198,7 +200,7 @@ def test_moving_the_divider_renders_nothing():
 def test_beside_each_half_shows_all_of_the_view():
     session, render, _ = make()
     session.set_compare("level", "beside")
-    session.set_other_level(2)
+    session.levels.choose_other(2)
     picture, camera = settle(session), session.camera(48, 64)
     for part, level in ((picture[:, :48], 4), (picture[:, 48:], 2)):
         np.testing.assert_array_equal(part, quantise(render(session.model, camera, level=level, mode="colour")))
@@ -207,7 +209,7 @@ def test_beside_each_half_shows_all_of_the_view():
 def test_comparing_begins_with_two_different_levels():
     session, _, _ = make()
     session.set_compare("level")
-    assert session.other_level != session.level
+    assert session.levels.other != session.level
 
 
 def test_photograph_lies_where_its_camera_saw_it():
@@ -227,7 +229,7 @@ def test_photograph_is_beside_the_picture_and_goes_when_one_moves():
     np.testing.assert_array_equal(settle(session, (SIZE, SIZE)), photograph)
     session.orbit.rotate(10, 0, 64)
     settle(session)
-    assert (session.compare, session.stats()["view"]) == ("off", None)
+    assert (session.compare, stats_of(session).view) == ("off", None)
 
 
 def test_comparing_with_a_photograph_goes_to_the_nearest_view():
@@ -283,7 +285,7 @@ def test_demo_depends_on_the_time_alone():
 
 def test_demo_returns_to_what_was_shown_before():
     session, _, clock = make()
-    session.set_level(3)
+    session.levels.choose(3)
     session.set_compare("level")
     before = session.orbit.state()
     session.toggle_demo()
@@ -423,6 +425,6 @@ def test_a_message_goes_by_itself_and_an_alarm_stays_longer():
     for alarm, seconds in ((False, 8), (True, 16)):
         session.say("look", alarm=alarm)
         clock.spend(seconds - 0.1)
-        assert session.stats()["message"] == {"text": "look", "alarm": alarm}
+        assert stats_of(session).message == Message("look", alarm)
         clock.spend(0.2)
-        assert session.stats()["message"] is None
+        assert stats_of(session).message is None

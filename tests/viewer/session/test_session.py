@@ -10,6 +10,7 @@ from taichi_rf.motion.bands import quantise
 from tests.tiny import tiny_scene
 from tests.viewer_fakes import RAYS_PER_SECOND, Clock, FakeModel, FakeRender, FakeTrainer
 from viewer.session.session import MODES, Session
+from viewer.session.stats import stats_of
 
 
 def make(**arguments) -> tuple[Session, FakeRender, Clock]:
@@ -37,7 +38,7 @@ def settle(session: Session, size=(96, 64), budget=0.02) -> int:
 def test_level_is_kept_within_the_model_whatever_a_slider_says():
     session, _, _ = make()
     for asked, shown in [(99, 4), (-3, 1), (2, 2), (2.6, 3)]:
-        session.set_level(asked)
+        session.levels.choose(asked)
         assert session.level == shown
 
 
@@ -49,17 +50,17 @@ def test_first_level_outside_the_model_is_the_users_error():
 
 def test_budget_shows_the_highest_level_that_fits_until_a_level_is_asked_for():
     session, _, _ = make(level=2)
-    assert session.budget == 500_000
+    assert session.levels.budget == 500_000
     for size, level in [(0, 1), (250_000, 1), (749_999, 2), (750_000, 3), (1e12, 4), (500_000, 2)]:
-        session.set_budget(size)
-        assert (session.level, session.budget) == (level, size)
-    session.step_level(1)
-    assert (session.level, session.budget) == (3, 750_000)
+        session.levels.limit(size)
+        assert (session.level, session.levels.budget) == (level, size)
+    session.levels.step(1)
+    assert (session.level, session.levels.budget) == (3, 750_000)
 
 
 def test_budget_holds_while_the_model_grows_but_not_in_a_demonstration():
     session, _, clock = make(trainer=FakeTrainer(Clock()))
-    session.set_budget(500_000)
+    session.levels.limit(500_000)
     assert session.level == 1
     while session.training:
         session.work(0.1)
@@ -77,15 +78,15 @@ def test_budget_holds_while_the_model_grows_but_not_in_a_demonstration():
 def test_bytes_and_psnr_follow_the_level():
     session, _, _ = make()
     for level, psnr in [(4, 30.0), (2, 25.0)]:
-        session.set_level(level)
-        stats = session.stats()
-        assert (stats["level"], stats["psnr"], stats["megabytes"]) == (level, psnr, 0.25 * level)
+        session.levels.choose(level)
+        stats = stats_of(session)
+        assert (stats.level, stats.psnr, stats.megabytes) == (level, psnr, 0.25 * level)
 
 
 def test_size_is_that_of_the_file_where_the_file_says_it():
     session, _, _ = make(level=2)
     session.model.metadata["prefix_bytes"] = [300_000, 600_000, 900_000, 1_200_000]
-    assert session.stats()["megabytes"] == 0.6
+    assert stats_of(session).megabytes == 0.6
 
 
 def test_psnr_is_unknown_for_a_model_that_was_never_evaluated():
@@ -101,7 +102,7 @@ def test_psnr_is_unknown_for_a_model_that_was_never_evaluated():
         session, _, _ = make()
         session.model.metadata.clear()
         session.model.metadata.update(metadata)
-        assert session.stats()["psnr"] is None
+        assert stats_of(session).psnr is None
 
 
 # Pictures
@@ -127,7 +128,7 @@ def test_every_change_shows_at_once_and_coarse():
     session, render, clock = make()
     settle(session)
     changes = [
-        lambda: session.set_level(2),
+        lambda: session.levels.choose(2),
         session.next_mode,
         lambda: session.orbit.rotate(10, 0, 64),
         session.reset_view,
@@ -204,7 +205,7 @@ def test_reset_returns_to_the_first_view():
 
 def test_first_view_can_be_given():
     session, _, _ = make()
-    session.start_from(azimuth=30, elevation=-10, distance=3)
+    session.viewpoint.start_from(azimuth=30, elevation=-10, distance=3)
     session.orbit.rotate(30, 20, 100)
     session.reset_view()
     view = session.orbit.state()
@@ -261,8 +262,8 @@ def test_stepping_to_the_top_follows_the_training_again():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     for _ in range(4):
         session.work(0.1)
-    session.step_level(-1)
-    session.step_level(1)
+    session.levels.step(-1)
+    session.levels.step(1)
     while session.training:
         session.work(0.1)
     assert session.level == 4
@@ -274,11 +275,11 @@ def test_level_follows_the_training_until_one_is_chosen():
     for _ in range(3):
         session.work(0.1)
     assert session.level == session.trainer.level > 1
-    session.set_level(1)
+    session.levels.choose(1)
     while session.training:
         session.work(0.1)
     assert session.level == 1
-    session.set_level(4)
+    session.levels.choose(4)
     assert session.level == 4
 
 
@@ -286,7 +287,7 @@ def test_looking_at_a_level_is_asked_of_the_renderer_and_sets_nothing_in_the_mod
     session, _, _ = make(trainer=FakeTrainer(Clock()))
     while session.training:
         session.work(0.1)
-    session.set_level(1)
+    session.levels.choose(1)
     settle(session)
     assert session.trainer.level == 4
     assert not hasattr(session.field, "level")
@@ -309,7 +310,7 @@ def test_training_that_is_done_stays_done():
     assert session.trainer.iteration == 10
     session.toggle_training()
     assert not session.training
-    assert session.stats()["training"]["done"]
+    assert stats_of(session).training.state == "done"
 
 
 def test_picture_is_renewed_while_training_and_sharp_after_it():
@@ -326,13 +327,13 @@ def test_picture_is_renewed_while_training_and_sharp_after_it():
 
 def test_figures_of_the_training_are_shown():
     session, _, _ = make(trainer=FakeTrainer(Clock()))
-    assert session.stats()["training"]["loss"] is None
+    assert stats_of(session).training.loss is None
     session.work(0.1)
-    training = session.stats()["training"]
-    assert (training["iteration"], training["progress"]) == (1, 0.1)
-    assert training["loss"] == pytest.approx(0.01)
-    assert training["psnr"] == pytest.approx(20.0)
-    assert training["rays_per_second"] == pytest.approx(40_960)
+    training = stats_of(session).training
+    assert (training.iteration, training.progress) == (1, 0.1)
+    assert training.loss == pytest.approx(0.01)
+    assert training.psnr == pytest.approx(20.0)
+    assert training.rays_per_second == pytest.approx(40_960)
 
 
 def test_failed_training_stops_and_does_not_overwrite_the_checkpoint():
@@ -340,7 +341,7 @@ def test_failed_training_stops_and_does_not_overwrite_the_checkpoint():
     for _ in range(5):
         session.work(0.1)
     assert not session.training
-    assert session.stats()["training"]["failure"] == "the loss is not a number"
+    assert stats_of(session).training.failure == "the loss is not a number"
     session.toggle_training()
     assert not session.training
     session.save()

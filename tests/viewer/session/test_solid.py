@@ -58,7 +58,7 @@ def test_it_trains_while_it_is_looked_at_at_every_level_and_in_every_mode(run):
     session = Session(trainer=run.training)
     middle = SIZE // 2
     for level in (1, 2):
-        session.set_level(level)
+        session.levels.choose(level)
         assert session.level == level
         for mode in MODES[:-1]:
             session.set_mode(mode)
@@ -71,13 +71,13 @@ def test_it_trains_while_it_is_looked_at_at_every_level_and_in_every_mode(run):
     for _ in range(2000):
         session.frame(SIZE, SIZE, 0.01)
         session.work(0.05)
-        if not session.training and session.psnr(2) is not None:  # measured on pictures of the mesh
+        if not session.training and session.levels.psnr(2) is not None:  # measured on pictures of the mesh
             break
     assert session.failure is None
     assert run.training.done
     assert session.history().batch
-    assert (session.psnr(2) or 0) > (session.psnr(1) or 0) > 20
-    assert len(session.curve()) == 2
+    assert (session.levels.psnr(2) or 0) > (session.levels.psnr(1) or 0) > 20
+    assert len(session.levels.curve()) == 2
 
 
 def test_the_photograph_to_compare_with_is_the_mesh(run):
@@ -100,5 +100,5 @@ def test_what_was_saved_is_opened_and_knows_its_mesh(run, mesh):
     assert len(load_photographs(plan, loading).test)
     session = Session(build_model(plan))
     whole = session.snapshot(SIZE, SIZE)
-    session.set_level(1)
+    session.levels.choose(1)
     assert not np.array_equal(session.snapshot(SIZE, SIZE), whole)

@@ -38,7 +38,7 @@ def test_looking_at_every_level_leaves_the_training_bit_for_bit():
     session = Session(trainer=watched)
     near, far = watched.model.near, watched.model.far
     for count in range(10 * STEPS):
-        session.set_level(1 + count % 3)
+        session.levels.choose(1 + count % 3)
         session.mode = MODES[count % len(MODES)]
         session.orbit.rotate(7, 3, 100)
         picture = session.frame(40, 30, 0.01)

@@ -86,7 +86,7 @@ def test_everything_is_sent_by_the_servers_own_thread(server, monkeypatch):
         client.send(camera())
         until(server.get_clients)
         for turn in range(20):
-            shown.session.set_level(1 + turn % 4)
+            shown.session.levels.choose(1 + turn % 4)
             site.turn()
         shown.session.reset_view()
         site.turn()
@@ -149,7 +149,7 @@ def test_page_whose_wishes_fail_keeps_no_picture_from_the_others(server, monkeyp
         pictures, end = 0, time.monotonic() + PATIENCE
         while pictures < 3 or len(site._complain._said) < 2:
             assert time.monotonic() < end
-            shown.session.set_level(1 + pictures)
+            shown.session.levels.choose(1 + pictures)
             bad.send(camera(time.monotonic()))
             site.turn()
             with contextlib.suppress(TimeoutError):

@@ -31,7 +31,9 @@ from taichi_rf.streaming import progressive_model as growing
 from taichi_rf.streaming.download import Progress
 from tests.viewer_fakes import Clock, FakeField, FakeModel, FakeRender, FakeTrainer, Views
 from viewer.app.studio import Pending, Studio
+from viewer.overlay.stats import TrainingStats
 from viewer.session.session import SHARE, Session
+from viewer.session.stats import stats_of
 from viewer.web import frame_sender as courier
 from viewer.web import site as web
 from viewer.web.client_events import Inbox, Report
@@ -225,12 +227,12 @@ def test_browser_gets_the_sharp_picture_and_then_nothing_more(browsers):
 def test_slow_browser_gets_the_newest_picture_and_no_queue(browsers):
     slow, quick = browsers.join(Client(0, slow=True)), browsers.join(Client(1))
     for level in (1, 2, 3, 4) * 5:
-        browsers.session.set_level(level)
+        browsers.session.levels.choose(level)
         browsers.turns(2)
     assert slow.asked.wait(PATIENCE)
     assert len(slow.pictures) == 1
     assert len(quick.pictures) >= 20
-    browsers.session.set_level(2)
+    browsers.session.levels.choose(2)
     browsers.settle()
     slow.answer()
     browsers.turns(3)
@@ -280,7 +282,7 @@ def test_everybody_sees_the_picture_of_the_one_who_moved_last(browsers):
     browsers.settle()
     assert wide.pictures[-1].shape == (100, 200, 3)
     before = len(tall.pictures)
-    browsers.session.set_level(1)
+    browsers.session.levels.choose(1)
     browsers.settle()
     assert len(tall.pictures) == before
 
@@ -436,7 +438,7 @@ def test_slider_sets_the_level_and_the_figures_follow(browsers):
 )
 def test_level_out_of_range_is_put_back_into_it(browsers, sent, level):
     browsers.join(Client())
-    browsers.session.set_level(3)
+    browsers.session.levels.choose(3)
     browsers.turns(3)
     browsers.gui.made["rank"].change(sent)
     browsers.turns(5)
@@ -450,7 +452,7 @@ def test_level_out_of_range_is_put_back_into_it(browsers, sent, level):
 )
 def test_bytes_can_be_chosen_and_the_level_follows(browsers, sent, level, said):
     browsers.join(Client())
-    browsers.session.set_level(3)
+    browsers.session.levels.choose(3)
     browsers.turns(3)
     slider = browsers.gui.made["kB at most"]
     assert (slider.min, slider.max, slider.value, slider.visible) == (250, 1000, 750, True)
@@ -501,7 +503,7 @@ def test_comparison_demo_modes_and_first_view(browsers):
     made["Divider"].change(0.25)
     made["Show"].change("depth")
     browsers.turns(5)
-    assert (session.compare, session.other_level, session.divider, session.mode) == ("level", 2, 0.25, "depth")
+    assert (session.compare, session.levels.other, session.divider, session.mode) == ("level", 2, 0.25, "depth")
     assert made["Divider"].visible
     made["Layout"].change("beside")
     browsers.turns(5)
@@ -599,15 +601,14 @@ def test_one_split_needs_no_choice_and_one_photograph_no_slider(browsers):
 
 
 def test_figures_that_are_no_numbers_are_left_out(browsers):
-    stats = browsers.session.stats() | {"psnr": math.nan}
+    stats = replace(stats_of(browsers.session), psnr=math.nan)
     assert "PSNR not measured" in figures(stats)
     assert "nan" not in figures(stats)
-    training = {
-        "done": False, "running": True, "iteration": 5, "level": 1, "loss": math.nan, "psnr": math.nan,
-        "rays_per_second": math.nan, "seconds_left": math.inf, "failure": None,
-    }  # fmt: skip
+    training = TrainingStats(
+        "running", iteration=5, level=1, loss=math.nan, psnr=math.nan, rays_per_second=math.nan, seconds_left=math.inf
+    )  # fmt: skip
     assert training_figures(training, "rank") == "**running**, iteration 5, rank 1"
-    long = training_figures(training | {"loss": 0.5, "seconds_left": 4500.0}, "rank")
+    long = training_figures(replace(training, loss=0.5, seconds_left=4500.0), "rank")
     assert "loss 0.50000" in long
     assert "1:15:00 of training left" in long
 

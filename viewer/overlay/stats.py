@@ -1,0 +1,122 @@
+"""The numbers beside the picture, as plain values: for panels, cards over the picture, browsers and files of state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["running", "paused", "done", "failed"]
+"""What becomes of a training."""
+
+
+@dataclass(frozen=True)
+class SceneView:
+    """A photograph of the scene: which ``split`` ("train" or "test"), its ``index`` there, and its name."""
+
+    split: str
+    index: int
+    name: str
+    count: int
+    """Views in the split."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the person; ``alarm`` when something went wrong."""
+
+    text: str
+    alarm: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the picture is compared with."""
+
+    kind: str = "off"
+    """"off", "level" or "photo"."""
+    layout: str = "wipe"
+    """"wipe" or "beside"."""
+    divider: float = 0.5
+    """Where the right side begins, 0..1 of the width."""
+    left: str = ""
+    """What is on the left side, in words, as ``right`` is."""
+    right: str = ""
+
+
+@dataclass(frozen=True)
+class JobStats:
+    """A picture or a video that is being written."""
+
+    what: str
+    progress: float
+    """0..1."""
+    path: str
+
+
+@dataclass(frozen=True)
+class TrainingStats:
+    """A training. Loss, dB and rays a second are of the batches of late; None before the first."""
+
+    state: State
+    iteration: int = 0
+    progress: float = 0.0
+    """0..1."""
+    level: int = 0
+    """The highest level in use."""
+    loss: float | None = None
+    psnr: float | None = None
+    rays_per_second: float | None = None
+    seconds_left: float | None = None
+    share: float = 1.0
+    """Of the time that a frame leaves, the part that is training's."""
+    failure: str | None = None
+    """What ended it."""
+
+
+@dataclass(frozen=True)
+class ArrivalStats:
+    """A model that is on its way."""
+
+    level: int
+    """Levels that are in the model."""
+    total: int
+    """Levels that there will be."""
+    text: str
+    """How far it is, in a line."""
+    progress: float
+    """0..1."""
+    received: int
+    """Bytes."""
+    trouble: str | None
+    """Why nothing comes at the moment."""
+    over: bool
+    """Whether nothing more will come."""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What is shown and done. Without a model the level is 0 and its name "level"; None is what there is not."""
+
+    level: int = 0
+    level_name: str = "level"
+    num_levels: int = 0
+    megabytes: float | None = None
+    """Of the file up to the level."""
+    psnr: float | None = None
+    """In dB on held-out views, None while nobody has measured it."""
+    fps: float | None = None
+    divisor: int = 1
+    """The side of the picture's pixels in pixels of the window."""
+    complete: bool = False
+    """Whether nothing sharper or newer follows."""
+    mode: str = "colour"
+    compare: Comparison = Comparison()
+    view: SceneView | None = None
+    """The view of the scene at which one stands."""
+    flying: bool = False
+    """Whether a drag turns the head."""
+    demo: bool = False
+    recording: JobStats | None = None
+    message: Message | None = None
+    training: TrainingStats | None = None
+    arriving: ArrivalStats | None = None

@@ -1,0 +1,157 @@
+"""Which level of a model is shown, and what each level costs and gives."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from taichi_rf.storage.levels import best_level, checked_level, size_at, stated
+from taichi_rf.streaming.arrivals import Arrivals
+from viewer.session.learning import Learning
+from viewer.session.model import Model
+
+_CURVE_SECONDS = 0.5  # for which the curve is good: its sizes are counted anew each time
+
+
+@dataclass(frozen=True)
+class LevelPoint:
+    """What a level costs and gives: ``psnr`` in dB on held-out views, None while nobody has measured it."""
+
+    level: int
+    megabytes: float
+    psnr: float | None
+
+
+class Levels:
+    """The levels of the model on show.
+
+    Args:
+        model: gives the model; a trainer may replace its own at any step.
+        learning: the training that makes the model, if it is in the making.
+        arrivals: the levels that have come, if the model is on its way.
+        first: the level shown first; by default the best one where the model's file says which that is, else the
+            highest.
+        clock: seconds.
+
+    Raises:
+        UserError: ``first`` is not one of the model's.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[], Model],
+        *,
+        learning: Learning | None = None,
+        arrivals: Arrivals | None = None,
+        first: int | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._model, self._learning, self._arrivals, self._clock = model, learning, arrivals, clock
+        self.wanted = self.count if learning is not None else best_level(model().metadata, self.count)
+        """The level asked for, also where it is not there yet."""
+        if first is not None:
+            self.wanted = self.check(first)
+        self.unlimited = False
+        """Whether the budget of bytes is left aside, as a demonstration does."""
+        self._limit: float | None = None  # bytes
+        self._other = max(1, self.count // 4)
+        self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
+
+    @property
+    def name(self) -> str:
+        """What a level is called: "rank" or "LOD"."""
+        return self._model().field.level_name
+
+    @property
+    def count(self) -> int:
+        """Levels that the model has, or will have when all have come."""
+        return self._model().field.num_levels if self._arrivals is None else self._arrivals.total
+
+    @property
+    def highest(self) -> int:
+        """The highest level that can be shown by now."""
+        if self._arrivals is not None:
+            return max(self._arrivals.level, 1)
+        return self.count if self._learning is None else self._learning.trainer.level
+
+    @property
+    def shown(self) -> int:
+        """The level shown: the one asked for, or the highest that training has reached, that has come, or that fits the
+        budget of bytes."""
+        level = min(self.wanted, self.highest)
+        if self._limit is None or self.unlimited:
+            return level
+        return max(1, min(level, sum(round(point.megabytes * 1e6) <= self._limit for point in self.curve())))
+
+    @property
+    def follows(self) -> bool:
+        """Whether the highest level is asked for: the picture then follows what comes."""
+        return self.wanted >= self.highest
+
+    def choose(self, level: float) -> None:
+        """Show ``level``, or the nearest there is. The highest also means: follow upwards what trains or comes."""
+        self.wanted, self._limit = min(max(round(level), 1), self.count), None
+
+    def step(self, step: int) -> None:
+        """Show a level ``step`` higher or lower; at the top, follow the training upwards."""
+        level = self.shown + step
+        self.choose(level if level < self.highest else self.count)
+
+    def check(self, level: int) -> int:
+        """Return ``level`` when the model has it.
+
+        Raises:
+            UserError: it has not.
+        """
+        return checked_level(level, self.count, self.name)
+
+    # Another level, to compare with
+
+    @property
+    def other(self) -> int:
+        """The level on the right when two are compared."""
+        return min(self._other, self.highest)
+
+    def choose_other(self, level: float) -> None:
+        """Compare with ``level``, or the nearest there is."""
+        self._other = min(max(round(level), 1), self.count)
+
+    def make_different(self) -> None:
+        """Where the level compared with is the one shown, choose another."""
+        if self.other == self.shown:
+            self._other = max(1, self.count // 4) if self.shown > 1 else self.count
+
+    # What they cost and give
+
+    @property
+    def budget(self) -> float:
+        """Bytes that the model on show may take: those that were set, or what the level takes."""
+        return self.megabytes(self.shown) * 1e6 if self._limit is None else self._limit
+
+    def limit(self, size: float) -> None:
+        """Show the highest level that takes no more than ``size`` bytes, also of a model that grows; the first if none
+        does. A level that is asked for later ends it."""
+        self.wanted, self._limit = self.count, size
+
+    def megabytes(self, level: int) -> float:
+        """What the file needs for ``level``: as read where the model came from one, else as estimated."""
+        return size_at(self._model(), level) / 1e6
+
+    def psnr(self, level: int) -> float | None:
+        """In dB on held-out views: measured live while training, else what the file says."""
+        evaluated = stated(self._model().metadata, "level_psnr", level)
+        learning = self._learning
+        if learning is None or (evaluated is not None and learning.trainer.done):
+            return evaluated
+        live = learning.psnr
+        return live[level - 1] if len(live) >= level and math.isfinite(live[level - 1]) else evaluated
+
+    def curve(self) -> list[LevelPoint]:
+        """Size and quality of every level there is by now: the rate-distortion curve."""
+        now, highest = self._clock(), self.highest
+        if self._curve is None or self._curve[1] != highest or not 0 <= now - self._curve[0] < _CURVE_SECONDS:
+            points = [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, highest + 1)]
+            self._curve = now, highest, points
+        return self._curve[2]
