@@ -22,8 +22,8 @@ _GO_WITH_DEMO = ("g", "m", "p", "j", "n", "k", "t", ti.ui.SPACE)
 Pixel = tuple[float, float]
 
 
-class Hands:
-    """One person's hands on one window. ``touched`` is when they last did something."""
+class Input:
+    """The mouse and the keyboard of one window. ``touched`` is when they last did something."""
 
     def __init__(self, window: Any, studio: Studio, panels: Panels) -> None:
         self.touched = time.perf_counter()

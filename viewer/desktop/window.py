@@ -24,7 +24,7 @@ from taichi_rf.motion.screenshot import save_picture
 from viewer.app.settings import Settings
 from viewer.app.studio import Studio
 from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
-from viewer.desktop.input import Hands
+from viewer.desktop.input import Input
 from viewer.desktop.panels import Panels
 from viewer.overlay.blend import blend
 from viewer.overlay.overlay import Overlays
@@ -129,7 +129,7 @@ class _Window:
         self._overlays = Overlays()
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
         self._blank_shows: object = None
-        self._hands = Hands(window, studio, panels)
+        self._input = Input(window, studio, panels)
         self._frames = 0
         self._began = time.perf_counter()
         self._showing = 0.02  # seconds that a frame takes beside drawing and training, as a running mean
@@ -137,7 +137,7 @@ class _Window:
 
     @property
     def is_open(self) -> bool:
-        return bool(self._window.running) and not self._hands.closed
+        return bool(self._window.running) and not self._input.closed
 
     @property
     def _session(self) -> Session | None:
@@ -156,9 +156,9 @@ class _Window:
         passed, self._began = now - self._began, now
         width, height = (max(int(side), 1) for side in self._window.get_window_shape())
         self.size = (width, height)
-        self._hands.listen(self.size, passed)
+        self._input.listen(self.size, passed)
         self._draw_panels()  # first, so that what was done to them is in this frame's picture
-        session, resting = self._session, now - self._hands.touched > _REST_AFTER
+        session, resting = self._session, now - self._input.touched > _REST_AFTER
         drawing, working = self._budgets(session, resting)
         started = time.perf_counter()
         if session is not None:
@@ -176,7 +176,7 @@ class _Window:
         self._drawing += 0.1 * (min(drawn - started, 0.1) - self._drawing)
         idle = session is None or (session.composer.complete and self.studio.evaluating is None)
         if resting and not working and idle:
-            self._hands.nap(_IDLE_SLEEP)
+            self._input.nap(_IDLE_SLEEP)
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
@@ -224,7 +224,7 @@ class _Window:
         )
         blend(canvas[..., :3].transpose(1, 0, 2)[::-1], overlays)
         set_image(self._canvas, canvas)
-        if self._hands.wants_all and session is not None:
+        if self._input.wants_all and session is not None:
             self._keep_all(session)
             set_image(self._canvas, canvas)
             self._draw_panels()
@@ -236,11 +236,11 @@ class _Window:
         level = None if session is None else session.level
         self._panels.draw(self._gui, self.studio, *self.size, opened=self._opened)
         if self._session is not session or (session is not None and session.level != level):
-            self._hands.touched = time.perf_counter()
+            self._input.touched = time.perf_counter()
 
     def _keep_all(self, session: Session) -> None:
         """Save the window as it is drawn, panels and all. That uses up what was drawn: draw it again."""
-        self._hands.wants_all = False
+        self._input.wants_all = False
         with self._inside():
             pixels = self._window.get_image_buffer_as_numpy()
         try:

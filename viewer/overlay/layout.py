@@ -12,7 +12,7 @@ _PLOT_WIDTH, _PLOT_SHAPE, _SMALLEST_PLOT = 330, 0.76, 250  # in that window; hei
 _PICTURE = 280  # pixels that panels and plots leave to the picture between them
 
 
-class Sheet:
+class OverlayLayout:
     """The places on a window of ``width`` x ``height`` pixels, of which ``panels`` covers the top left corner."""
 
     def __init__(self, width: int, height: int, panels: tuple[int, int] = (0, 0)) -> None:

@@ -22,7 +22,7 @@ from taichi_rf.rendering import colormaps
 from viewer.overlay import cards, plots
 from viewer.overlay.blend import Overlay, Pixels, blend
 from viewer.overlay.cards import Figure, Levels
-from viewer.overlay.layout import Sheet
+from viewer.overlay.layout import OverlayLayout
 from viewer.overlay.plots import finite
 from viewer.overlay.screen import screen
 from viewer.overlay.stats import Message, Stats, TrainingStats
@@ -86,24 +86,24 @@ class Overlays:
         """
         demo = stats.demo
         hidden = hidden and not demo
-        sheet = Sheet(width, height, (0, 0) if hidden or demo else panels)
+        layout = OverlayLayout(width, height, (0, 0) if hidden or demo else panels)
         if not hidden:
-            self._plots(sheet, stats, curve, None if demo else history)
-            self._figures(sheet, stats, demo)
-            self._legend(sheet, stats)
-            self._where(sheet, stats)
-        self._recording(sheet, stats)
-        self._arriving(sheet, stats)
-        self._message(sheet, stats)
+            self._plots(layout, stats, curve, None if demo else history)
+            self._figures(layout, stats, demo)
+            self._legend(layout, stats)
+            self._where(layout, stats)
+        self._recording(layout, stats)
+        self._arriving(layout, stats)
+        self._message(layout, stats)
         if not hidden:
-            self._sides(sheet, stats)
-        return self._divider(sheet, stats) + sheet.overlays
+            self._sides(layout, stats)
+        return self._divider(layout, stats) + layout.overlays
 
-    # Each puts one kind of card on the sheet
+    # Each puts one kind of card on the layout
 
     def _plots(
         self,
-        sheet: Sheet,
+        layout: OverlayLayout,
         stats: Stats,
         curve: Sequence[plots.LevelPoint] | None,
         history: plots.History | None,
@@ -111,11 +111,11 @@ class Overlays:
         training = stats.training
         if history is not None and not training and not (history.batch or history.test):
             history = None
-        width, height = sheet.plot_size(2 if history is not None else 1)
+        width, height = layout.plot_size(2 if history is not None else 1)
         if not width:
             return
         level, name = stats.level, stats.level_name
-        top = sheet.margin
+        top = layout.margin
         if curve:
             measuring = training is not None and training.state != "done"
             points = [(p.level, p.megabytes, p.psnr) for p in curve]
@@ -126,8 +126,8 @@ class Overlays:
                 points,
                 lambda: plots.rate_distortion(curve, level, name, width, height, measuring=measuring),
             )
-            sheet.put(card.at(sheet.width - sheet.margin - width, top))
-            top += height + sheet.gap
+            layout.put(card.at(layout.width - layout.margin - width, top))
+            top += height + layout.gap
         if history is not None:
             data = (len(history.batch), len(history.test), history.batch[-1:], history.test[-1:], len(history.levels))
             note = _progress_note(training)
@@ -138,36 +138,36 @@ class Overlays:
                 (data, note),
                 lambda: plots.training_curve(history, name, width, height, note=note),
             )
-            sheet.put(card.at(sheet.width - sheet.margin - width, top))
+            layout.put(card.at(layout.width - layout.margin - width, top))
 
-    def _divider(self, sheet: Sheet, stats: Stats) -> list[Overlay]:
+    def _divider(self, layout: OverlayLayout, stats: Stats) -> list[Overlay]:
         """The line between the two sides, interrupted by the cards that lie across it."""
         if not _compares(stats):
             return []
-        core = max(2, round(3 * sheet.unit))
+        core = max(2, round(3 * layout.unit))
         opacities = [30, 80, 150, *[255] * core, 150, 80, 30]  # a bright line in a soft shadow, for any background
-        line = np.empty((sheet.height, len(opacities), 4), np.uint8)
+        line = np.empty((layout.height, len(opacities), 4), np.uint8)
         line[..., :3], line[..., 3] = _rgb(DARK.paper), opacities
         line[:, 3:-3, :3] = _rgb(DARK.ink)
-        left = _divider_column(stats, sheet.width) - len(opacities) // 2
-        gaps = sheet.clear_rows(left, left + len(opacities))
+        left = _divider_column(stats, layout.width) - len(opacities) // 2
+        gaps = layout.clear_rows(left, left + len(opacities))
         return [Overlay(left, top, line[top:bottom]) for top, bottom in gaps]
 
-    def _figures(self, sheet: Sheet, stats: Stats, demo: bool) -> None:
-        size = sheet.text(40 if demo else 27, 14)
+    def _figures(self, layout: OverlayLayout, stats: Stats, demo: bool) -> None:
+        size = layout.text(40 if demo else 27, 14)
         entries = _figures(stats, demo, None if demo else self._frame_rate(stats))
         levels, growing = None, stats.training or stats.arriving
         if stats.level and stats.num_levels:
             reached = stats.num_levels if growing is None else growing.level or stats.num_levels
             levels = Levels(stats.level, reached, stats.num_levels)
         key = (tuple(entries), levels, size)
-        self._stack(sheet, "figures", key, lambda room: cards.figures(entries, levels, size, room))
+        self._stack(layout, "figures", key, lambda room: cards.figures(entries, levels, size, room))
 
-    def _legend(self, sheet: Sheet, stats: Stats) -> None:
+    def _legend(self, layout: OverlayLayout, stats: Stats) -> None:
         if stats.mode not in _LEGENDS:
             return
         title, colours, marks = _LEGENDS[stats.mode]
-        size = sheet.text(16, 12)
+        size = layout.text(16, 12)
 
         def make(room: float) -> Pixels | None:
             return cards.colour_bar(title, lambda values: colormaps.apply(colours, values), marks, size, room)
@@ -175,13 +175,13 @@ class Overlays:
         key = (stats.mode, size)
         card = self._card("legend", (key, math.inf), lambda: make(math.inf))
         if card is not None:
-            corner = card.at(sheet.margin, sheet.height - sheet.margin - card.pixels.shape[0])
-            if sheet.is_free(corner.box):
-                sheet.put(corner)
+            corner = card.at(layout.margin, layout.height - layout.margin - card.pixels.shape[0])
+            if layout.is_free(corner.box):
+                layout.put(corner)
                 return
-        self._stack(sheet, "legend", key, make)
+        self._stack(layout, "legend", key, make)
 
-    def _where(self, sheet: Sheet, stats: Stats) -> None:
+    def _where(self, layout: OverlayLayout, stats: Stats) -> None:
         parts = []
         if (view := stats.view) is not None:
             parts.append(
@@ -189,65 +189,65 @@ class Overlays:
             )
         if stats.mode != "colour" and stats.mode not in _LEGENDS:
             parts.append(stats.mode)
-        text, size = " · ".join(parts), sheet.text(18, 13)
+        text, size = " · ".join(parts), layout.text(18, 13)
         if text:
-            self._stack(sheet, "where", (text, size), lambda room: cards.line(text, size, room))
+            self._stack(layout, "where", (text, size), lambda room: cards.line(text, size, room))
 
-    def _recording(self, sheet: Sheet, stats: Stats) -> None:
+    def _recording(self, layout: OverlayLayout, stats: Stats) -> None:
         job = stats.recording
         if job is None:
             return
-        share, size = _share(job.progress), sheet.text(17, 13)
+        share, size = _share(job.progress), layout.text(17, 13)
         name = job.path.replace("\\", "/").rpartition("/")[2]
         text = f"recording {job.what}".strip() + (f" · {name}" if name else "")
         key = (text, round(share, 2), size)
         self._stack(
-            sheet, "recording", key, lambda room: cards.progress(text, share, size, min(room, 0.5 * sheet.width))
+            layout, "recording", key, lambda room: cards.progress(text, share, size, min(room, 0.5 * layout.width))
         )
 
-    def _arriving(self, sheet: Sheet, stats: Stats) -> None:
+    def _arriving(self, layout: OverlayLayout, stats: Stats) -> None:
         """How far a model has come that is on its way; before its first level, a screen of its own says so."""
         arriving = stats.arriving
         if arriving is None or arriving.over or not arriving.level:
             return
-        share, size, text = _share(arriving.progress), sheet.text(17, 13), arriving.text
+        share, size, text = _share(arriving.progress), layout.text(17, 13), arriving.text
         key = (text, round(share, 2), size)
         self._stack(
-            sheet, "arriving", key,
-            lambda room: cards.progress(text, share, size, min(room, 0.6 * sheet.width), DARK.first),
+            layout, "arriving", key,
+            lambda room: cards.progress(text, share, size, min(room, 0.6 * layout.width), DARK.first),
         )  # fmt: skip
 
-    def _message(self, sheet: Sheet, stats: Stats) -> None:
+    def _message(self, layout: OverlayLayout, stats: Stats) -> None:
         message = stats.message
         if message is None and stats.training is not None and stats.training.failure:
             message = Message(f"training has stopped: {stats.training.failure}", alarm=True)
         if message is None or not message.text:
             return
-        text, alarm, size = message.text, message.alarm, sheet.text(19, 13)
+        text, alarm, size = message.text, message.alarm, layout.text(19, 13)
         colour, bar = (cards.ALARM, cards.RECORDING) if alarm else (DARK.ink, DARK.first)
-        room_at_most = max(0.6 * sheet.width, 20 * size)
+        room_at_most = max(0.6 * layout.width, 20 * size)
 
         def make(room: float) -> Pixels | None:
             return cards.line(text, size, min(room, room_at_most), colour=colour, rows=4, bar=bar)
 
-        self._stack(sheet, "message", (text, alarm, size, room_at_most), make)
+        self._stack(layout, "message", (text, alarm, size, room_at_most), make)
 
-    def _sides(self, sheet: Sheet, stats: Stats) -> None:
+    def _sides(self, layout: OverlayLayout, stats: Stats) -> None:
         """Name what is left and right of the divider, as far up as there is room beside it."""
         if not _compares(stats):
             return
-        size, column, places = sheet.text(20, 13), _divider_column(stats, sheet.width), []
+        size, column, places = layout.text(20, 13), _divider_column(stats, layout.width), []
         for side, colour in (("left", DARK.mark), ("right", DARK.ink)):
             text = stats.compare.left if side == "left" else stats.compare.right
             card = self._card(side, (text, size), functools.partial(cards.line, text, size, math.inf, colour=colour))
             if card is None:
                 continue
             width = card.pixels.shape[1]
-            left, room = (column - sheet.gap - width, column) if side == "left" else (column + sheet.gap, 0)
-            room = room or sheet.width - column
-            if width + sheet.gap + sheet.margin <= room:  # a side too narrow for its name goes without
+            left, room = (column - layout.gap - width, column) if side == "left" else (column + layout.gap, 0)
+            room = room or layout.width - column
+            if width + layout.gap + layout.margin <= room:  # a side too narrow for its name goes without
                 places.append((card, left))
-        sheet.drop(places)
+        layout.drop(places)
 
     # Cards are kept until what they say changes
 
@@ -279,16 +279,16 @@ class Overlays:
         made = self._plotted[name] = _Plot(size, urgent, data, now, Overlay(0, 0, make()))
         return made.card
 
-    def _stack(self, sheet: Sheet, name: str, key: object, make: Callable[[float], Pixels | None]) -> None:
+    def _stack(self, layout: OverlayLayout, name: str, key: object, make: Callable[[float], Pixels | None]) -> None:
         """Put a card above those at the bottom, as narrow as its place asks for."""
-        room = float(sheet.width - 2 * sheet.margin)
+        room = float(layout.width - 2 * layout.margin)
         for attempt in ("wide", "narrow"):
             card = self._card(f"{name}, {attempt}", (key, room), functools.partial(make, room))
             if card is None:
                 return
-            left, right = sheet.free_at_bottom(card.pixels.shape[0])
+            left, right = layout.free_at_bottom(card.pixels.shape[0])
             if card.pixels.shape[1] <= right - left:
-                sheet.stack(card, left, right)
+                layout.stack(card, left, right)
                 return
             room = float(right - left)
 

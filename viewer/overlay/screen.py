@@ -11,7 +11,7 @@ from taichi_rf.evaluation import plot
 from taichi_rf.evaluation.plot import DARK, Page, text_width
 from viewer.overlay import cards
 from viewer.overlay.blend import Overlay, Pixels, blend
-from viewer.overlay.layout import Sheet
+from viewer.overlay.layout import OverlayLayout
 from viewer.overlay.plots import FINENESS, finished
 
 _TOP, _BOTTOM = (24, 29, 39), (9, 11, 15)  # colours of the background's two ends
@@ -34,10 +34,10 @@ def screen(
     width, height = max(int(width), 1), max(int(height), 1)
     shade = np.linspace(_TOP, _BOTTOM, height).round().astype(np.uint8)
     picture = np.repeat(shade[:, None], width, axis=1)
-    sheet = Sheet(width, height)
+    layout = OverlayLayout(width, height)
     left = panels[0] if min(panels) > 0 and panels[0] < width / 2 else 0
-    room = min(0.86 * (width - left), max(1100 * sheet.unit, 480.0))
-    block = _block(title, lines, progress, sheet, room, height - 2 * sheet.margin)
+    room = min(0.86 * (width - left), max(1100 * layout.unit, 480.0))
+    block = _block(title, lines, progress, layout, room, height - 2 * layout.margin)
     if block is not None:
         x = max((width - block.shape[1]) // 2, left + (width - left - block.shape[1]) // 2)
         blend(picture, [Overlay(x, (height - block.shape[0]) // 2, block)])
@@ -45,10 +45,10 @@ def screen(
 
 
 def _block(
-    title: str, lines: Sequence[str], progress: float | None, sheet: Sheet, room: float, high: int
+    title: str, lines: Sequence[str], progress: float | None, layout: OverlayLayout, room: float, high: int
 ) -> Pixels | None:
     """Title, lines and bar on clear ground, as many of the lines as there is room for."""
-    large, small = sheet.text(56, 20), sheet.text(23, 13)
+    large, small = layout.text(56, 20), layout.text(23, 13)
     stride, head, foot = 1.5 * small, 1.1 * large, 1.1 * small if progress is not None else 0.0
     rows = [row for line in lines for row in (cards.wrap(line, small, room, 3) if line.strip() else [""])]
     rows = rows[: max(0, int((high - head - foot - 0.8 * small) / stride))]

@@ -1,4 +1,4 @@
-"""What browsers did since the loop last looked: the latest of each thing, so that nobody can make it grow."""
+"""What browsers did since the loop last looked: of each control the last value, so that nobody can make it grow."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Report:
 
 
 @dataclass
-class Mail:
+class Events:
     """``values`` of controls and ``presses`` of buttons by name, ``cameras`` by the client's number."""
 
     joined: list[Any] = field(default_factory=list)
@@ -86,26 +86,26 @@ class Mail:
     presses: Counter[str] = field(default_factory=Counter)
 
 
-class Inbox:
-    """Filled by viser's threads, emptied by the loop's."""
+class ClientEvents:
+    """Collects what browsers did: viser's threads add to it, the loop's thread takes it."""
 
     def __init__(self) -> None:
-        self._lock, self._bell, self._mail = threading.Lock(), threading.Event(), Mail()
+        self._lock, self._news, self._events = threading.Lock(), threading.Event(), Events()
 
     def wait(self, seconds: float) -> None:
         """Sleep until something comes in, but no longer than this."""
-        self._bell.wait(seconds)
+        self._news.wait(seconds)
 
-    def take(self) -> Mail:
+    def take(self) -> Events:
         """What has come in since the last time."""
         with self._lock:
-            mail, self._mail = self._mail, Mail()
-            self._bell.clear()
-        return mail
+            events, self._events = self._events, Events()
+            self._news.clear()
+        return events
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End the loop's sleep."""
-        self._bell.set()
+        self._news.set()
 
     async def join(self, client: Any) -> None:
         """A browser has connected. (viser runs coroutines in the order of the messages, and functions in any.)"""
@@ -114,29 +114,29 @@ class Inbox:
             report = Report.of(camera)
             if report is not None:
                 with self._lock:
-                    self._mail.cameras[client.client_id] = report
-                self.ring()
+                    self._events.cameras[client.client_id] = report
+                self.wake()
 
         with self._lock:
-            self._mail.joined.append(client)
+            self._events.joined.append(client)
         await moved(client.camera)
         client.camera.on_update(moved)
-        self.ring()
+        self.wake()
 
     async def leave(self, client: Any) -> None:
         """A browser has gone, perhaps before the loop has heard of it."""
         with self._lock:
-            joined = [other for other in self._mail.joined if other.client_id != client.client_id]
-            if len(joined) == len(self._mail.joined):
-                self._mail.left.add(client.client_id)
-            self._mail.joined = joined
-            self._mail.cameras.pop(client.client_id, None)
-        self.ring()
+            joined = [other for other in self._events.joined if other.client_id != client.client_id]
+            if len(joined) == len(self._events.joined):
+                self._events.left.add(client.client_id)
+            self._events.joined = joined
+            self._events.cameras.pop(client.client_id, None)
+        self.wake()
 
     def has_value(self, name: str) -> bool:
         """Whether a client has set the control ``name`` since the loop last looked."""
         with self._lock:
-            return name in self._mail.values
+            return name in self._events.values
 
     def watch(self, name: str, handle: Any) -> None:
         """Store what clients set the control ``handle`` to as ``name``."""
@@ -144,8 +144,8 @@ class Inbox:
         async def changed(event: Any) -> None:
             if event.client_id is not None:  # else it was set by us
                 with self._lock:
-                    self._mail.values[name] = handle.value
-                self.ring()
+                    self._events.values[name] = handle.value
+                self.wake()
 
         handle.on_update(changed)
 
@@ -155,7 +155,7 @@ class Inbox:
         async def pressed(event: Any) -> None:
             pressed = f"{name} {handle.value}" if handle.value in choices else name
             with self._lock:
-                self._mail.presses[pressed] = min(self._mail.presses[pressed] + 1, _MOST_PRESSES)
-            self.ring()
+                self._events.presses[pressed] = min(self._events.presses[pressed] + 1, _MOST_PRESSES)
+            self.wake()
 
         handle.on_click(pressed)

@@ -1,4 +1,4 @@
-"""Carries pictures to one browser: as many as it takes, and never more than one at a time.
+"""Sends pictures to one browser: as many as it takes, and never more than one at a time.
 
 A picture that is sent while the last one is still on its way waits in a socket's buffer, and soon the browser shows
 what was true seconds ago. So the next picture goes when the browser has said that it has the last one; what was made
@@ -29,14 +29,14 @@ _LARGEST = 4 * 1920 * 1080  # pixels of a picture with its bars
 Bytes = npt.NDArray[np.uint8]
 
 
-class Courier:
+class FrameSender:
     """One client's pictures.
 
     Args:
         client: viser's handle of the browser.
         arrived: called from another thread whenever the next picture may come.
         wire: to viser's loop, which sends.
-        workers: compress, for all couriers, so that neither the loop nor the caller has to.
+        workers: compress pictures for all senders, so that neither the loop nor the caller has to.
         complain: told when a picture cannot be made.
         clock: seconds.
     """
@@ -50,7 +50,7 @@ class Courier:
         complain: Complaints,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.version = -1  # of the picture carried last
+        self.version = -1  # of the picture sent last
         self._client, self._arrived, self._clock = client, arrived, clock
         self._wire, self._workers, self._complain = wire, workers, complain
         self._under_way, self._listens, self._dismissed = False, False, False
@@ -59,13 +59,13 @@ class Courier:
 
     @property
     def due(self) -> float:
-        """Seconds until the next picture may be carried; infinite while one is on its way."""
+        """Seconds until the next picture may be sent; infinite while one is on its way."""
         if self._under_way or self._dismissed:
             return float("inf")
         return max(self._not_before - self._clock(), 0.0)
 
-    def carry(self, picture: Bytes, version: int, quality: int, size: tuple[int, int]) -> None:
-        """Take (H, W, 3) ``picture``, which must not change, to the client; it must be due.
+    def send(self, picture: Bytes, version: int, quality: int, size: tuple[int, int]) -> None:
+        """Send ``picture``, (H, W, 3) uint8, which must not change, to the client; one must be due.
 
         Args:
             version: of the picture.

@@ -20,7 +20,7 @@ from viewer.overlay.stats import SceneView, Stats, TrainingStats
 from viewer.session import budget
 from viewer.session.session import COMPARE, LAYOUTS, MODES, SHARE, Session
 from viewer.session.stats import stats_of
-from viewer.web.client_events import Inbox, Mail
+from viewer.web.client_events import ClientEvents, Events
 from viewer.web.wire import Wire
 
 _FIGURES = 0.2  # seconds between two renewals of the figures
@@ -67,12 +67,12 @@ class Panel:
 
     Args:
         server: viser's, whose controls only its own loop touches.
-        inbox: where clients' wishes go.
+        client_events: collects what clients do to the controls.
         wire: to that loop.
     """
 
-    def __init__(self, server: Any, inbox: Inbox, wire: Wire) -> None:
-        self._server, self._inbox, self._wire = server, inbox, wire
+    def __init__(self, server: Any, client_events: ClientEvents, wire: Wire) -> None:
+        self._server, self._client_events, self._wire = server, client_events, wire
         self._changes: list[tuple[str, Any, str, object]] = []  # name, control, property and value; not yet sent
         self._handles: dict[str, Any] = {}
         self._known: dict[tuple[str, str], object] = {}  # what every property was last set to, by us or by a client
@@ -104,7 +104,7 @@ class Panel:
             "start": gui.add_button("Train"),
         }
         self._known = {}
-        self._inbox.count("start", self._handles["start"])
+        self._client_events.count("start", self._handles["start"])
 
     def _lay_out(self, session: Session, stats: Stats) -> None:
         gui = self._server.gui
@@ -144,18 +144,18 @@ class Panel:
             if name in handles:
                 if name in ("level", "other"):
                     self._known[name, "max"] = session.num_levels
-                self._inbox.watch(name, handles[name])
+                self._client_events.watch(name, handles[name])
                 self._known[name, "value"] = handles[name].value
         for name in ("reset", "toggle"):
             if name in handles:
-                self._inbox.count(name, handles[name])
-        self._inbox.count("view", handles["views"], _STEPS)
+                self._client_events.count(name, handles[name])
+        self._client_events.count("view", handles["views"], _STEPS)
 
     # In
 
-    def apply(self, session: Session, mail: Mail) -> None:
+    def apply(self, session: Session, events: Events) -> None:
         """Do to ``session`` what was done to the panel; what makes no sense is put back."""
-        for name, value in mail.values.items():
+        for name, value in events.values.items():
             self._known[name, "value"] = value
             try:
                 self._apply(session, name, value)
@@ -163,14 +163,14 @@ class Panel:
                 self._known[name, "value"] = _NOTHING
                 if isinstance(error, UserError):
                     session.say(str(error), alarm=True)
-        for name, presses in mail.presses.items():
+        for name, presses in events.presses.items():
             if name == "reset":
                 session.reset_view()
             elif name == "toggle" and presses % 2:
                 session.toggle_training()
             elif name in ("view next", "view previous"):
                 session.next_view(presses if name == "view next" else -presses)
-        if mail.values or mail.presses:
+        if events.values or events.presses:
             self._figures_at = -math.inf
 
     def _apply(self, session: Session, name: str, value: Any) -> None:
@@ -298,8 +298,8 @@ class Panel:
 
     def _change(self, changes: list[tuple[str, Any, str, object]]) -> None:
         for name, handle, key, value in changes:
-            # Where a client has set it meanwhile, that comes with the next mail and counts.
-            if key != "value" or not self._inbox.has_value(name):
+            # Where a client has set it meanwhile, the next events bring it, and it counts.
+            if key != "value" or not self._client_events.has_value(name):
                 setattr(handle, key, value)
 
 

@@ -22,9 +22,9 @@ from viewer.overlay.screen import screen
 from viewer.overlay.stats import Stats
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
-from viewer.web.client_events import Inbox, Report
+from viewer.web.client_events import ClientEvents, Report
 from viewer.web.complaints import Complaints
-from viewer.web.frame_sender import Bytes, Courier
+from viewer.web.frame_sender import Bytes, FrameSender
 from viewer.web.panel import Panel, Waiting
 from viewer.web.server import quiet, start
 from viewer.web.wire import Wire
@@ -79,10 +79,10 @@ def serve(
 
 
 class Visitor:
-    """One browser: its size, where its own camera stands, and its courier."""
+    """One browser: its size, where its own camera stands, and what sends it pictures."""
 
-    def __init__(self, client: Any, courier: Courier) -> None:
-        self.client, self.courier = client, courier
+    def __init__(self, client: Any, sender: FrameSender) -> None:
+        self.client, self.sender = client, sender
         self.size = (0, 0)  # of its picture, in pixels; nothing is known yet
         self.stands: Report | None = None  # where its camera is, as far as is known
         self.deaf_until = 0.0
@@ -102,7 +102,7 @@ class Site:
         self._complain = complain or Complaints()
         self._wire = Wire(server.get_event_loop(), self._complain)
         self._workers = ThreadPoolExecutor(_WORKERS, "pictures")
-        self._inbox = Inbox()
+        self._client_events = ClientEvents()
         self._visitors: dict[int, Visitor] = {}
         self._leader: int | None = None  # whose camera and size count
         self._overlays = Overlays(clock)
@@ -112,9 +112,9 @@ class Site:
         self._stood: Report | None = None  # where the session's camera was
         self._still_since = 0.0  # when it last moved
         self._touched = 0.0  # when somebody last did something
-        self._panel = Panel(server, self._inbox, self._wire)
-        server.on_client_connect(self._inbox.join)
-        server.on_client_disconnect(self._inbox.leave)
+        self._panel = Panel(server, self._client_events, self._wire)
+        server.on_client_connect(self._client_events.join)
+        server.on_client_disconnect(self._client_events.leave)
         self._session: Session | None = None
         self._enter()
 
@@ -127,9 +127,9 @@ class Site:
         except Exception as error:  # of drawing, of a session: never a reason to end what is trained
             self._complain("the pages could not be served", error)
         if self._session is None:
-            self._inbox.wait(_REST)
+            self._client_events.wait(_REST)
         elif not self._work(self._session) and not more:
-            self._inbox.wait(min(due, _REST) if due > 0.0 else _REST)
+            self._client_events.wait(min(due, _REST) if due > 0.0 else _REST)
 
     def _attend(self, now: float) -> tuple[float, bool]:
         """Serve the browsers; return the seconds until one can take a picture, and whether drawing is to go on."""
@@ -138,7 +138,7 @@ class Site:
         if session is None:
             self._wait(Waiting.of(self._studio))
             return float("inf"), False
-        due = min((visitor.courier.due for visitor in self._watching), default=float("inf"))
+        due = min((visitor.sender.due for visitor in self._watching), default=float("inf"))
         more = self._show(session, due == 0.0)
         self._guide(session, now)
         if due == 0.0:
@@ -190,22 +190,24 @@ class Site:
     # What comes in
 
     def _listen(self, now: float) -> None:
-        mail = self._inbox.take()
-        if mail.cameras or mail.values or mail.presses:
+        events = self._client_events.take()
+        if events.cameras or events.values or events.presses:
             self._touched = now
-        for client in mail.joined:
-            courier = Courier(client, self._inbox.ring, self._wire, self._workers, self._complain, self._clock)
-            self._visitors[client.client_id] = Visitor(client, courier)
-        for number in mail.left & self._visitors.keys():
-            self._visitors.pop(number).courier.dismiss()
-        for number, report in mail.cameras.items():
+        for client in events.joined:
+            sender = FrameSender(
+                client, self._client_events.wake, self._wire, self._workers, self._complain, self._clock
+            )
+            self._visitors[client.client_id] = Visitor(client, sender)
+        for number in events.left & self._visitors.keys():
+            self._visitors.pop(number).sender.dismiss()
+        for number, report in events.cameras.items():
             if number in self._visitors:
                 self._try(self._moved, number, report, now)
         if self._leader not in self._visitors:
             self._leader = next(iter(self._visitors), None)
         if self._session is not None:
-            self._try(self._panel.apply, self._session, mail)
-        elif mail.presses["start"]:
+            self._try(self._panel.apply, self._session, events)
+        elif events.presses["start"]:
             self._studio.start()
 
     def _try(self, act: Callable[..., object], *arguments: Any) -> None:
@@ -264,9 +266,9 @@ class Site:
     def _send(self) -> None:
         """Hand the picture to who has not had it and can take it."""
         for visitor in self._watching:
-            if visitor.courier.version != self._version and visitor.courier.due == 0.0:
+            if visitor.sender.version != self._version and visitor.sender.due == 0.0:
                 quality = _QUALITY[self._shown is not None]
-                self._try(visitor.courier.carry, _bytes(self._picture), self._version, quality, visitor.size)
+                self._try(visitor.sender.send, _bytes(self._picture), self._version, quality, visitor.size)
 
     def _budget(self, session: Session) -> float:
         """Seconds for drawing. A picture that only sharpens is sent less often, which leaves more time for it."""

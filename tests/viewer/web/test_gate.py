@@ -22,7 +22,7 @@ from viewer.app.studio import Studio
 from viewer.session.session import Session
 from viewer.web import gate
 from viewer.web import site as web
-from viewer.web.client_events import Inbox, Report
+from viewer.web.client_events import ClientEvents, Report
 from viewer.web.complaints import Complaints
 from viewer.web.frame_sender import letterboxed
 from viewer.web.gate import Allowance
@@ -161,23 +161,23 @@ def test_page_whose_wishes_fail_keeps_no_picture_from_the_others(server, monkeyp
 
 
 def test_wish_of_a_page_is_not_overwritten_by_what_was_under_way():
-    inbox = Inbox()
-    inbox._mail.values["level"] = 2
-    panel = web.Panel(None, inbox, None)
+    client_events = ClientEvents()
+    client_events._events.values["level"] = 2
+    panel = web.Panel(None, client_events, None)
     level, other = SimpleNamespace(value=2), SimpleNamespace(value=1)
     panel._change([("level", level, "value", 4), ("level", level, "max", 9), ("other", other, "value", 3)])
     assert (level.value, level.max, other.value) == (2, 9, 3)
 
 
 def test_pages_that_leave_before_anybody_looks_leave_nothing():
-    inbox = Inbox()
+    client_events = ClientEvents()
     view = SimpleNamespace(**camera_fields(), on_update=lambda callback: None)
     for number in range(50):
         client = SimpleNamespace(client_id=number, camera=view)
-        asyncio.run(inbox.join(client))
-        asyncio.run(inbox.leave(client))
-    mail = inbox.take()
-    assert (mail.joined, mail.left, mail.cameras) == ([], set(), {})
+        asyncio.run(client_events.join(client))
+        asyncio.run(client_events.leave(client))
+    events = client_events.take()
+    assert (events.joined, events.left, events.cameras) == ([], set(), {})
 
 
 # Sizes and places

@@ -34,18 +34,18 @@ from viewer.app.studio import Pending, Studio
 from viewer.overlay.stats import TrainingStats
 from viewer.session.session import SHARE, Session
 from viewer.session.stats import stats_of
-from viewer.web import frame_sender as courier
+from viewer.web import frame_sender
 from viewer.web import site as web
-from viewer.web.client_events import Inbox, Report
+from viewer.web.client_events import ClientEvents, Report
 from viewer.web.complaints import Complaints
-from viewer.web.frame_sender import SHORTEST, Courier, letterboxed
+from viewer.web.frame_sender import SHORTEST, FrameSender, letterboxed
 from viewer.web.hosts import is_foreign
 from viewer.web.panel import figures, plain, training_figures
 from viewer.web.server import start
 from viewer.web.wire import Wire
 
 PATIENCE = 20.0  # seconds
-JPEG = courier.compressed
+JPEG = frame_sender.compressed
 
 
 class Handle:
@@ -156,7 +156,7 @@ class Browsers:
         )  # fmt: skip
         self.site = web.Site(server, studio, clock)
         self.slept = []
-        self.site._inbox.wait = lambda seconds: (self.slept.append(seconds), clock.spend(seconds))
+        self.site._client_events.wait = lambda seconds: (self.slept.append(seconds), clock.spend(seconds))
 
     def join(self, client):
         asyncio.run(self._joined(client))
@@ -169,13 +169,13 @@ class Browsers:
         return html.unescape("\n".join(handle.content for handle in self.gui.every))
 
     def turns(self, count=1):
-        """Turns of the loop, each with every courier back at home that can be."""
+        """Turns of the loop; after each, every picture has arrived whose browser answers."""
         for _ in range(count):
             self.site.turn()
             self.clock.spend(SHORTEST)
             end = time.monotonic() + PATIENCE
             for visitor in self.site._visitors.values():
-                while visitor.courier.due > 0 and visitor.client.may_answer.is_set():
+                while visitor.sender.due > 0 and visitor.client.may_answer.is_set():
                     assert time.monotonic() < end
                     time.sleep(0.0005)
 
@@ -187,7 +187,7 @@ class Browsers:
 @pytest.fixture(autouse=True)
 def lossless(monkeypatch):
     """Pictures come as they were sent; what JPEG does to them is not tested here."""
-    monkeypatch.setattr(courier, "compressed", lambda picture, quality: pickle.dumps(picture))
+    monkeypatch.setattr(frame_sender, "compressed", lambda picture, quality: pickle.dumps(picture))
 
 
 def studio_with(session):
@@ -240,32 +240,32 @@ def test_slow_browser_gets_the_newest_picture_and_no_queue(browsers):
     np.testing.assert_array_equal(slow.pictures[-1], quick.pictures[-1])
 
 
-def carrier(arrived=lambda: None, clock=time.monotonic):
-    """A courier and its client."""
+def sending(arrived=lambda: None, clock=time.monotonic):
+    """A sender and its client."""
     client, complain = Client(), Complaints()
-    return Courier(client, arrived, Wire(Loop(), complain), ThreadPoolExecutor(1), complain, clock), client
+    return FrameSender(client, arrived, Wire(Loop(), complain), ThreadPoolExecutor(1), complain, clock), client
 
 
 def test_no_more_than_thirty_pictures_a_second():
     clock, home = Clock(), threading.Event()
-    courier, client = carrier(home.set, clock)
-    picture, carried = np.zeros((4, 4, 3), np.uint8), 0
+    sender, client = sending(home.set, clock)
+    picture, sent = np.zeros((4, 4, 3), np.uint8), 0
     for _ in range(1000):  # two seconds in steps of 2 ms
-        if courier.due == 0.0:
+        if sender.due == 0.0:
             home.clear()
-            courier.carry(picture, carried, 80, (4, 4))
-            carried += 1
+            sender.send(picture, sent, 80, (4, 4))
+            sent += 1
             assert home.wait(PATIENCE)
         clock.spend(0.002)
-    courier.dismiss()
-    assert 55 <= carried <= 60
-    assert len(client.pictures) == carried
+    sender.dismiss()
+    assert 55 <= sent <= 60
+    assert len(client.pictures) == sent
 
 
-def test_courier_that_was_dismissed_carries_nothing():
-    courier, client = carrier()
-    courier.dismiss()
-    assert math.isinf(courier.due)
+def test_sender_that_was_dismissed_sends_nothing():
+    sender, client = sending()
+    sender.dismiss()
+    assert math.isinf(sender.due)
     assert client.pictures == []
 
 
@@ -620,12 +620,12 @@ def test_names_from_files_are_no_markup():
 
 
 def test_presses_do_not_pile_up():
-    inbox, button = Inbox(), Handle()
-    inbox.count("next", button)
+    client_events, button = ClientEvents(), Handle()
+    client_events.count("next", button)
     for _ in range(1000):
         button.change(True)
-    assert inbox.take().presses["next"] <= 20
-    assert not inbox.take().presses
+    assert client_events.take().presses["next"] <= 20
+    assert not client_events.take().presses
 
 
 # Training
@@ -897,7 +897,7 @@ def until(there):
 
 def test_real_client_that_never_answers_grows_no_queue(server, monkeypatch):
     """It steers all the time and is sent a picture each time; only one is ever on its way."""
-    monkeypatch.setattr(courier, "compressed", JPEG)
+    monkeypatch.setattr(frame_sender, "compressed", JPEG)
     clock = Clock()
     site = web.Site(server, studio_with(Session(FakeModel(), render=FakeRender(clock), clock=clock)))
     with dial(server, max_size=None) as client:
