@@ -424,13 +424,13 @@ def weigh(
     return Weighed(weights, met, opacity, depth)
 
 
-def assert_density_along(field: Any, twin: Any, positions: np.ndarray, opacity: float) -> None:
+def assert_density_along(field: Any, twin: Any, positions: np.ndarray, opacity: float, level: int) -> None:
     """``field.density_along`` of rays of ten samples, and of one without any, is the twin's until no light is left.
 
     Args:
         opacity: optical depth of a sample of mean density.
     """
-    density = twin.density(positions, field.level)
+    density = twin.density(positions, level)
     offsets = np.array([0, *range(0, len(positions), 10), len(positions)])
     delta = opacity / density.mean()
     reached = weigh(offsets, np.zeros(len(positions)), density, delta).reached
@@ -444,7 +444,7 @@ def assert_density_along(field: Any, twin: Any, positions: np.ndarray, opacity: 
     try:
         for field.owner in (True, False):  # by rays, and by samples
             got.fill(7)
-            field.density_along(samples, scale, got)
+            field.density_along(samples, scale, got, level)
             expected = np.where(reached, density, 0) if field.owner else density
             np.testing.assert_allclose(got.to_numpy(), expected, rtol=1e-4, atol=2e-5)
     finally:

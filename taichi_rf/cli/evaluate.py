@@ -11,7 +11,6 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json
 from taichi_rf.evaluation.evaluate import evaluate as score
 from taichi_rf.sdf.metrics import score_levels
-from taichi_rf.sdf.model import SurfaceModel
 from taichi_rf.storage.model_file import load_model, model_path
 
 
@@ -42,7 +41,7 @@ def run(command: Evaluate) -> None:
     with bar("evaluating") as show:
         found = score(model, scene.test, model.metadata["prefix_bytes"], progress=show.counted)
     levels = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores]
-    if isinstance(scene, MeshScene) and isinstance(model, SurfaceModel):
+    if isinstance(scene, MeshScene) and model.renders == "surface":
         with waiting("measuring the surface"):
             for level, fit in zip(levels, score_levels(model, scene.shape), strict=True):
                 level |= fit.entry()

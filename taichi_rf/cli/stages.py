@@ -21,6 +21,7 @@ from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.base import GridField, Stage
 from taichi_rf.rendering.decoders import MLP
 from taichi_rf.rendering.pictures import render
+from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.trainer import Trainer
 
 ROWS = 1 << 15
@@ -96,39 +97,47 @@ def _stage(seconds: float, items: int, unit: str, *, flops: float = 0, size: flo
     return entry
 
 
+def renderer_of(trainer: Trainer) -> VolumeRenderer:
+    """That of the model in training, which is a radiance field here."""
+    renderer = trainer.model.renderer
+    assert isinstance(renderer, VolumeRenderer)
+    return renderer
+
+
 def field_stages(trainer: Trainer) -> dict[str, Any]:
     """Each stage alone, repeated on one batch of the settled model."""
     model, field = trainer.model, trainer.model.field
     origins, directions, _, background = trainer.next_batch()
-    batch = model.forward(origins, directions, background=background, seed=0)
+    level, renderer = trainer.level, renderer_of(trainer)
+    settings, compositor = model.settings(level), renderer.compositor
+    batch = renderer.forward(origins, directions, settings, background=background, seed=0)
     samples, shaded = batch.samples, batch.shaded
     n, m = samples.count, min(shaded.count, field.rows)
     gradient = model.scratch.get("bench gradient", ti.f32, n)
-    weigh = best_of(lambda: model.compositor.weigh(samples, batch.density, model.distance_scale))
-    stages = {"march": _stage(best_of(lambda: model.march(origins, directions, seed=0)), samples.rays, "rays")}
-    stages |= _measured(field.forward_stages(n, samples.positions, batch.density, m, shaded.positions))
-    along = best_of(lambda: field.density_along(samples, model.distance_scale, batch.density))
+    weigh = best_of(lambda: compositor.weigh(samples, batch.density, model.distance_scale, settings.weight_threshold))
+    march = best_of(lambda: model.march(origins, directions, settings, seed=0))
+    stages = {"march": _stage(march, samples.rays, "rays")}
+    stages |= _measured(field.forward_stages(n, samples.positions, batch.density, m, shaded.positions, level))
+    along = best_of(lambda: field.density_along(samples, model.distance_scale, batch.density, level))
     stages["density until opaque"] = _stage(along, n, "samples")  # what a step does; "density" is all of them
     stages["volume"] = _stage(weigh, n, "samples")
     stages |= decoder_stages(trainer)
 
     def volume_adjoint() -> Any:
-        return model.compositor.adjoint(samples, shaded, batch.density, batch.colours, batch.background, batch.pixels)[
-            0
-        ]
+        return compositor.adjoint(samples, shaded, batch.density, batch.colours, batch.background, batch.pixels)[0]
 
     stages["volume adjoint"] = _stage(best_of(volume_adjoint), n, "samples")
     d_features = model.decoder.adjoint(
-        m, 0, field.features(m), shaded.rays, samples.directions, batch.colours, volume_adjoint()
+        m, 0, field.features(m, level), shaded.rays, samples.directions, batch.colours, volume_adjoint()
     )
     stages |= _measured(
-        field.backward_stages(n, samples.positions, batch.density, gradient, m, shaded.positions, d_features)
+        field.backward_stages(n, samples.positions, batch.density, gradient, m, shaded.positions, d_features, level)
     )
     if isinstance(field, GridField):
-        refresh = best_of(lambda: model.refresh_occupancy(trainer.config.occupancy_threshold, grow=True))
+        refresh = best_of(lambda: model.refresh_occupancy(trainer.config.occupancy_threshold, level=level, grow=True))
         stages["occupancy"] = _stage(refresh, int(np.prod(field.resolution)), "nodes")
-        texels = sum(p.active for p in field.parameters()[:1])
-        update = best_of(lambda: trainer.adam.step(model.parameters(), 0.0))
+        texels = sum(p.active for p in field.parameters(level)[:1])
+        update = best_of(lambda: trainer.adam.step(model.parameters(level), 0.0))
         stages["Adam"] = _stage(update, texels * BLOCK, "numbers", size=8.0 * texels * BLOCK * 4)
     for parameters in model.parameters():
         parameters.clear()
@@ -153,11 +162,12 @@ PRODUCTS = {"sh": 27, "mlp": 150 * 128 + 128 * 128 + 128 * 3, "small": 24 * 64 +
 def decoder_stages(trainer: Trainer) -> dict[str, Any]:
     model, field, name = trainer.model, trainer.model.field, trainer.config.decoder
     origins, directions, _, background = trainer.next_batch()
-    batch = model.forward(origins, directions, background=background, seed=0)
+    renderer = renderer_of(trainer)
+    batch = renderer.forward(origins, directions, model.settings(trainer.level), background=background, seed=0)
     samples, shaded = batch.samples, batch.shaded
     m = min(shaded.count, field.rows)
-    features = field.features(m)
-    d_colours, _ = model.compositor.adjoint(
+    features = field.features(m, trainer.level)
+    d_colours, _ = renderer.compositor.adjoint(
         samples, shaded, batch.density, batch.colours, batch.background, batch.pixels
     )
     arguments = (m, 0, features, shaded.rays, samples.directions, batch.colours)
@@ -174,7 +184,8 @@ def training(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
     steps = [trainer.step() for _ in range(TIMED_STEPS)]
     seconds = statistics.median(s.seconds for s in steps)
     origins, directions, _, background = trainer.next_batch()
-    batch = trainer.model.forward(origins, directions, background=background, seed=0)
+    settings = trainer.model.settings(trainer.level)
+    batch = renderer_of(trainer).forward(origins, directions, settings, background=background, seed=0)
     rate = steps[0].rays / seconds
     log(f"training with the {trainer.config.decoder} decoder: {rate:,.0f} rays/s")
     return {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.ray_parts import bands
 
 PIXELS = 1 << 14
 """That are kept back where nothing else is said."""
@@ -50,19 +51,20 @@ def scoring(model: Model, split: Any, pixels: np.ndarray) -> Generator[tuple[int
     Yields:
         (pixels done, pixels in all); the generator's value is the list.
     """
-    renderer = model.prefixes()
+    settings = model.settings()
     errors = np.zeros(model.field.num_levels)
     height, width = split.images.shape[1:3]
     behind = np.asarray(model.background, np.float32)
-    for first in range(0, len(pixels), CHUNK):
-        part = pixels[first : first + CHUNK]
+    for band in bands(len(pixels), CHUNK):
+        part = pixels[band]
         view, place = np.divmod(part, height * width)
         y, x = np.divmod(place, width)
-        colours = np.clip(renderer.rays(*split.cameras.pixel_rays(view, x, y)), 0, 1)
+        origins, directions = split.cameras.pixel_rays(view, x, y)
+        colours = np.clip(model.renderer.prefixes(origins, directions, settings), 0, 1)
         rgba = split.images.reshape(-1, 4)[part].astype(np.float32)
         truth = rgba[:, :3] + (1 - rgba[:, 3:]) * behind
         errors += ((colours.astype(np.float64) - truth) ** 2).mean(axis=2).sum(axis=1)
-        yield first + len(part), len(pixels)
+        yield band.stop, len(pixels)
     return [float(d) for d in -10 * np.log10(np.maximum(errors / len(pixels), LEAST_ERROR))]
 
 

@@ -10,6 +10,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.evaluation.image_metrics import psnr, ssim
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.ray_parts import bands
 
 PART_RAYS = 2048
 """Rays of a part of an evaluation: with 16 levels, what two CPU cores do between two frames of a window."""
@@ -83,14 +84,13 @@ def evaluating(
     chosen = np.arange(total)
     if views is not None and views < total:
         chosen = np.unique(np.linspace(0, total - 1, max(1, views)).round().astype(int))
-    renderer = model.prefixes()
     levels = model.field.num_levels
     scores = np.zeros((len(chosen), levels, 2))
     pictures, photograph = np.empty(0), np.empty(0)
     for i, view in enumerate(chosen):
         camera = split.cameras[int(view)]
         rendered = np.empty((levels, camera.height, camera.width, 3), np.float32)
-        for _ in _rendering(renderer, camera, rendered):
+        for _ in _rendering(model, camera, rendered):
             yield i, len(chosen)
         truth = split.composite(int(view), model.background)
         for level, picture in enumerate(rendered):
@@ -107,11 +107,10 @@ def evaluating(
     return Evaluation(found, len(chosen), pictures, photograph)
 
 
-def _rendering(renderer: Any, camera: Camera, pictures: np.ndarray) -> Generator[None, None, None]:
+def _rendering(model: Model, camera: Camera, pictures: np.ndarray) -> Generator[None, None, None]:
     """Fill ``pictures`` (levels, height, width, 3) with those of all levels, ``PART_RAYS`` at a time."""
     origins, directions = camera.rays()
-    pixels = pictures.reshape(len(pictures), -1, 3)
-    for first in range(0, len(origins), PART_RAYS):
-        part = slice(first, first + PART_RAYS)
-        pixels[:, part] = np.clip(renderer.rays(origins[part], directions[part]), 0, 1)
+    pixels, settings = pictures.reshape(len(pictures), -1, 3), model.settings()
+    for part in bands(len(origins), PART_RAYS):
+        pixels[:, part] = np.clip(model.renderer.prefixes(origins[part], directions[part], settings), 0, 1)
         yield

@@ -49,7 +49,7 @@ class HeldOut:
         self._split = split
         self._views = np.unique(np.linspace(0, total - 1, max(1, views)).round().astype(int))
         self._sample = _sample(split, self._views, max(1, pixels // len(self._views)), seed)
-        self._renderer: Any = None
+        self._model: Model | None = None
         self._round: _Round | None = None
         self._chunk = CHUNK / 4  # rays that PATIENCE allows, as far as is known
         self.psnr: list[float] | None = None
@@ -77,12 +77,12 @@ class HeldOut:
             UserError: the model has not so many levels.
         """
         start = clock()
-        if self._renderer is None or self._renderer.model is not model:
-            self._renderer, self._round = model.prefixes(), None
+        if self._model is not model:
+            self._model, self._round = model, None
         while True:
             measured = self._round or _Round(levels, np.zeros((levels, len(self._views))))
             began = clock()
-            rays = self._measure(self._renderer, measured)
+            rays = self._measure(model, measured)
             now = clock()
             self._follow(rays, now - began)
             self._round = measured
@@ -92,15 +92,15 @@ class HeldOut:
             if now - start >= budget:
                 return False
 
-    def _measure(self, renderer: Any, measured: _Round) -> int:
+    def _measure(self, model: Model, measured: _Round) -> int:
         """Add the squared errors of the next chunk; returns its rays."""
         sample = self._sample
         part = slice(measured.done, min(measured.done + int(self._chunk), len(sample.view)))
         origins, directions = self._split.cameras.pixel_rays(
             self._views[sample.view[part]], sample.x[part], sample.y[part]
         )
-        colours = np.clip(renderer.rays(origins, directions, levels=measured.levels), 0, 1)
-        behind = np.asarray(renderer.model.background, np.float32)
+        colours = np.clip(model.renderer.prefixes(origins, directions, model.settings(measured.levels)), 0, 1)
+        behind = np.asarray(model.background, np.float32)
         rgba = sample.rgba[part]
         truth = rgba[:, :3] + (1 - rgba[:, 3:]) * behind
         errors = ((colours.astype(np.float64) - truth) ** 2).mean(axis=2)

@@ -59,7 +59,10 @@ class Stage:
 
 
 class Field(ABC):
-    """Density and features in the unit box, as a sum over levels. All calls take effect on the device."""
+    """Density and features in the unit box, as a sum over levels. All calls take effect on the device.
+
+    How many levels take part, 1..num_levels, goes along with each call as ``level``; no field remembers one.
+    """
 
     kind: str
     level_name: str
@@ -76,70 +79,57 @@ class Field(ABC):
     rows: int
     """Samples whose features can be computed at once."""
 
-    _level: int
-
-    @property
-    def level(self) -> int:
-        """How many levels take part, 1..num_levels. Setting it is free; UserError outside the range."""
-        return self._level
-
-    @level.setter
-    def level(self, level: int) -> None:
+    def check_level(self, level: int) -> None:
+        """UserError for a level that there is not."""
         if not 1 <= level <= self.num_levels:
             raise UserError(f"{self.level_name} {level} is outside this model: choose 1 to {self.num_levels}")
-        self._level = int(level)
-        self._level_changed()
-
-    def _level_changed(self) -> None:
-        """Called after :attr:`level` was set."""
 
     @abstractmethod
     def bytes_at(self, level: int) -> int:
         """Bytes of the first ``level`` levels as stored, decoder and occupancy excluded."""
 
     @abstractmethod
-    def density(self, n: int, positions: Any, density: Any) -> None:
+    def density(self, n: int, positions: Any, density: Any, level: int) -> None:
         """density[i] (n,), per world unit before ``distance_scale``, at ``positions`` (n, 3)."""
 
-    def density_along(self, samples: Samples, distance_scale: float, density: Any) -> None:
+    def density_along(self, samples: Samples, distance_scale: float, density: Any, level: int) -> None:
         """density[i] (samples.count,) of a batch's samples, as far along each ray as anything is seen.
 
         Beyond, where no more than :data:`taichi_rf.kernels.march.STOP` of the light comes from, it may be zero whatever
-        is
-        there: such samples have neither weight nor gradient.
+        is there: such samples have neither weight nor gradient.
         """
-        self.density(samples.count, samples.positions, density)
+        self.density(samples.count, samples.positions, density, level)
 
     @abstractmethod
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
         """density[i * num_levels + l]: that of every prefix l + 1 in one lookup."""
 
     @abstractmethod
-    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any) -> None:
+    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any, level: int) -> None:
         """Add to the gradients what ``d_density`` (n,) = dL/d density asks for."""
 
     @abstractmethod
-    def lookup(self, n: int, first: int, positions: Any) -> None:
+    def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
         """Look up what the features of samples [first, first + n) are made of; kept for the next three calls."""
 
     @abstractmethod
-    def features(self, n: int, *, level: int | None = None) -> Any:
-        """Rows of features (n, feature_width) of the samples looked up last.
-
-        With ``level``, features of that prefix, which must be asked for in the order 1, 2, 3, ...: each adds to the
-        last.
-        """
+    def features(self, n: int, level: int) -> Any:
+        """Rows of features (n, feature_width) of the samples looked up last, at no higher a level than then."""
 
     @abstractmethod
-    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
+    def next_features(self, n: int, level: int) -> Any:
+        """:meth:`features` of one prefix after the other, in the order 1, 2, 3, ...: each adds to the last."""
+
+    @abstractmethod
+    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any, level: int) -> None:
         """Add to the gradients what ``d_features`` (n, feature_width) asks for."""
 
-    def regularise(self, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
-        """Add the gradients of the regularisers that this field has, by their weights."""
+    def regularise(self, level: int, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
+        """Add the gradients of the regularisers that this field has, by their weights, to what ``level`` has."""
 
     @abstractmethod
-    def parameters(self) -> list[Parameters]:
-        """Everything that the optimiser updates."""
+    def parameters(self, level: int | None = None) -> list[Parameters]:
+        """What the optimiser updates at ``level``, by default everything; the arrays are the same at every one."""
 
     @abstractmethod
     def published(self) -> None:
@@ -150,9 +140,8 @@ class Field(ABC):
     def resolution(self) -> tuple[int, int, int]:
         """Grid nodes along x, y and z."""
 
-    def space(self, level: int | None = None) -> Any:
-        """What the field itself knows to be empty at a level (its own by default): an Occupancy, or None where the
-        model keeps that."""
+    def space(self, level: int) -> Any:
+        """What the field itself knows to be empty at a level: an Occupancy, or None where the model keeps that."""
         return None
 
     def structure(self) -> tuple[Arrays, Header]:
@@ -166,13 +155,14 @@ class Field(ABC):
     # What a step costs, stage by stage, for the benchmark
 
     @abstractmethod
-    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any) -> list[Stage]:
+    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any, level: int) -> list[Stage]:
         """Densities of ``n`` samples at ``positions`` and features of ``m``, no more than ``rows``, at ``shaded``."""
 
     @abstractmethod
     def backward_stages(
-        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any
-    ) -> list[Stage]:
+        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any,
+        level: int,
+    ) -> list[Stage]:  # fmt: skip
         """Their adjoints. "scatter density" and "scatter features" are among them. ``gradient`` (n,) is scratch
         memory for dL/d density."""
 
@@ -292,6 +282,6 @@ class GridField(Field):
         """Keep grid nodes low..high (inclusive) along each axis. The function inside does not change."""
 
     @abstractmethod
-    def density_nodes(self, out: Any) -> None:
+    def density_nodes(self, out: Any, level: int) -> None:
         """Density at every grid node into ``out`` (nx * ny * nz,), x fastest. Bounds each cell by its corners'
         maximum."""

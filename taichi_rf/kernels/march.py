@@ -236,7 +236,7 @@ class Samples:
 
 
 class TooManySamples(Exception):
-    """A batch of rays has more samples than :attr:`Marcher.most`."""
+    """A batch of several rays has more samples than it may have."""
 
     def __init__(self, counts: np.ndarray) -> None:
         super().__init__(f"{int(counts.sum(dtype=np.int64)):,} samples")
@@ -249,8 +249,6 @@ class Marcher:
 
     def __init__(self) -> None:
         self.scratch = Scratch()
-        self.most: int | None = None
-        """Samples that a batch of several rays may have; see :func:`taichi_rf.rendering.ray_parts.in_parts`."""
 
     def march(
         self,
@@ -264,6 +262,7 @@ class Marcher:
         occupancy: Occupancy,
         seed: int | None = None,
         count_only: bool = False,
+        most: int | None = None,
     ) -> Samples:
         """Samples of rays in occupied cells.
 
@@ -274,9 +273,10 @@ class Marcher:
             occupancy: over the same box.
             seed: of one jitter a ray; None puts every sample at the middle of its step.
             count_only: fill the offsets and leave positions and t alone.
+            most: samples that a batch of several rays may have.
 
         Raises:
-            TooManySamples: there are more than :attr:`most`, before room is taken for any.
+            TooManySamples: there are more than ``most``, before room is taken for any.
         """
         n = len(origins)
         get = self.scratch.get
@@ -291,7 +291,7 @@ class Marcher:
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
         _find(n, *ray, *grid, per_ray, hits, counts)
         count = prefix_sum(n, counts, offsets, sums)
-        if self.most is not None and count > self.most and n > 1 and not count_only:
+        if most is not None and count > most and n > 1 and not count_only:
             raise TooManySamples(counts.to_numpy()[:n])
         positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
         if count and not count_only:

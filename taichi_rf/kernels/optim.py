@@ -1,5 +1,6 @@
 """Adam (Kingma and Ba 2015) over the parameters of fields and decoders."""
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,12 @@ class Parameters:
             self.active, self.value, self.gradient, self.first, self.second, rate,
             moments.beta1, moments.beta2, moments.correction1, moments.correction2, moments.epsilon,
         )  # fmt: skip
+
+    def limited(self, active: int) -> "Parameters":
+        """The same arrays, of which only ``active`` elements take part."""
+        view = copy(self)
+        view.active = active
+        return view
 
     def clear(self) -> None:
         """Drop the gradient."""

@@ -36,22 +36,26 @@ class Shaded:
 class Compositor:
     """Turns densities into weights and weights into pixels. Arrays it returns are valid until its next batch."""
 
-    def __init__(self, threshold: float = WEIGHT_THRESHOLD) -> None:
-        self.threshold = threshold
-        """Samples of smaller weight are not shaded."""
+    def __init__(self) -> None:
         self.scratch = Scratch()
 
-    def weigh(self, samples: Samples, density: Any, distance_scale: float) -> tuple[Shaded, Any, Any]:
+    def weigh(
+        self, samples: Samples, density: Any, distance_scale: float, threshold: float = WEIGHT_THRESHOLD
+    ) -> tuple[Shaded, Any, Any]:
         """Weights of all samples; returns the shaded ones, opacity (rays,) and expected depth (rays,).
 
         Depth is sum w_i t_i, zero where nothing is hit.
+
+        Args:
+            density: (samples.count,) per world unit before ``distance_scale``.
+            threshold: samples of smaller weight are not shaded.
         """
         n, get = samples.rays, self.scratch.get
         weights = get("weights", ti.f32, samples.count)
         opacity, depth = get("opacity", ti.f32, n), get("depth", ti.f32, n)
         counts, offsets = get("counts", ti.i32, n), get("offsets", ti.i32, n + 1)
         delta = samples.step * distance_scale
-        _weights(n, delta, self.threshold, samples.offsets, samples.t, density, weights, opacity, depth, counts)
+        _weights(n, delta, threshold, samples.offsets, samples.t, density, weights, opacity, depth, counts)
         count = prefix_sum(n, counts, offsets, get("sums", ti.i32, n // SCAN + 2))
         shaded = Shaded(
             count,
@@ -62,7 +66,7 @@ class Compositor:
             get("shaded index", ti.i32, count),
         )
         _gather(
-            n, self.threshold, samples.offsets, weights, offsets, samples.positions,
+            n, threshold, samples.offsets, weights, offsets, samples.positions,
             shaded.positions, shaded.weights, shaded.rays, shaded.index,
         )  # fmt: skip
         self.weights, self.opacity, self.depth, self.delta = weights, opacity, depth, delta

@@ -20,12 +20,8 @@ def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -
     Returns:
         (H, W, 3) float32 in [0, 1].
     """
-    kept = model.near, model.far
-    model.near, model.far = depth_range(model.box, camera.position)
-    try:
-        return render(model, camera, level=level, mode=cast(Any, mode))
-    finally:
-        model.near, model.far = kept
+    near, far = depth_range(model.box, camera.position)
+    return render(model, camera, level=level, mode=cast(Any, mode), near=near, far=far)
 
 
 def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Sixteen ranks would otherwise cost sixteen renders. Each level keeps its own tra
 samples worth shading; what is shared is everything that touches the factors.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,64 +13,37 @@ import numpy as np
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.kernels.march import SCAN, STOP, prefix_sum
-from taichi_rf.kernels.rays import Camera
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.ray_parts import in_parts
-
-CHUNK = 1 << 13
-"""Rays at once: what is kept per sample and level must stay small."""
+from taichi_rf.rendering.settings import RenderSettings
 
 MOST = 1 << 24
 """Samples at once, times levels."""
 
 
 class PrefixRenderer:
-    """Renders pictures of all levels of one model."""
+    """Renders rays at all levels of one model."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.scratch = model, Scratch()
         self.picked = ti.Vector.field(BLOCK, ti.f32, (model.field.rows, -(-model.field.feature_width // BLOCK)))
 
-    def render(self, camera: Camera) -> np.ndarray:
-        """(levels, height, width, 3) float32 in [0, 1]: the picture at level 1, 2, ..., num_levels."""
-        origins, directions = camera.rays()
-        levels = self.model.field.num_levels
-        picture = np.empty((levels, len(origins), 3), np.float32)
-        for first in range(0, len(origins), CHUNK):
-            part = slice(first, first + CHUNK)
-            picture[:, part] = self.rays(origins[part], directions[part])
-        return np.clip(picture, 0, 1).reshape(levels, camera.height, camera.width, 3)
+    def rays(self, origins: np.ndarray, directions: np.ndarray, settings: RenderSettings) -> np.ndarray:
+        """Colours (levels, n, 3) float32, not clipped, of rays (n, 3), (n, 3) at level 1, 2, ..., the settings'."""
+        most = max(MOST // self.model.field.num_levels, 1)
+        parts = in_parts(self._rays, origins, directions, settings, most=most)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def rays(self, origins: np.ndarray, directions: np.ndarray, *, levels: int | None = None) -> np.ndarray:
-        """Colours of rays (n, 3), (n, 3) at level 1, 2, ..., ``levels``; of all levels by default.
-
-        Returns:
-            (levels, n, 3) float32, not clipped. The field's level is left as it was.
-
-        Raises:
-            UserError: the model has not so many levels.
-        """
-        field = self.model.field
-        before, field.level = field.level, field.num_levels if levels is None else levels
-        try:
-            parts = in_parts(
-                lambda o, d: self._rays(o, d, field.level), self.model.marcher, origins, directions,
-                most=max(MOST // field.num_levels, 1),
-            )  # fmt: skip
-            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        finally:
-            field.level = before
-
-    def _rays(self, origins: np.ndarray, directions: np.ndarray, levels: int) -> np.ndarray:
-        model, field, get = self.model, self.model.field, self.scratch.get
+    def _rays(self, origins: np.ndarray, directions: np.ndarray, settings: RenderSettings) -> np.ndarray:
+        model, field, get, levels = self.model, self.model.field, self.scratch.get, settings.level
         n, stride = len(origins), self.model.field.num_levels
-        samples = model.march(origins, directions, all_levels=True)
+        samples = model.march(origins, directions, replace(settings, level=1))  # wherever any level may be occupied
         density = get("density", ti.f32, samples.count * stride)
         field.density_levels(samples.count, samples.positions, density)
         weights = get("weights", ti.f32, samples.count * levels)
         opacity = get("opacity", ti.f32, n * levels)
         counts, offsets = get("counts", ti.i32, n), get("offsets", ti.i32, n + 1)
-        delta, threshold = samples.step * model.distance_scale, model.weight_threshold
+        delta, threshold = samples.step * model.distance_scale, settings.weight_threshold
         _weights(n, levels, stride, delta, threshold, samples.offsets, density, weights, opacity, counts)
         count = prefix_sum(n, counts, offsets, get("sums", ti.i32, n // SCAN + 2))
         index, rays = get("index", ti.i32, count), get("rays", ti.i32, count)
@@ -77,7 +51,7 @@ class PrefixRenderer:
         _gather(n, levels, threshold, samples.offsets, weights, offsets, samples.positions, positions, rays, index)
         colours = get("colours", Vec3, count * levels)
         for first in range(0, count, field.rows):
-            part = (first, min(field.rows, count - first), count, levels)
+            part = (first, min(field.rows, count - first), count, levels, threshold)
             self._shade(*part, samples.directions, weights, positions, rays, index, colours)
         pixels = get("pixels", Vec3, n * levels)
         background = ti.math.vec3(*model.background)
@@ -85,26 +59,26 @@ class PrefixRenderer:
         return pixels.to_numpy()[: n * levels].reshape(levels, n, 3)
 
     def _shade(
-        self, first: int, n: int, count: int, levels: int, directions: Any, weights: Any, positions: Any, rays: Any,
-        index: Any, colours: Any,
+        self, first: int, n: int, count: int, levels: int, threshold: float, directions: Any, weights: Any,
+        positions: Any, rays: Any, index: Any, colours: Any,
     ) -> None:  # fmt: skip
         """Colours of shaded samples [first, first + n) at the first ``levels`` levels, of which each decodes only what
         it needs, and as many together as the decoder has rows for."""
         model, get = self.model, self.scratch.get
         field, rows = model.field, model.field.rows
         flags, slots = get("flags", ti.i32, levels * n), get("slots", ti.i32, levels * n + 1)
-        _flag(n, first, levels, model.weight_threshold, index, weights, flags)
+        _flag(n, first, levels, threshold, index, weights, flags)
         prefix_sum(levels * n, flags, slots, get("flag sums", ti.i32, levels * n // SCAN + 2))
         ends = get("ends", ti.i32, levels + 1)
         _every(levels + 1, n, slots, ends)
         begin = ends.to_numpy()[: levels + 1]  # where in the slots each level begins
         picked_rays, picked_colours = get("picked rays", ti.i32, rows), get("picked colours", Vec3, rows)
-        field.lookup(n, first, positions)
+        field.lookup(n, first, positions, levels)
         level = 0
         while level < levels:
             base, start = int(begin[level]), level
             while level < levels and begin[level + 1] - base <= rows:
-                features = field.features(n, level=level + 1)
+                features = field.next_features(n, level + 1)
                 _pick(n, first, level * n, base, flags, slots, rays, features, self.picked, picked_rays)
                 level += 1
             model.decoder.forward(int(begin[level]) - base, 0, self.picked, picked_rays, directions, picked_colours)

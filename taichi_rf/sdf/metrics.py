@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,10 @@ import numpy.typing as npt
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import Scratch, Vec3, copy_rows
-from taichi_rf.fields.base import Field
 from taichi_rf.kernels.march import Occupancy
 from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.mesh import Shape
-from taichi_rf.sdf.sphere_tracing import Tracer
+from taichi_rf.sdf.sphere_tracing import Distance, Tracer
 
 POINTS = 1 << 18
 """Uniform in the box, for the intersection over union."""
@@ -71,34 +71,39 @@ class ShapeMetrics:
         self.lines = _lines(rng, lines)
         self.samples, self.normals = shape.surface(samples, rng)
 
-    def measure(self, field: Field, occupancy: Occupancy) -> ShapeScore:
-        """Of ``field`` at its level, whose cells are those of ``occupancy``."""
-        mine = contains(field, occupancy, self.points)
+    def measure(self, distance: Distance, occupancy: Occupancy) -> ShapeScore:
+        """Of the solid that ``distance`` describes, which is known in the cells of ``occupancy``."""
+        mine = contains(distance, occupancy, self.points)
         either = int((mine | self.truth).sum())
-        return ShapeScore(float((mine & self.truth).sum() / max(either, 1)), self._chamfer(field, occupancy))
+        return ShapeScore(float((mine & self.truth).sum() / max(either, 1)), self._chamfer(distance, occupancy))
 
-    def _chamfer(self, field: Field, occupancy: Occupancy) -> float | None:
+    def _chamfer(self, distance: Distance, occupancy: Occupancy) -> float | None:
         from scipy.spatial import cKDTree
 
         origins, directions = self.lines
-        hit, t = self._trace(field, occupancy, origins, directions, _FAR)
+        hit, t = self._trace(distance, occupancy, origins, directions, _FAR)
         found = origins[hit] + directions[hit] * t[hit, None]
         if not len(found):
             return None
         begin = (self.samples + SEARCH * self.normals).astype(np.float32)
-        met, along = self._trace(field, occupancy, begin, -self.normals.astype(np.float32), 2 * SEARCH)
+        met, along = self._trace(distance, occupancy, begin, -self.normals.astype(np.float32), 2 * SEARCH)
         beside, _ = cKDTree(found).query(self.samples)
         completeness = np.minimum(beside, np.where(met & (along > 0), np.abs(along - SEARCH), np.inf)).mean()
         return float(self.shape.unsigned(found).mean() + completeness) / 2
 
     def _trace(
-        self, field: Field, occupancy: Occupancy, origins: npt.NDArray[Any], directions: npt.NDArray[Any], far: float
+        self,
+        distance: Distance,
+        occupancy: Occupancy,
+        origins: npt.NDArray[Any],
+        directions: npt.NDArray[Any],
+        far: float,
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
         hits, ts = [np.zeros(0, bool)], [np.zeros(0, np.float32)]
         for first in range(0, len(origins), PART):
             part = slice(first, first + PART)
             surface = self.tracer.trace(
-                field, occupancy, origins[part], directions[part], box=_UNIT, near=0.0, far=far, normals=False
+                distance, occupancy, origins[part], directions[part], box=_UNIT, near=0.0, far=far, normals=False
             )
             hits.append(surface.hit)
             ts.append(surface.t)
@@ -126,26 +131,22 @@ def measuring(model: Model, shape: Shape) -> Generator[tuple[int, int], None, li
     scores: list[ShapeScore] = []
     for level in range(1, field.num_levels + 1):
         yield level - 1, field.num_levels
-        before, field.level = field.level, level
-        try:
-            scores.append(metrics.measure(field, model.occupancy))
-        finally:
-            field.level = before
+        scores.append(metrics.measure(partial(field.density, level=level), model.occupancy_at(level)))
     return scores
 
 
-def contains(field: Field, occupancy: Occupancy, points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Whether points (n, 3) of the unit box are inside the solid (n,) that ``field`` describes at its level."""
+def contains(distance: Distance, occupancy: Occupancy, points: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Whether points (n, 3) of the unit box are inside the solid (n,) that ``distance`` describes."""
     cells = occupancy.to_numpy()
-    solid = solid_cells(field, cells)
+    solid = solid_cells(distance, cells)
     index = tuple(_cell_of(points, cells.shape).T[::-1])
     known = cells[index]
     inside = solid[index]
-    inside[known] = _values(field, points[known]) < 0
+    inside[known] = _values(distance, points[known]) < 0
     return inside
 
 
-def solid_cells(field: Field, cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def solid_cells(distance: Distance, cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Which of the cells that are not among ``cells`` (z, y, x) lie inside: (z, y, x).
 
     A field knows the cells around its surface only. Each connected piece of the others is inside if the field is
@@ -164,20 +165,20 @@ def solid_cells(field: Field, cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bo
             face = at + 0.5
             face[:, axis] = at[:, axis] + (1 - 1e-3 if way < 0 else 1 + 1e-3)
             places = (face / cells.shape)[:, ::-1].astype(np.float32)
-            inner += np.bincount(piece, np.where(_values(field, places) < 0, 1, -1), count + 1)
+            inner += np.bincount(piece, np.where(_values(distance, places) < 0, 1, -1), count + 1)
     solid: npt.NDArray[np.bool_] = (inner > 0)[pieces] & ~cells
     return solid
 
 
-def _values(field: Field, points: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The field's distance (n,) at points (n, 3)."""
+def _values(distance: Distance, points: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """The distance (n,) at points (n, 3)."""
     scratch = Scratch()
     found = np.empty(len(points), np.float32)
     for first in range(0, len(points), PART):
         part = points[first : first + PART]
         positions, values = scratch.get("positions", Vec3, len(part)), scratch.get("values", ti.f32, len(part))
         copy_rows(part, positions)
-        field.density(len(part), positions, values)
+        distance(len(part), positions, values)
         found[first : first + len(part)] = values.to_numpy()[: len(part)]
     return found
 

@@ -10,6 +10,7 @@ little beside the cells that were made for it.
 All rays that are still on their way take a step together: their places, packed, are looked up in one call.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ import numpy as np
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.fields.base import Field
 from taichi_rf.kernels.march import SCAN, Occupancy, box_interval, prefix_sum
 from taichi_rf.kernels.ray_arrays import copy_rays
 from taichi_rf.kernels.traverse import NUDGE, cell_at, crossed, marked, seek, stay
@@ -34,6 +34,10 @@ BEYOND = 0.01
 """Cells after the face by which a ray has come inside, where it is asked whether it goes deeper."""
 UNKNOWN = 0.5
 """No distance is as large: a field gives 1 where it has no cell."""
+
+Distance = Callable[[int, Any, Any], None]
+"""``distance(n, positions, out)`` writes the distance at positions (n, 3) of the unit box to out (n,), on the device: a
+field's ``density`` at one level."""
 
 NONE, BRACKET, ENTRY = 0, 1, 2
 """What a ray has met: nothing, a change of sign between two places, the inside on entering a cell."""
@@ -61,7 +65,7 @@ class Tracer:
 
     def trace(
         self,
-        field: Field,
+        distance: Distance,
         occupancy: Occupancy,
         origins: np.ndarray,
         directions: np.ndarray,
@@ -71,10 +75,10 @@ class Tracer:
         far: float,
         normals: bool = True,
     ) -> Surface:
-        """Where rays (n, 3), (n, 3) of unit direction first meet the surface of ``field``, at its level.
+        """Where rays (n, 3), (n, 3) of unit direction first meet the surface that ``distance`` describes.
 
         Args:
-            field: its density is a signed distance in lengths of the unit box, negative inside; 1 outside its cells.
+            distance: gives the signed distance in lengths of the unit box, negative inside; 1 outside its cells.
             occupancy: the cells in which the distance is known.
             box: (2, 3) of the field, world units. Distances are measured along its shortest side.
             near, far: world units.
@@ -103,18 +107,18 @@ class Tracer:
             positions, distances = get("positions", Vec3, active), get("distances", ti.f32, active)
             _pack(waiting, flags, slots, ids, o, d, t, spare, positions)
             ids, spare, waiting = spare, ids, active
-            field.density(active, positions, distances)
+            distance(active, positions, distances)
             _advance(
                 active, side, ids, o, d, *grid, end, distances, t, before, before_value, left, value, state, steps,
                 flags,
             )  # fmt: skip
             active = prefix_sum(active, flags, slots, sums)
-        self._seal(field, n, grid[:3], o, d, t, left, value, state)
-        self._narrow(field, n, o, d, t, before, before_value, value, state)
+        self._seal(distance, n, grid[:3], o, d, t, left, value, state)
+        self._narrow(distance, n, o, d, t, before, before_value, value, state)
         found = state.to_numpy()[:n] != NONE
         facing = np.zeros((n, 3), np.float32)
         if normals and found.any():
-            facing = self._normals(field, n, directions, box, grid, o, d, t, state)
+            facing = self._normals(distance, n, directions, box, grid, o, d, t, state)
         along = np.where(found, starts.to_numpy()[:n] + t.to_numpy()[:n], 0).astype(np.float32)
         return Surface(found, along, facing, steps.to_numpy()[:n])
 
@@ -130,7 +134,16 @@ class Tracer:
         return count, ids
 
     def _seal(
-        self, field: Field, n: int, cells: tuple[Any, ...], o: Any, d: Any, t: Any, left: Any, value: Any, state: Any
+        self,
+        distance: Distance,
+        n: int,
+        cells: tuple[Any, ...],
+        o: Any,
+        d: Any,
+        t: Any,
+        left: Any,
+        value: Any,
+        state: Any,
     ) -> None:
         count, ids = self._chosen(n, state, ENTRY, ENTRY)
         if not count:
@@ -138,11 +151,11 @@ class Tracer:
         positions = self.scratch.get("positions", Vec3, count)
         distances = self.scratch.get("distances", ti.f32, count)
         _beyond(count, *cells, ids, o, d, t, positions)
-        field.density(count, positions, distances)
+        distance(count, positions, distances)
         _seal(count, ids, distances, t, left, value)
 
     def _narrow(
-        self, field: Field, n: int, o: Any, d: Any, t: Any, before: Any, before_value: Any, value: Any, state: Any
+        self, distance: Distance, n: int, o: Any, d: Any, t: Any, before: Any, before_value: Any, value: Any, state: Any
     ) -> None:
         count, ids = self._chosen(n, state, BRACKET, BRACKET)
         if not count:
@@ -151,20 +164,20 @@ class Tracer:
         distances = self.scratch.get("distances", ti.f32, count)
         for _ in range(NARROWINGS):
             _between(count, ids, o, d, t, before, before_value, value, positions)
-            field.density(count, positions, distances)
+            distance(count, positions, distances)
             _narrow(count, ids, distances, t, before, before_value, value)
         _settle(count, ids, t, before, before_value, value)
 
     def _normals(
-        self, field: Field, n: int, directions: np.ndarray, box: np.ndarray, grid: tuple[Any, ...], o: Any, d: Any,
-        t: Any, state: Any,
+        self, distance: Distance, n: int, directions: np.ndarray, box: np.ndarray, grid: tuple[Any, ...], o: Any,
+        d: Any, t: Any, state: Any,
     ) -> np.ndarray:  # fmt: skip
         count, ids = self._chosen(n, state, BRACKET, ENTRY)
         around = self.scratch.get("around", Vec3, 6 * count)
         distances = self.scratch.get("distances around", ti.f32, 6 * count)
         slopes = self.scratch.get("slopes", Vec3, count)
         _surround(count, *grid[:3], ids, o, d, t, around)
-        field.density(6 * count, around, distances)
+        distance(6 * count, around, distances)
         _slopes(count, *grid, around, distances, slopes)
         which = ids.to_numpy()[:count]
         slope = slopes.to_numpy()[:count] / (box[1] - box[0])  # per world unit

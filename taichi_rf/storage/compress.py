@@ -17,6 +17,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.fields.base import Arrays, Coded
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import coded_chunks
 from taichi_rf.storage.sensitivity import BATCHES, sensitivities
 from taichi_rf.storage.trf import prefix_bytes
@@ -69,6 +70,7 @@ class Compactor:
         if model.field.knows_space:
             model.field.coded(0.0, [], np.zeros(0))  # says why not, before rays are sent through it
         self.model = model
+        assert isinstance(model, RadianceModel)  # a field that does not know its space has a density
         squares, fields = sensitivities(model, batches=batches), len(model.field.parameters())
         self.squares, self.decoder_squares = squares[:fields], squares[fields:]
         self.occupied = model.occupancy.to_numpy()

@@ -20,12 +20,13 @@ from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.fields.registry import field_type
 from taichi_rf.rendering.decoders import DECODERS, make_decoder
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.sdf.model import SurfaceModel
 from taichi_rf.storage.metadata import passed_on
 from taichi_rf.storage.requirements import Told, check_asked, check_steps
 from taichi_rf.storage.trf import TrfFile, read_trf, write_trf
 
-MODELS: dict[str, type[Model]] = {model.renders: model for model in (Model, SurfaceModel)}
+MODELS: dict[str, type[Model]] = {model.renders: model for model in (RadianceModel, SurfaceModel)}
 
 
 def model_path(path: Path | str) -> Path:
@@ -79,7 +80,7 @@ def _chunks(
         "weight_threshold": model.weight_threshold,
         "metadata": passed_on(model.metadata),
     }
-    if model.renders != Model.renders:
+    if model.renders != RadianceModel.renders:
         header["render"] = model.renders
     if not field.knows_space:
         base = {**base, "occupancy": model.occupancy.packed()}
@@ -127,7 +128,7 @@ def load_model(path: Path | str, level: int | None = None, told: Told | None = N
 def model_around(field: Field, header: Header) -> Model:
     """The model of a checked ``header`` with that field; what is in the base chunk besides is :func:`take_base`'s."""
     decoder = make_decoder(header["decoder"], rows=field.rows)
-    return MODELS[header.get("render", Model.renders)](
+    return MODELS[header.get("render", RadianceModel.renders)](
         field,
         decoder,
         box=np.array(header["box"], np.float32),
@@ -218,7 +219,7 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
 
 def _check_render(header: Header) -> None:
     """A surface is that of a distance, in a cube, and has no colours; a volume has a density and colours."""
-    render = header.get("render", Model.renders)
+    render = header.get("render", RadianceModel.renders)
     if not isinstance(render, str) or render not in MODELS:
         raise wrong("render", f"one of {', '.join(MODELS)}")
     surface = render == SurfaceModel.renders

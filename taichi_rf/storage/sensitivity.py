@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from taichi_rf.core.device import Vec3, copy_rows
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 
 RAYS = 1 << 12
 """Of a batch: one gradient, one square."""
@@ -21,22 +22,22 @@ BATCHES = 96
 """On lego at 128^3 every texel that matters is met by some hundred samples. More changed no file by a percent."""
 
 
-def sensitivities(model: Model, *, batches: int = BATCHES, seed: int = 0) -> list[NDArray[np.float32]]:
+def sensitivities(model: RadianceModel, *, batches: int = BATCHES, seed: int = 0) -> list[NDArray[np.float32]]:
     """Mean over rays of squared derivatives of a pixel's channels, one array for each of the model's parameters.
 
-    They are at the field's level. An error e in a parameter adds about e^2 times a third of it to the mean squared
+    They are at the highest level. An error e in a parameter adds about e^2 times a third of it to the mean squared
     error of a channel; independent errors add up. The model is left as it was, its gradients at zero.
     """
     parameters = model.parameters()
     for p in parameters:
         p.clear()
-    rng = np.random.default_rng(seed)
+    rng, renderer = np.random.default_rng(seed), model.renderer
     sums = [np.zeros(1, np.float32) for _ in parameters]
     signs = model.scratch.get("signs", Vec3, RAYS)
     for batch in range(batches):
-        rays = model.forward(*random_rays(model, RAYS, rng), seed=batch)
+        rays = renderer.forward(*random_rays(model, RAYS, rng), seed=batch)
         copy_rows(rng.choice(np.array([-1, 1], np.float32), size=(RAYS, 3)), signs)
-        model.backward(rays, signs)
+        renderer.backward(rays, signs)
         sums = [total + p.gradient.to_numpy() ** 2 for total, p in zip(sums, parameters)]
         for p in parameters:
             p.clear()

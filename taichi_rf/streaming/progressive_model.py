@@ -1,4 +1,4 @@
-"""A model that is there before its file is: room for every level that the header promises, filled as they come.
+"""Allocate every level that a file's header announces; fill each as its chunk arrives.
 
 :class:`Outline` and :meth:`Outline.unpack` need no device and may be used in any thread; :func:`reserve` and
 :func:`put` are for the thread that has Taichi. A picture of what has come is that of the file cut there.
@@ -6,19 +6,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import HALF, Arrays, Field, Header
 from taichi_rf.rendering.model import Model
-from taichi_rf.sdf.model import SurfaceModel
 from taichi_rf.storage.model_file import base_schema, checked, level_schema, model_around, take_base, unpacked_level
 from taichi_rf.storage.requirements import check_asked, memory
 
@@ -112,55 +109,17 @@ def rehearsal(model: Model, outline: Outline) -> Iterator[None]:
     origins = np.tile(model.box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
     directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    with _attentive(model):
-        samples = model.march(origins, directions)
-    yield
-    density = model.scratch.get("density", ti.f32, samples.count)
-    if isinstance(model, SurfaceModel):
-        model.field.density(samples.count, samples.positions, density)
-    else:
-        model.field.density_along(samples, model.distance_scale, density)
-    yield
-    with _attentive(model):
-        if isinstance(model, SurfaceModel):
-            origins[::2] -= directions[::2] * model.far / 2  # some meet the surface, others begin inside
-            model.tracer.trace(
-                cast(Field, _Ball(model.field)), occupancy, origins, directions, box=model.box, near=model.near,
-                far=model.far,
-            )  # fmt: skip
-        else:
-            model.forward(origins, directions).pixels.to_numpy()
+    # see everything in the box, and take every sample for worth shading, at the first level
+    side = float(np.max(model.box[1] - model.box[0]))
+    yield from model.renderer.rehearsal(
+        origins, directions, model.settings(1, near=1e-3 * side, far=side, weight_threshold=-1.0)
+    )
 
 
 def rehearse(model: Model, outline: Outline) -> None:
     """All of :func:`rehearsal`."""
     for _ in rehearsal(model, outline):
         pass
-
-
-@contextlib.contextmanager
-def _attentive(model: Model) -> Iterator[None]:
-    """See everything in the box, and take every sample for worth shading, at the first level."""
-    kept = model.near, model.far, model.compositor.threshold, model.field.level
-    side = float(np.max(model.box[1] - model.box[0]))
-    model.near, model.far, model.compositor.threshold, model.field.level = 1e-3 * side, side, -1.0, 1
-    try:
-        yield
-    finally:
-        model.near, model.far, model.compositor.threshold, model.field.level = kept
-
-
-class _Ball:
-    """A field whose lookups are made, and answered with the distance to a ball: else nothing would be met."""
-
-    def __init__(self, field: Field) -> None:
-        self.field = field
-
-    def density(self, n: int, positions: Any, density: Any) -> None:
-        self.field.density(n, positions, density)
-        values = density.to_numpy()
-        values[:n] = np.linalg.norm(positions.to_numpy()[:n] - 0.5, axis=1) - 0.25
-        density.from_numpy(values)
 
 
 def put(model: Model, part: Part) -> None:

@@ -96,7 +96,6 @@ def restore(trainer: Trainer, arrays: Arrays, state: dict[str, Any]) -> None:
     trainer.milestones.done = state["milestones_done"]
     trainer.rate.restarted_at = state["rate_restarted_at"]
     trainer.ranks.restore(state["ranks"])
-    field.level = trainer.ranks.level
     trainer.growth.restore(state["growth"])
     if "pixels" in arrays and not trainer.filtered:
         trainer.keep_pixels(pixels_of(arrays, _pixel_count(trainer.scene)))

@@ -13,6 +13,7 @@ from taichi_rf.evaluation.autorank import best_level
 from taichi_rf.evaluation.charts import shown_levels
 from taichi_rf.evaluation.evaluate import evaluating
 from taichi_rf.evaluation.report import caption, report
+from taichi_rf.rendering.pictures import render_prefixes
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.training.run import EVENTS, METRICS, MODEL, REPORT, Recipe, Training
 
@@ -67,7 +68,7 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         level_psnr = [round(s.psnr, 3) for s in found.scores]
     else:
         split = trainer.scene.train
-        pictures, photograph = stored.prefixes().render(split.cameras[0]), split.composite(0, model.background)
+        pictures, photograph = render_prefixes(stored, split.cameras[0]), split.composite(0, model.background)
     for score, extra in zip(scores, (yield from trainer.measuring(stored)), strict=True):
         score |= extra
     if all("held_out_psnr" in score for score in scores):

@@ -113,19 +113,19 @@ class DistanceTrainer(Trainer):
     def _lesson(self, rays: int) -> Learn:
         seed = self.config.seed * 1_000_003 + self.iteration
 
-        def learn(part: slice, of: int, weight: float, index: int) -> float:
+        def learn(level: int, part: slice, of: int, weight: float, index: int) -> float:
             field, get, count = self.model.field, self.scratch.get, part.stop - part.start
             drawn = (seed * MOST_PARTS + index) & 0x7FFFFFFF
-            positions, targets = self._pools[field.level - 1].draw(count, drawn, self.scratch)
+            positions, targets = self._pools[level - 1].draw(count, drawn, self.scratch)
             distances, errors = get("distances", ti.f32, count), get("errors", ti.f32, count)
             slopes = get("slopes", ti.f32, count)
-            field.density(count, positions, distances)
-            even = EVEN ** (field.level - 1)
+            field.density(count, positions, distances, level)
+            even = EVEN ** (level - 1)
             _errors(count, self.scale, even * weight / of, distances, targets, errors, slopes)
             # summed on the host in order, so that the sum does not depend on the number of threads
             loss = float(errors.to_numpy()[:count].sum(dtype=np.float64) / of)
             self._check(loss)
-            field.density_adjoint(count, positions, distances, slopes)
+            field.density_adjoint(count, positions, distances, slopes, level)
             return loss
 
         return learn

@@ -15,6 +15,7 @@ from taichi_rf.evaluation.autorank import kept_back, scoring
 from taichi_rf.kernels.losses import PhotometricLoss
 from taichi_rf.kernels.optim import Adam, Mean
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training import checkpoint
 from taichi_rf.training.pixels import pixels_in_box
 from taichi_rf.training.presets import Config
@@ -31,9 +32,10 @@ the update. Smaller parts are dear: in two halves a step took 10 to 20 % longer,
 MOST_PARTS = 64
 """Of a step: each has its own numbers for the jitter."""
 
-Learn = Callable[[slice, int, float, int], float]
-"""learn(part, of, weight, index): forward and back for a part of a batch of which ``of`` rays share a level; returns
-their share of its mean loss, whose gradient counts ``weight``. Parts are numbered through the step by ``index``."""
+Learn = Callable[[int, slice, int, float, int], float]
+"""learn(level, part, of, weight, index): forward and back for a part of a batch of which ``of`` rays share ``level``;
+returns their share of its mean loss, whose gradient counts ``weight``. Parts are numbered through the step by
+``index``."""
 
 MARCHED = 1 << 17
 """Rays at once, to see what they meet."""
@@ -99,7 +101,6 @@ class Trainer:
         """Rays of a part of a step; None for all of them."""
         self._parts: Generator[None, None, StepInfo] | None = None
         self._prepare()
-        self.model.field.level = self.ranks.level
 
     # Progress
 
@@ -175,13 +176,11 @@ class Trainer:
         """The parts of a step; the value in the end is what it did."""
         started = self.elapsed
         progress, before = self.progress, self.ranks.level
-        self.model.field.level = before  # someone may have looked at another
         yield from self._milestones(progress)
         if self.ranks.level > before:
             self.event("rank", level=self.ranks.level, cause="grow")
         self.growth.before_step(progress)
         model = self.model
-        model.field.level = self.ranks.level
         passes = self.ranks.passes(self._batch_rays(rays), self.iteration, progress)
         seen = max(end for _, _, end, _ in passes)
         learn = self._lesson(seen)
@@ -191,22 +190,20 @@ class Trainer:
             loss = 0.0
             for first in range(begin, end, whole):
                 part = slice(first, min(first + whole, end))
-                model.field.level = level  # someone may have looked at another since the last part
-                loss += learn(part, end - begin, weight, index)
+                loss += learn(level, part, end - begin, weight, index)
                 index += 1
                 yield
             losses[level] = loss
         if self.ranks.level in losses or self.last_loss is None:
             self.last_loss = losses[max(losses)]
         loss = self.last_loss
-        model.field.level = max(losses)  # what did not take part is not drawn to zero for it
-        self.growth.regularise(self.rate.factor(progress))
-        self.adam.step(model.parameters(), self.rate.factor(progress, prefix=model.field.level < self.ranks.level))
-        model.field.level = self.ranks.level
+        highest = max(losses)  # what did not take part is not drawn to zero for it
+        self.growth.regularise(highest, self.rate.factor(progress))
+        self.adam.step(model.parameters(highest), self.rate.factor(progress, prefix=highest < self.ranks.level))
         if progress < self.config.prefix_mean_from:
             self.mean.drop()  # a resumed training may end later than it was to
         elif self.iteration % Mean.EVERY == 0:
-            self.mean.add(model.parameters())
+            self.mean.add(model.parameters(self.ranks.level))
         model.published()
 
         self.iteration += 1
@@ -251,19 +248,22 @@ class Trainer:
         return min(rays or self.config.batch_rays, len(self.pixels))
 
     def _lesson(self, rays: int) -> Learn:
-        """The next batch, as a function that learns from a part of it at the field's level."""
+        """The next batch, as a function that learns from a part of it at a level."""
         origins, directions, targets, background = self.next_batch(rays)
         seed = self.config.seed * 1_000_003 + self.iteration
+        renderer = self.model.renderer
+        assert isinstance(renderer, VolumeRenderer)  # what photographs are learnt by
 
-        def learn(part: slice, of: int, weight: float, index: int) -> float:
-            batch = self.model.forward(
-                origins[part], directions[part], background=background, seed=seed * MOST_PARTS + index
-            )
+        def learn(level: int, part: slice, of: int, weight: float, index: int) -> float:
+            batch = renderer.forward(
+                origins[part], directions[part], self.model.settings(level), background=background,
+                seed=seed * MOST_PARTS + index,
+            )  # fmt: skip
             target = self.scratch.get("targets", Vec3, part.stop - part.start)
             copy_rows(targets[part], target)
             loss, d_pixels = self.loss(part.stop - part.start, batch.pixels, target, of=of, weight=weight)
             self._check(loss)
-            self.model.backward(batch, d_pixels)
+            renderer.backward(batch, d_pixels)
             return loss
 
         return learn
@@ -308,11 +308,10 @@ class Trainer:
         try:
             for level in sorted({self.ranks.level, self.ranks.highest}):
                 self.ranks.level = level
-                self.model.field.level = level
                 self.growth.warm()
                 self.step(rays=WARM_UP_RAYS)
             for _ in range(2):  # the first is a copy
-                self.mean.add(self.model.parameters())
+                self.mean.add(self.model.parameters(self.ranks.level))
             self.mean.take(self.model.parameters())
         finally:
             self.model.distance_scale = scale
@@ -405,10 +404,10 @@ class Trainer:
 
     def _that_meet(self, pixels: np.ndarray) -> np.ndarray:
         """Those of ``pixels``, indices over all images, whose rays have a sample in an occupied cell."""
-        kept = []
+        kept, settings = [], self.model.settings(self.ranks.level)
         for first in range(0, len(pixels), MARCHED):
             part = pixels[first : first + MARCHED]
-            samples = self.model.march(*self.rays_of(part), count_only=True)
+            samples = self.model.march(*self.rays_of(part), settings, count_only=True)
             kept.append(part[np.diff(samples.offsets.to_numpy()[: len(part) + 1]) > 0])
         return np.concatenate(kept)
 

@@ -145,7 +145,7 @@ def put_or_loaded(path: Path, seed: int | None) -> tuple[Any, int]:
     model.box, model.near, model.far = np.array(header["box"], np.float32), header["near"], header["far"]
     model.background = tuple(header["background"])
     model.step_ratio, model.distance_scale = header["step_ratio"], header["distance_scale"]
-    model.compositor.threshold = model.weight_threshold = header["weight_threshold"]
+    model.weight_threshold = header["weight_threshold"]
     for part in parts:
         put(model, part)
     return model, len(parts)

@@ -288,7 +288,6 @@ def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
     trainer = Trainer(scene, config)
     if work.way in WAYS:
         trainer.ranks = Schedule(WAYS[work.way], config)  # type: ignore[assignment]
-        trainer.model.field.level = trainer.ranks.level
     trainer.warm_up()
     told, since = 0.0, []
     while not trainer.done:

@@ -19,6 +19,7 @@ from taichi_rf.core.backend import current, ti
 from taichi_rf.core.device import BLOCK, F32, I32, Block, Scratch, Vec3s
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.accounts import octree_accounts
+from taichi_rf.fields.activations import softplus
 from taichi_rf.fields.base import Accounts, Arrays, Field, Header, Schema, Stage
 from taichi_rf.fields.octree.tree import MAX_DEPTH, Octree, morton
 from taichi_rf.fields.quantisers.base import Coder, Gradients
@@ -30,7 +31,6 @@ from taichi_rf.fields.quantisers.registry import (
     reserved_coder,
     stored_coder,
 )
-from taichi_rf.fields.vm.field import softplus
 from taichi_rf.kernels.march import STOP, Occupancy, Samples
 from taichi_rf.kernels.optim import Moments, Parameters
 
@@ -122,7 +122,6 @@ class OctreeField(Field):
         self.coder = coder
         self.tree = tree
         self._set_tree(tree)
-        self.level = levels
 
     def _set_tree(self, tree: Octree) -> None:
         """Lay the tree out for the device: ids of cells and vertices run through all levels."""
@@ -153,14 +152,13 @@ class OctreeField(Field):
         """Levels that the tree has so far."""
         return len(self.tree.layers)
 
-    @property
-    def depth(self) -> int:
-        """Levels that take part: no more than there are."""
-        return min(self.level, self.grown)
+    def depth(self, level: int) -> int:
+        """Levels that take part at ``level``: no more than there are."""
+        return min(level, self.grown)
 
-    def space(self, level: int | None = None) -> Occupancy:
-        """The cells of a level, its own by default, as an occupancy grid."""
-        depth = min(level or self.level, self.grown)
+    def space(self, level: int) -> Occupancy:
+        """The cells of a level as an occupancy grid."""
+        depth = self.depth(level)
         if depth not in self._space:
             nodes = (1 << self.tree.layer(depth).depth) + 1
             self._space[depth] = Occupancy((nodes, nodes, nodes))
@@ -218,9 +216,9 @@ class OctreeField(Field):
                 for l in range(levels):
                     cells[i * levels + l] = -1
 
-    def _located(self, n: int, first: int, positions: Any) -> Any:
+    def _located(self, n: int, first: int, positions: Any, level: int) -> Any:
         cells = self._scratch.get("cells", ti.i32, n * self.num_levels)
-        self._locate(n, first, self.depth, positions, cells)
+        self._locate(n, first, self.depth(level), positions, cells)
         return cells
 
     # Lookups
@@ -252,9 +250,9 @@ class OctreeField(Field):
             total += w[c] * codes.row(level, corners[c])
         return total
 
-    def density(self, n: int, positions: Any, density: Any) -> None:
+    def density(self, n: int, positions: Any, density: Any, level: int) -> None:
         if n > 0:
-            self._density(n, self.depth, self.coder, positions, density)
+            self._density(n, self.depth(level), self.coder, positions, density)
 
     @ti.func
     def density_at(self, levels, codes: ti.template(), p):
@@ -273,12 +271,12 @@ class OctreeField(Field):
         for i in range(n):
             density[i] = self.density_at(levels, codes, positions[i])
 
-    def density_along(self, samples: Samples, distance_scale: float, density: Any) -> None:
+    def density_along(self, samples: Samples, distance_scale: float, density: Any, level: int) -> None:
         if not self.owner:  # a GPU has more use for samples side by side than for fewer of them
-            super().density_along(samples, distance_scale, density)
+            super().density_along(samples, distance_scale, density, level)
         elif samples.count > 0:
             self._density_along(
-                samples.rays, self.depth, samples.step * distance_scale, self.coder, samples.offsets,
+                samples.rays, self.depth(level), samples.step * distance_scale, self.coder, samples.offsets,
                 samples.positions, density,
             )  # fmt: skip
 
@@ -314,14 +312,18 @@ class OctreeField(Field):
                     cell >= 0, self.activate(total), ti.static(1.0 if self.signed else 0.0)
                 )
 
-    def lookup(self, n: int, first: int, positions: Any) -> None:
+    def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
         self._looked_up = (n, first, positions)
 
-    def features(self, n: int, *, level: int | None = None) -> Any:
+    def features(self, n: int, level: int) -> Any:
         _, first, positions = self._looked_up
-        if n > 0 and level is None:
-            self._features(n, first, 0, self.depth, 0, self.coder, positions)
-        elif n > 0 and level is not None and level <= self.grown:
+        if n > 0:
+            self._features(n, first, 0, self.depth(level), 0, self.coder, positions)
+        return self.output
+
+    def next_features(self, n: int, level: int) -> Any:
+        _, first, positions = self._looked_up
+        if n > 0 and level <= self.grown:
             self._features(n, first, level - 1, level, int(level > 1), self.coder, positions)
         return self.output
 
@@ -343,16 +345,16 @@ class OctreeField(Field):
 
     # Adjoints
 
-    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any) -> None:
+    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any, level: int) -> None:
         if n == 0:
             return
-        cells = self._located(n, 0, positions)
+        cells = self._located(n, 0, positions, level)
         if not self.signed:
             self._feature_gradient(n, density, d_density)
         if self.owner:
-            self._scatter_density_owner(n, self.depth, positions, cells, d_density)
+            self._scatter_density_owner(n, self.depth(level), positions, cells, d_density)
         else:
-            self._scatter_density_atomic(n, self.depth, positions, cells, d_density)
+            self._scatter_density_atomic(n, self.depth(level), positions, cells, d_density)
 
     @ti.kernel
     def _feature_gradient(self, n: int, density: F32, d_density: F32):
@@ -360,14 +362,14 @@ class OctreeField(Field):
         for i in range(n):
             d_density[i] = d_density[i] * (1.0 - ti.exp(-density[i]))
 
-    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any) -> None:
+    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any, level: int) -> None:
         if n == 0:
             return
-        cells = self._located(n, first, positions)
+        cells = self._located(n, first, positions, level)
         if self.owner:
-            self._scatter_features_owner(n, first, self.depth, positions, cells, d_features)
+            self._scatter_features_owner(n, first, self.depth(level), positions, cells, d_features)
         else:
-            self._scatter_features_atomic(n, first, self.depth, positions, cells, d_features)
+            self._scatter_features_atomic(n, first, self.depth(level), positions, cells, d_features)
 
     @ti.kernel
     def _scatter_density_owner(self, n: int, levels: int, positions: Vec3s, cells: I32, d: F32):
@@ -455,18 +457,18 @@ class OctreeField(Field):
 
     # What a step costs
 
-    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any) -> list[Stage]:
-        levels, index = self.depth, self.coder.index_bytes
+    def forward_stages(self, n: int, positions: Any, density: Any, m: int, shaded: Any, level: int) -> list[Stage]:
+        levels, index = self.depth(level), self.coder.index_bytes
         below = CELL_BYTES * (levels - 1) + CELL_BYTES  # the way down the tree
         corners = CORNERS * CELL_BYTES * levels
 
         def features() -> None:
-            self.lookup(m, 0, shaded)
-            self.features(m)
+            self.lookup(m, 0, shaded, level)
+            self.features(m, level)
 
         return [
             Stage(
-                "density", lambda: self.density(n, positions, density), n,
+                "density", lambda: self.density(n, positions, density, level), n,
                 size=(below + corners + CORNERS * levels * (index + 4)) * n,
             ),
             Stage(
@@ -476,17 +478,18 @@ class OctreeField(Field):
         ]  # fmt: skip
 
     def backward_stages(
-        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any
-    ) -> list[Stage]:
-        levels = self.depth
+        self, n: int, positions: Any, density: Any, gradient: Any, m: int, shaded: Any, d_features: Any,
+        level: int,
+    ) -> list[Stage]:  # fmt: skip
+        levels = self.depth(level)
         corners = (2 * CELL_BYTES + CORNERS * CELL_BYTES) * levels  # the cells are written down, and read again
 
         def density_adjoint() -> None:
             gradient.fill(1.0)  # no sample may be skipped here
-            self.density_adjoint(n, positions, density, gradient)
+            self.density_adjoint(n, positions, density, gradient, level)
 
         def features_adjoint() -> None:
-            self.features_adjoint(m, 0, shaded, d_features)
+            self.features_adjoint(m, 0, shaded, d_features, level)
 
         def update() -> None:
             features_adjoint()  # vertices without a gradient would be passed over
@@ -509,7 +512,7 @@ class OctreeField(Field):
 
     # Parameters and levels
 
-    def parameters(self) -> list[Parameters]:
+    def parameters(self, level: int | None = None) -> list[Parameters]:
         return self.coder.parameters(self.gradients)
 
     def published(self) -> None:

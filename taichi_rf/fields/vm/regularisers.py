@@ -3,13 +3,10 @@
 Gradients are gathered: every texel looks at its neighbours and adds to itself alone, so no two tasks meet.
 """
 
-from typing import TYPE_CHECKING
-
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK
-
-if TYPE_CHECKING:
-    from taichi_rf.fields.vm.field import VMField
+from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, VMLayout
+from taichi_rf.kernels.linear import blocks_of
 
 TV_FACTOR = 1e-2
 """TensoRF multiplies its total variation by this before the configured weight."""
@@ -19,25 +16,27 @@ TV_FACTOR = 1e-2
 class VMRegularisers:
     """Adds the gradients of weighted regularisers to a field's; the values themselves are not needed for training."""
 
-    def __init__(self, field: "VMField") -> None:
+    def __init__(self, field: VMLayout) -> None:
         self.field = field
         components = max(field.density_blocks, field.appearance_blocks) * BLOCK
         self.gram = ti.field(ti.f32, (3, components, components))
 
-    def add(self, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
-        """Add gradients, weights as in the configuration; a weight of zero costs nothing."""
+    def add(self, level: int, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
+        """Add gradients to what takes part at ``level``, weights as in the configuration; a weight of zero costs
+        nothing."""
         f = self.field
+        density, appearance = blocks_of(level), blocks_of(APPEARANCE_PER_LEVEL * level)
         if l1:
-            self._l1(f.active_density_blocks, *f.resolution, f.unit, l1)
+            self._l1(density, level, *f.resolution, f.unit, l1)
         groups = (
-            (tv_density, 0, f.active_density_blocks, f.num_levels),
-            (tv_appearance, f.density_blocks, f.active_appearance_blocks, 3 * f.num_levels),
+            (tv_density, 0, density, f.num_levels),
+            (tv_appearance, f.density_blocks, appearance, APPEARANCE_PER_LEVEL * f.num_levels),
         )
         for weight, first, blocks, components in groups:
             if weight:
-                self._total_variation(first, blocks, components, *f.resolution, f.unit, weight * TV_FACTOR)
+                self._total_variation(first, blocks, level, components, *f.resolution, f.unit, weight * TV_FACTOR)
             if orthogonality:
-                self._gram(first, blocks, *f.resolution, f.unit)
+                self._gram(first, blocks, level, *f.resolution, f.unit)
                 self._orthogonality(first, blocks, components, *f.resolution, f.unit, orthogonality)
 
     @ti.func
@@ -45,7 +44,7 @@ class VMRegularisers:
         self.field.gradient[texel] = self.field.gradient[texel] + amount
 
     @ti.kernel
-    def _l1(self, blocks: int, nx: int, ny: int, nz: int, unit: int, weight: float):
+    def _l1(self, blocks: int, level: int, nx: int, ny: int, nz: int, unit: int, weight: float):
         # sum over planes and lines of mean |v|, over all R components: d = sign(v) / (R size)
         for b, t in ti.ndrange(blocks, unit):
             size = nx * ny
@@ -61,12 +60,16 @@ class VMRegularisers:
             if t >= lines + nz + ny:
                 size = nx
             v = self.field.value[b * unit + t]
-            self.add_to(b * unit + t, ti.math.sign(v) * self.field.mask[b] * (weight / (self.field.num_levels * size)))
+            self.add_to(
+                b * unit + t,
+                ti.math.sign(v) * self.field.mask[level - 1, b] * (weight / (self.field.num_levels * size)),
+            )
 
     @ti.kernel
     def _total_variation(
-        self, first: int, blocks: int, components: int, nx: int, ny: int, nz: int, unit: int, weight: float
-    ):
+        self, first: int, blocks: int, level: int, components: int, nx: int, ny: int, nz: int, unit: int,
+        weight: float,
+    ):  # fmt: skip
         # 2 (mean of squared differences along each axis): d v = 4 (v - neighbour) / count, from both sides
         for b, t in ti.ndrange(blocks, nx * ny + nx * nz + ny * nz):
             ni, nj, start = nx, ny, 0
@@ -89,7 +92,7 @@ class VMRegularisers:
             if j < nj - 1:
                 along += v - self.field.value[at + ni]
             d = across * (4.0 / (components * (ni - 1) * nj)) + along * (4.0 / (components * ni * (nj - 1)))
-            self.add_to(at, d * self.field.mask[first + b] * weight)
+            self.add_to(at, d * self.field.mask[level - 1, first + b] * weight)
 
     @ti.func
     def line_start(self, mode, nx, ny, nz):
@@ -104,7 +107,7 @@ class VMRegularisers:
         return start, size
 
     @ti.kernel
-    def _gram(self, first: int, blocks: int, nx: int, ny: int, nz: int, unit: int):
+    def _gram(self, first: int, blocks: int, level: int, nx: int, ny: int, nz: int, unit: int):
         # sign of every off-diagonal product of two active lines
         for mode, r, s in ti.ndrange(3, blocks * BLOCK, blocks * BLOCK):
             start, size = self.line_start(mode, nx, ny, nz)
@@ -113,7 +116,7 @@ class VMRegularisers:
             for k in range(size):
                 a = self.field.value[br * unit + start + k][r % BLOCK]
                 total += a * self.field.value[bs * unit + start + k][s % BLOCK]
-            active = self.field.mask[br][r % BLOCK] * self.field.mask[bs][s % BLOCK]
+            active = self.field.mask[level - 1, br][r % BLOCK] * self.field.mask[level - 1, bs][s % BLOCK]
             self.gram[mode, r, s] = ti.select(r == s, 0.0, ti.math.sign(total) * active)
 
     @ti.kernel

@@ -18,11 +18,13 @@ from taichi_rf.core.backend import current
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.memory import check_memory
 from taichi_rf.fields.base import Field
-from taichi_rf.fields.vm.field import APPEARANCE_PER_LEVEL, MAX_NODES, VMField, unit_texels
+from taichi_rf.fields.vm.field import MAX_NODES, VMField
+from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, unit_texels
 from taichi_rf.geometry.visual_hull import Carving, Hull, carve
 from taichi_rf.kernels.linear import blocks_of
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.metadata import origin
 from taichi_rf.training.presets import Config
 
@@ -63,8 +65,8 @@ class Growth(ABC):
     def before_step(self, progress: float) -> None:
         """Called before every step."""
 
-    def regularise(self, factor: float) -> None:
-        """Add the regularisers' gradients; ``factor`` is the learning rate's."""
+    def regularise(self, level: int, factor: float) -> None:
+        """Add the regularisers' gradients to what ``level`` has; ``factor`` is the learning rate's."""
 
     def shortfalls(self) -> list[str]:
         """What a training that ended early left undone, a sentence each."""
@@ -91,7 +93,7 @@ class Growth(ABC):
             self.carving = carve(self.scene.train, box)
         return self.carving.hull
 
-    def _model(self, field: Field, box: np.ndarray, kind: type[Model] = Model) -> Model:
+    def _model(self, field: Field, box: np.ndarray, kind: type[Model] = RadianceModel) -> Model:
         config, scene = self.config, self.scene
         decoder = make_decoder(config.decoder, rows=self.rows, rate=config.network_rate, seed=config.seed + 1)
         return kind(
@@ -167,7 +169,7 @@ class GridGrowth(Growth):
             self.trainer.filter_rays()
 
     def refresh(self) -> None:
-        self.model.refresh_occupancy(self.config.occupancy_threshold, grow=True)
+        self.model.refresh_occupancy(self.config.occupancy_threshold, level=self.trainer.level, grow=True)
 
     def before_step(self, progress: float) -> None:
         iteration = self.trainer.iteration
@@ -175,11 +177,11 @@ class GridGrowth(Growth):
             self.refresh()
             self.next_occupancy = iteration + max(self.config.occupancy_every, iteration // 64)
 
-    def regularise(self, factor: float) -> None:
+    def regularise(self, level: int, factor: float) -> None:
         config = self.config
         l1 = config.l1_after_shrink if self.shrunk else config.l1
         tv = factor  # the paper's code lets the TV weights decay with the learning rate
-        self.field.regularise(l1, config.tv_density * tv, config.tv_appearance * tv, config.orthogonality)
+        self.field.regularise(level, l1, config.tv_density * tv, config.tv_appearance * tv, config.orthogonality)
 
     def warm(self) -> None:
         self.field.resample(self.field.resolution)

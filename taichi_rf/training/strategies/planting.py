@@ -23,6 +23,7 @@ from taichi_rf.fields.quantisers import registry as coding
 from taichi_rf.fields.quantisers.base import Uncompressed
 from taichi_rf.geometry.depth_points import bounds, surface_points
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.presets import Config
 from taichi_rf.training.strategies.growth import Growth, Milestone
 
@@ -130,7 +131,6 @@ class TreeGrowth(Growth):
             return
         field.replant(tree, np.random.default_rng((self.config.seed, trainer.iteration)))
         trainer.ranks.level = field.grown
-        field.level = field.grown
         trainer.event(
             "grow", cells=[len(layer.cells) for layer in tree.layers], threshold=threshold,
             vertices=[len(layer.vertices) for layer in tree.layers],
@@ -171,6 +171,8 @@ class TreeGrowth(Growth):
     def looking(self) -> Generator[None, None, np.ndarray]:
         """:meth:`seen` in parts."""
         model, field, trainer = self.model, self.field, self.trainer
+        renderer = model.renderer
+        assert isinstance(renderer, VolumeRenderer)
         count = len(field.tree.layers[-1].cells)
         seen = model.scratch.get("seen", ti.f32, count)
         seen.fill(0)
@@ -179,14 +181,8 @@ class TreeGrowth(Growth):
         total = min(len(trainer.pixels), SEEN_RAYS * 4**field.tree.depth)
         chosen = rng.choice(trainer.pixels, total, replace=False)
         for first in range(0, total, batch):
-            before, field.level = field.level, field.num_levels
-            origins, directions = trainer.rays_of(chosen[first : first + batch])
-            samples = model.march(origins, directions, seed=first)
-            density = model.scratch.get("density", ti.f32, samples.count)
-            field.density_along(samples, model.distance_scale, density)
-            model.compositor.weigh(samples, density, model.distance_scale)
-            field.note(samples.count, samples.positions, model.compositor.weights, seen)
-            field.level = before
+            samples, *_ = renderer.weigh(*trainer.rays_of(chosen[first : first + batch]), model.settings(), seed=first)
+            field.note(samples.count, samples.positions, renderer.compositor.weights, seen)
             yield
         found: np.ndarray = seen.to_numpy()[:count]
         return found

@@ -80,11 +80,11 @@ def test_bytes_and_operations_of_the_tensor_are_those_counted_by_hand():
     from taichi_rf.fields.vm.field import VMField
 
     field = VMField(ranks=16, resolution=(8, 8, 8), rows=4)
-    density, lookup, basis = field.forward_stages(1, None, None, 1, None)
+    density, lookup, basis = field.forward_stages(1, None, None, 1, None, 16)
     assert density.size == 18 * 64
     assert lookup.size == 3 * 18 * 64 + 144 * 4
     assert basis.operations == 2 * 144 * 27
-    adjoint, scatter, scatter_density = field.backward_stages(1, None, None, None, 1, None, None)
+    adjoint, scatter, scatter_density = field.backward_stages(1, None, None, None, 1, None, None, 16)
     assert adjoint.operations == 4 * 144 * 27
     assert scatter.size == 3 * 54 * 64  # the texel is read, its gradient read and written
     assert scatter_density.size == 54 * 64

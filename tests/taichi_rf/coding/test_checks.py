@@ -30,6 +30,7 @@ from taichi_rf.fields.registry import field_type
 from taichi_rf.fields.vm.field import VMField
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import coded_chunks, level_schema, load_model, model_chunks
 from taichi_rf.storage.trf import write_trf
 from taichi_rf.training import checkpoint, restoring
@@ -135,13 +136,13 @@ def octree_model(codes: str) -> Model:
         )  # type: ignore[arg-type]
     field = OctreeField(tree, coder, levels=3, rows=ROWS)
     box = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)
-    return Model(field, make_decoder("small", rows=ROWS), box=box, near=1.0, far=5.0)
+    return RadianceModel(field, make_decoder("small", rows=ROWS), box=box, near=1.0, far=5.0)
 
 
 def grid_model() -> Model:
     field = VMField(ranks=2, resolution=(5, 6, 7), rows=ROWS, seed=3)
     box = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)
-    return Model(field, make_decoder("sh", rows=ROWS), box=box, near=1.0, far=5.0)
+    return RadianceModel(field, make_decoder("sh", rows=ROWS), box=box, near=1.0, far=5.0)
 
 
 def stored(kind: str) -> tuple[dict[str, Any], list[bytes]]:

@@ -275,21 +275,20 @@ def test_counting_alone_gives_the_same_offsets(marcher, rng):
 @pytest.mark.parametrize("level", [1, 2])
 def test_occupancy_drops_no_sample_whose_alpha_matters(field, level, grow):
     marcher, threshold, scale = Marcher(), 2.5e-3, STEP * 25
-    field.level = level
     dropped_ever = mattered_ever = 0
     for seed in range(5):
         rng = np.random.default_rng(seed)
         values = rng.standard_normal((*field.value.shape, 16)).astype(np.float32) * rng.choice([0.8, 1.2, 1.5])
         field.value.from_numpy(values)
         nodes = empty(ti.f32, int(np.prod(NODES)))
-        field.density_nodes(nodes)
+        field.density_nodes(nodes, level)
         occupancy, full = Occupancy(NODES), Occupancy(NODES)
         occupancy.update(nodes, scale, threshold, grow=grow)
         rays = random_rays(rng, 400)
 
         everything = marcher.march(*rays, box=BOX, near=NEAR, far=FAR, step=STEP, occupancy=full, seed=seed)
         density = empty(ti.f32, everything.count)
-        field.density(everything.count, everything.positions, density)
+        field.density(everything.count, everything.positions, density, level)
         alpha = 1 - np.exp(-density.to_numpy().astype(np.float64) * scale)
         times = sample_ids(everything)
         kept = sample_ids(marcher.march(*rays, box=BOX, near=NEAR, far=FAR, step=STEP, occupancy=occupancy, seed=seed))

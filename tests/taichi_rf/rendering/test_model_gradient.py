@@ -9,7 +9,8 @@ from taichi_rf.kernels.losses import PhotometricLoss
 from taichi_rf.kernels.optim import Adam
 from taichi_rf.kernels.volume import STOP, WEIGHT_THRESHOLD
 from taichi_rf.rendering.decoders import MLP, Decoder, SphericalHarmonics
-from taichi_rf.rendering.model import Batch, Model
+from taichi_rf.rendering.radiance_model import RadianceModel
+from taichi_rf.rendering.volume_renderer import Batch
 from tests import twins
 from tests.arches import per_arch
 from tests.twins import MLPTwin, VMTwin, assert_gradient
@@ -43,8 +44,10 @@ def make_field() -> VMField:
     return VMField(ranks=RANKS, resolution=RESOLUTION, density_shift=SHIFT, rows=ROWS)
 
 
-def make_model(field: VMField, decoder: Decoder) -> Model:
-    return Model(field, decoder, box=BOX, near=0.2, far=9, background=(0.2, 0.5, 0.9), step_ratio=0.8, distance_scale=6)
+def make_model(field: VMField, decoder: Decoder) -> RadianceModel:
+    return RadianceModel(
+        field, decoder, box=BOX, near=0.2, far=9, background=(0.2, 0.5, 0.9), step_ratio=0.8, distance_scale=6
+    )
 
 
 @per_arch
@@ -83,9 +86,9 @@ def rays(seed: int, count: int = RAYS) -> tuple[np.ndarray, np.ndarray]:
 class Twin:
     """Everything after marching, in float64, from the packed samples of a batch. What is shaded is taken as given."""
 
-    def __init__(self, model: Model, batch: Batch, directions: np.ndarray) -> None:
+    def __init__(self, model: RadianceModel, batch: Batch, directions: np.ndarray) -> None:
         field = model.field
-        self.level, self.delta = field.level, batch.samples.step * model.distance_scale
+        self.level, self.delta = batch.settings.level, batch.samples.step * model.distance_scale
         self.field = VMTwin(
             field.value.to_numpy(), field.basis_value.to_numpy(), ranks=RANKS, resolution=RESOLUTION, shift=SHIFT
         )
@@ -114,17 +117,16 @@ class Twin:
 class Pass:
     """What one forward and backward pass of a model leaves, on the host, and its twin."""
 
-    def __init__(self, scene: Scene, model: Model, level: int) -> None:
+    def __init__(self, scene: Scene, model: RadianceModel, level: int) -> None:
         rng = np.random.default_rng(100)
         fill(model.field, model.decoder, 0)
-        model.field.level = level
         origins, directions = rays(0)
         self.background, self.targets = rng.random((2, RAYS, 3)).astype(np.float32)
-        batch = model.forward(origins, directions, background=self.background, seed=0)
+        batch = model.renderer.forward(origins, directions, model.settings(level), background=self.background, seed=0)
         self.pixels, self.shaded = batch.pixels.to_numpy()[:RAYS], batch.shaded.count
         self.twin = Twin(model, batch, directions)
         self.loss, d_pixels = scene.loss(RAYS, batch.pixels, upload(self.targets, Vec3))
-        model.backward(batch, d_pixels)
+        model.renderer.backward(batch, d_pixels)
         self.factors = model.field.gradient.to_numpy().reshape(self.twin.field.arena.shape)
         self.basis = model.field.basis_gradient.to_numpy().reshape(self.twin.field.basis.shape)
         self.mlp = model.decoder.gradient.to_numpy() if isinstance(model.decoder, MLP) else None
@@ -150,13 +152,12 @@ def test_what_is_behind_the_opaque_changes_no_bit_of_a_pixel(scene):
     model = scene.models["sh"]
     field = model.field
     fill(field, model.decoder, 0)
-    field.level = 7
     pixels, zeros = [], []
     before, scale = field.owner, model.distance_scale
     try:
         model.distance_scale = 300
         for field.owner in (True, False):
-            batch = model.forward(*rays(0), seed=0)
+            batch = model.renderer.forward(*rays(0), model.settings(7), seed=0)
             pixels.append(batch.pixels.to_numpy()[:RAYS])
             zeros.append((batch.density.to_numpy()[: batch.samples.count] == 0).sum())
     finally:
@@ -198,13 +199,12 @@ def test_the_gradient_of_the_loss_is_the_slope_of_the_twin_in_every_parameter(sc
 def test_a_batch_that_misses_everything_is_background_and_has_no_gradient(scene):
     model = scene.models["sh"]
     fill(model.field, model.decoder, 0)
-    model.field.level = RANKS
     origins, directions = rays(0)
-    batch = model.forward(origins, origins / 3)  # away from the box
+    batch = model.renderer.forward(origins, origins / 3)  # away from the box
     assert batch.samples.count == batch.shaded.count == 0
     np.testing.assert_allclose(batch.pixels.to_numpy()[:RAYS], np.tile(model.background, (RAYS, 1)), rtol=1e-6)
     _, d_pixels = scene.loss(RAYS, batch.pixels, upload(np.zeros((RAYS, 3)), Vec3))
-    model.backward(batch, d_pixels)
+    model.renderer.backward(batch, d_pixels)
     assert not model.field.gradient.to_numpy().any()
     assert not model.field.basis_gradient.to_numpy().any()
 
@@ -218,14 +218,13 @@ def test_refreshed_occupancy_changes_no_pixel_that_an_eye_could_tell(scene):
         for factor in (planes[0][:, :5], planes[1][:, :5], lines[2][:5]):
             factor[...] = 0
     model.field.set_factors(factors, RESOLUTION)
-    model.field.level = RANKS
     origins, directions = rays(4, 60)
     model.occupancy.fill()
-    full = model.forward(origins, directions, seed=1)
+    full = model.renderer.forward(origins, directions, seed=1)
     samples, before = full.samples.count, full.pixels.to_numpy()[:60]
     threshold = 5e-3
-    model.refresh_occupancy(threshold, grow=False)
-    sparse = model.forward(origins, directions, seed=1)
+    model.refresh_occupancy(threshold, level=RANKS, grow=False)
+    sparse = model.renderer.forward(origins, directions, seed=1)
     after, fewer = sparse.pixels.to_numpy()[:60], sparse.samples.count
     model.occupancy.fill()
     assert 0 < fewer < 0.98 * samples
@@ -236,20 +235,19 @@ def test_refreshed_occupancy_changes_no_pixel_that_an_eye_could_tell(scene):
 # Training
 
 
-def train(model: Model, level: int, steps: int, count: int) -> None:
+def train(model: RadianceModel, level: int, steps: int, count: int) -> None:
     adam, loss = Adam(), PhotometricLoss()
-    model.field.level = level
     rng = np.random.default_rng(8)
     for step in range(steps):
         targets = upload(rng.random((count, 3)), Vec3)
-        batch = model.forward(*rays(step, count), seed=step)
+        batch = model.renderer.forward(*rays(step, count), model.settings(level), seed=step)
         _, d_pixels = loss(count, batch.pixels, targets)
-        model.backward(batch, d_pixels)
-        adam.step(model.parameters(), 1.0)
+        model.renderer.backward(batch, d_pixels)
+        adam.step(model.parameters(level), 1.0)
         model.published()
 
 
-def snapshot(model: Model) -> dict[str, np.ndarray]:
+def snapshot(model: RadianceModel) -> dict[str, np.ndarray]:
     return {name: array for p in model.parameters() for name, array in p.state().items()}
 
 
@@ -257,8 +255,7 @@ def snapshot(model: Model) -> dict[str, np.ndarray]:
 def test_training_at_a_level_moves_nothing_beyond_it(scene, level):
     model = scene.models["sh"]
     fill(model.field, model.decoder, 0)
-    model.field.level = RANKS
-    model.forward(*rays(0))  # an evaluation at full rank just before
+    model.renderer.forward(*rays(0))  # an evaluation at full rank just before
     for p in model.parameters():
         p.reset()
     twin = VMTwin(model.field.value.to_numpy(), model.field.basis_value.to_numpy(), ranks=RANKS, resolution=RESOLUTION)

@@ -15,8 +15,10 @@ from taichi_rf.kernels.rays import Camera, look_at
 from taichi_rf.rendering import colormaps
 from taichi_rf.rendering.decoders import SphericalHarmonics
 from taichi_rf.rendering.model import Model
-from taichi_rf.rendering.pictures import FAINTEST, MODES, REACH, SAMPLES_AT_TOP, SURFACE, render
-from taichi_rf.rendering.prefixes import PrefixRenderer
+from taichi_rf.rendering.pictures import MODES, SAMPLES_AT_TOP, render
+from taichi_rf.rendering.radiance_model import RadianceModel
+from taichi_rf.rendering.settings import RenderSettings
+from taichi_rf.rendering.volume_renderer import FAINTEST, REACH, SURFACE
 from tests import twins
 from tests.arches import per_arch
 from tests.twins import VMTwin
@@ -35,7 +37,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.field = VMField(ranks=RANKS, resolution=RESOLUTION, density_shift=SHIFT, rows=500)
-        self.model = Model(
+        self.model = RadianceModel(
             self.field, SphericalHarmonics(rows=500), box=BOX, near=0.2, far=9, background=BACKGROUND, distance_scale=6
         )
 
@@ -72,8 +74,7 @@ class Scene:
     def take(self, factors: Any) -> Model:
         self.field.set_factors(factors, RESOLUTION)
         self.field.published()
-        self.field.level = RANKS
-        self.model.refresh_occupancy(1e-4, grow=False)
+        self.model.refresh_occupancy(1e-4, level=RANKS, grow=False)
         return self.model
 
 
@@ -90,9 +91,9 @@ def camera(width: int = 40, height: int = 30, *, eye=(2.6, -1.2, 1.7)) -> Camera
 class Rays:
     """Samples of a camera's rays, weighed by the twins: (rays,) and (samples,) arrays in float64."""
 
-    def __init__(self, model: Model, view: Camera) -> None:
+    def __init__(self, model: Model, view: Camera, level: int = RANKS) -> None:
         self.origins, self.directions = (a.astype(np.float64) for a in view.rays())
-        samples = model.march(*view.rays())
+        samples = model.march(*view.rays(), model.settings(level))
         count = samples.count
         self.offsets = samples.offsets.to_numpy()[: samples.rays + 1]
         self.t, self.step = samples.t.to_numpy()[:count].astype(np.float64), samples.step
@@ -101,7 +102,7 @@ class Rays:
             model.field.value.to_numpy(), model.field.basis_value.to_numpy(), ranks=RANKS, resolution=RESOLUTION,
             shift=SHIFT,
         )  # fmt: skip
-        self.level = model.field.level
+        self.level = level
         density = self.twin.density(positions, self.level)
         self.weighed = twins.weigh(self.offsets, self.t, density, samples.step * model.distance_scale)
 
@@ -128,8 +129,7 @@ class Rays:
 def test_normals_are_the_slope_of_log_density_where_the_surface_begins(scene, level):
     model, view = scene.lumps(), camera()
     picture = render(model, view, level=level, mode="normals").reshape(-1, 3)
-    model.field.level = level
-    rays = Rays(model, view)
+    rays = Rays(model, view, level)
     voxel = ((BOX[1] - BOX[0]) / (np.array(RESOLUTION) - 1)).mean()
     points = rays.origins + rays.directions * rays.surface(SURFACE)[:, None]
     slope = np.empty_like(points)
@@ -204,7 +204,7 @@ def test_opacity_is_that_of_the_samples_in_grey(scene):
 def test_samples_are_counted_on_a_scale_that_never_changes(scene):
     model, view = scene.lumps(), camera()
     picture = render(model, view, mode="samples")
-    counts = np.diff(model.march(*view.rays(), count_only=True).offsets.to_numpy()[: 40 * 30 + 1])
+    counts = np.diff(model.march(*view.rays(), model.settings(), count_only=True).offsets.to_numpy()[: 40 * 30 + 1])
     assert counts.min() == 0
     assert counts.max() > 10
     expected = colormaps.apply("viridis", np.log2(1 + counts) / 8).reshape(30, 40, 3)
@@ -254,14 +254,11 @@ def test_bands_join_without_a_seam(scene, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_modes_leave_the_model_as_it_was(scene, mode):
     model = scene.lumps()
-    model.field.level = 2
     before = model.field.value.to_numpy()
     render(model, camera(5, 4), mode=mode, level=1)
-    assert model.field.level == 2
     np.testing.assert_array_equal(model.field.value.to_numpy(), before)
     with pytest.raises(UserError, match="rank 4 is outside"):
         render(model, camera(5, 4), mode=mode, level=4)
-    assert model.field.level == 2
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -289,18 +286,24 @@ def test_an_unknown_mode_is_said(scene):
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_the_first_levels_of_any_rays_at_once_are_those_rendered_alone(scene, levels):
     model, view = scene.lumps(), camera(12, 10)
-    model.field.level = 2
-    together = PrefixRenderer(model).rays(*view.rays(), levels=levels)
+    together = model.renderer.prefixes(*view.rays(), model.settings(levels))
     assert together.shape == (levels, 120, 3)
-    assert model.field.level == 2
     for level in range(1, levels + 1):
         alone = render(model, view, level=level).reshape(-1, 3)
         np.testing.assert_allclose(np.clip(together[level - 1], 0, 1), alone, atol=2e-5)
 
 
-def test_more_levels_than_there_are_is_said_and_changes_nothing(scene):
+def test_settings_are_the_models_own_but_for_what_is_given(scene):
     model = scene.lumps()
-    model.field.level = 1
-    with pytest.raises(UserError, match="rank 4 is outside"):
-        PrefixRenderer(model).rays(*camera(2, 2).rays(), levels=4)
-    assert model.field.level == 1
+    assert model.settings() == RenderSettings(RANKS, model.near, model.far, model.weight_threshold)
+    assert model.settings(2, near=0.5, far=4.0) == RenderSettings(2, 0.5, 4.0, model.weight_threshold)
+    for level in (0, 4):
+        with pytest.raises(UserError, match=f"rank {level} is outside"):
+            model.settings(level)
+
+
+def test_a_picture_ends_where_it_is_told_to(scene):
+    model, view = scene.ball(), camera(12, 10)
+    away = float(np.linalg.norm(view.position - MIDDLE))
+    assert render(model, view, mode="opacity", far=away - RADIUS - 0.1).max() < 0.05
+    assert render(model, view, mode="opacity", near=0.1, far=away).max() > 0.5

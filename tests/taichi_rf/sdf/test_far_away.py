@@ -51,7 +51,7 @@ def span(distance: float) -> dict[str, float]:
 @pytest.mark.parametrize("distance", FAR)
 def test_the_outline_of_a_ball_is_what_the_formula_says_from_any_distance(kernels, distance, towards):
     origins, directions = view(distance, towards=towards)
-    found = kernels.tracer.trace(Ball(), occupancy(CELLS), origins, directions, box=BOX, **span(distance))
+    found = kernels.tracer.trace(Ball().density, occupancy(CELLS), origins, directions, box=BOX, **span(distance))
     clearance, t = closed_form(origins, directions, 2 * RADIUS)
     clear = np.abs(clearance - 2 * RADIUS) > 0.003
     assert clear.mean() > 0.97
@@ -65,7 +65,7 @@ def test_the_outline_of_a_ball_is_what_the_formula_says_from_any_distance(kernel
 @pytest.mark.parametrize("distance", [1e4, 1e6, 1e9, 1e20])
 def test_from_where_single_precision_ends_rays_end_too(kernels, distance):
     origins, directions = view(distance)
-    found = kernels.tracer.trace(Ball(), occupancy(CELLS), origins, directions, box=BOX, **span(distance))
+    found = kernels.tracer.trace(Ball().density, occupancy(CELLS), origins, directions, box=BOX, **span(distance))
     assert np.isfinite(found.t).all()
     if distance == 1e4:
         clearance, _ = closed_form(origins, directions, 2 * RADIUS)
@@ -111,9 +111,9 @@ def test_samples_and_cubes_are_the_same_from_afar(kernels):
 def test_rays_that_mean_nothing_meet_nothing_and_leave_the_others_alone(kernels, spoilt, value):
     origins, directions = view(3.0, side=20)
     rays = {"origins": origins, "directions": directions}
-    expected = kernels.tracer.trace(Ball(), occupancy(CELLS), origins, directions, box=BOX, **span(3.0))
+    expected = kernels.tracer.trace(Ball().density, occupancy(CELLS), origins, directions, box=BOX, **span(3.0))
     rays[spoilt][::3, 1] = value
-    found = kernels.tracer.trace(Ball(), occupancy(CELLS), **rays, box=BOX, **span(3.0))
+    found = kernels.tracer.trace(Ball().density, occupancy(CELLS), **rays, box=BOX, **span(3.0))
     assert not found.hit[::3].any()
     np.testing.assert_array_equal(found.hit[1::3], expected.hit[1::3])
     samples = kernels.marcher.march(**rays, box=BOX, step=0.02, occupancy=occupancy(CELLS), **span(3.0))
@@ -126,7 +126,7 @@ def test_rays_that_mean_nothing_meet_nothing_and_leave_the_others_alone(kernels,
 def test_rays_without_a_direction_meet_nothing_even_inside(kernels):
     origins = np.full((50, 3), 0.1, np.float32)
     directions = np.zeros((50, 3), np.float32)
-    found = kernels.tracer.trace(Ball(), occupancy(32), origins, directions, box=BOX, near=0.0, far=5.0)
+    found = kernels.tracer.trace(Ball().density, occupancy(32), origins, directions, box=BOX, near=0.0, far=5.0)
     assert not found.hit.any()
     samples = kernels.marcher.march(origins, directions, box=BOX, step=0.02, occupancy=occupancy(32), near=0.0, far=5.0)
     assert samples.count == 0
@@ -141,7 +141,7 @@ def test_sound_rays_are_handed_on_as_they_are():
 
 # What ends each: the steps of a ray, which are bounded before memory is taken for their bits, each round one more; the
 # cells along a ray, counted.
-LOOPS = {("march.py", "_find"), ("traverse.py", "seek"), ("traverse.py", "stay"), ("cubes.py", "first_cube")}
+LOOPS = {("march.py", "_find"), ("traverse.py", "seek"), ("traverse.py", "stay"), ("occupancy_view.py", "first_cube")}
 
 
 def test_no_kernel_has_a_loop_whose_end_nobody_looked_at():

@@ -56,7 +56,7 @@ def occupancy(cells: np.ndarray) -> Occupancy:
 @pytest.mark.parametrize("change", [0.0, 0.01, -0.01])
 def test_a_ball_of_another_size_scores_what_the_formulas_say(metrics, change):
     radius = RADIUS + change
-    score = metrics.measure(Ball(radius), occupancy(shells(radius)))
+    score = metrics.measure(Ball(radius).density, occupancy(shells(radius)))
     expected = (min(radius, RADIUS) / max(radius, RADIUS)) ** 3
     assert score.iou == pytest.approx(expected, abs=0.006)
     assert score.chamfer is not None
@@ -65,15 +65,15 @@ def test_a_ball_of_another_size_scores_what_the_formulas_say(metrics, change):
 
 def test_what_is_far_from_the_mesh_counts_fully(metrics):
     radius = RADIUS - 0.15  # farther than is searched along the normals
-    score = metrics.measure(Ball(radius), occupancy(shells(radius)))
+    score = metrics.measure(Ball(radius).density, occupancy(shells(radius)))
     assert score.chamfer == pytest.approx(0.15, abs=2e-3)
 
 
 def test_a_model_without_a_surface_has_no_chamfer_distance(metrics):
-    score = metrics.measure(Ball(-1.0), occupancy(np.ones((CELLS,) * 3, bool)))
+    score = metrics.measure(Ball(-1.0).density, occupancy(np.ones((CELLS,) * 3, bool)))
     assert score.iou == 0
     assert score.chamfer is None
-    empty = metrics.measure(Ball(RADIUS), occupancy(np.zeros((CELLS,) * 3, bool)))
+    empty = metrics.measure(Ball(RADIUS).density, occupancy(np.zeros((CELLS,) * 3, bool)))
     assert empty.iou == 0
     assert empty.chamfer is None
 
@@ -81,7 +81,7 @@ def test_a_model_without_a_surface_has_no_chamfer_distance(metrics):
 def test_cells_that_the_field_does_not_have_are_inside_where_its_surface_says_so(metrics):
     hollow = Ball(0.4, 0.2)
     cells = shells(0.4, 0.2)
-    solid = solid_cells(hollow, cells)
+    solid = solid_cells(hollow.density, cells)
     centres = (np.indices((CELLS,) * 3)[::-1].transpose(1, 2, 3, 0) + 0.5) / CELLS
     away = np.linalg.norm(centres - 0.5, axis=-1)
     np.testing.assert_array_equal(solid, (away > 0.2) & (away < 0.4) & ~cells)
@@ -89,5 +89,5 @@ def test_cells_that_the_field_does_not_have_are_inside_where_its_surface_says_so
     away = np.linalg.norm(points - 0.5, axis=1)
     clear = (np.abs(away - 0.2) > 1e-5) & (np.abs(away - 0.4) > 1e-5)
     np.testing.assert_array_equal(
-        contains(hollow, occupancy(cells), points)[clear], ((away > 0.2) & (away < 0.4))[clear]
+        contains(hollow.density, occupancy(cells), points)[clear], ((away > 0.2) & (away < 0.4))[clear]
     )

@@ -17,8 +17,9 @@ from taichi_rf.evaluation.evaluate import evaluate
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.rendering import colormaps
 from taichi_rf.rendering.model import Model
-from taichi_rf.rendering.pictures import MODES, render
-from taichi_rf.sdf.model import SurfaceModel, SurfacePrefixes
+from taichi_rf.rendering.pictures import MODES, render, render_prefixes
+from taichi_rf.sdf.model import SurfaceModel
+from taichi_rf.sdf.renderer import SurfaceRenderer
 from taichi_rf.sdf.shading import shade
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
 from taichi_rf.storage.trf import write_trf
@@ -88,17 +89,16 @@ def test_a_background_of_one_s_own(scene, model):
 
 def test_prefixes_are_the_pictures_of_each_level(scene, model):
     camera = scene.test.cameras[1]
-    together = model.prefixes().render(camera)
-    assert isinstance(model.prefixes(), SurfacePrefixes)
+    together = render_prefixes(model, camera)
+    assert isinstance(model.renderer, SurfaceRenderer)
     assert together.shape == (2, camera.height, camera.width, 3)
     for level in (1, 2):
         np.testing.assert_array_equal(together[level - 1], render(model, camera, level=level))
     assert not np.array_equal(together[0], together[1])
     origins, directions = camera.rays()
-    assert model.prefixes().rays(origins[:7], directions[:7], levels=1).shape == (1, 7, 3)
-    assert model.field.level == 2
+    assert model.renderer.prefixes(origins[:7], directions[:7], model.settings(1)).shape == (1, 7, 3)
     with pytest.raises(UserError):
-        model.prefixes().rays(origins, directions, levels=3)
+        model.settings(3)
 
 
 def test_pictures_of_the_mesh_are_what_the_model_is_measured_against(scene, model):
@@ -108,11 +108,6 @@ def test_pictures_of_the_mesh_are_what_the_model_is_measured_against(scene, mode
     model.background = plain
     assert found.scores[0].psnr > 20
     assert found.scores[1].psnr > found.scores[0].psnr
-
-
-def test_nothing_marches_through_a_solid(model):
-    with pytest.raises(TypeError):
-        model.forward(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32))
 
 
 # The file

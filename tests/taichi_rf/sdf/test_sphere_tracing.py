@@ -113,7 +113,7 @@ def trace(
     tracer: Tracer, field: Ball, cells: Any, origins: np.ndarray, directions: np.ndarray, **options: Any
 ) -> Surface:
     options = {"box": BOX, "near": 0.1, "far": 6.0} | options
-    return tracer.trace(field, occupancy(cells), origins, directions, **options)
+    return tracer.trace(field.density, occupancy(cells), origins, directions, **options)
 
 
 @pytest.mark.parametrize("cells", [1, 7, 32, "shell"])

@@ -17,6 +17,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.compress import LADDER, LOSSES, Compactor
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
 from taichi_rf.storage.sensitivity import random_rays, sensitivities
@@ -39,7 +40,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     value[..., 1:3] *= 0.3
     field.value.from_numpy(value)
     box = np.array([[-1.0, -1.0, -1.0], [1.0, 0.9, 0.8]], np.float32)
-    made = Model(field, make_decoder(request.param, rows=ROWS, seed=4), box=box, near=2.0, far=6.0)
+    made = RadianceModel(field, make_decoder(request.param, rows=ROWS, seed=4), box=box, near=2.0, far=6.0)
     made.distance_scale = 1.0
     cells = np.ones((14, 15, 16), bool)
     cells[:, :, :2] = False
@@ -80,7 +81,7 @@ def test_sensitivities_are_sums_of_squared_derivatives(model):
     rays = random_rays(model, 4096, np.random.default_rng(9))
 
     def pixels() -> np.ndarray:
-        shown: np.ndarray = model.forward(*rays, seed=5).pixels.to_numpy()[:4096]
+        shown: np.ndarray = model.renderer.forward(*rays, seed=5).pixels.to_numpy()[:4096]
         return shown
 
     before, rng = pixels(), np.random.default_rng(1)
@@ -118,14 +119,16 @@ def test_rays_begin_where_nothing_is_and_after_as_long_as_the_model_looks_from(m
 
 def test_the_error_that_is_expected_is_what_pixels_show(model, compactor, tmp_path):
     rays = random_rays(model, 4096, np.random.default_rng(7))
-    before = model.forward(*rays).pixels.to_numpy()[:4096]
+    before = model.renderer.forward(*rays).pixels.to_numpy()[:4096]
     for loss in (0.1, 0.4):
         made = compactor.losing(loss)
         assert 0.9 * loss < made.losses[-1] <= loss
         assert made.losses == sorted(made.losses)
         expected = 10 ** (-PSNR[-1] / 10) * (10 ** (made.losses[-1] / 10) - 1)
         write_trf(tmp_path / "coded.trf", made.header, made.chunks)
-        error = ((load_model(tmp_path / "coded.trf").forward(*rays).pixels.to_numpy()[:4096] - before) ** 2).mean()
+        error = (
+            (load_model(tmp_path / "coded.trf").renderer.forward(*rays).pixels.to_numpy()[:4096] - before) ** 2
+        ).mean()
         # an untrained MLP has weights so idle that a step takes many of them to zero, which costs less than it seems
         assert (0.2 if model.decoder.kind == "sh" else 0.05) * expected < error < 1.5 * expected
 
@@ -171,7 +174,7 @@ def test_a_coded_file_is_smaller_and_loads_as_what_it_was_rounded_to(model, comp
     np.testing.assert_allclose(losses, compactor.losing(LOSSES["small"]).losses, atol=1e-3)
     np.testing.assert_array_equal(loaded.occupancy.to_numpy(), model.occupancy.to_numpy())
     rays = random_rays(model, 4096, np.random.default_rng(7))
-    was, now = (m.forward(*rays).pixels.to_numpy()[:4096] for m in (model, loaded))
+    was, now = (m.renderer.forward(*rays).pixels.to_numpy()[:4096] for m in (model, loaded))
     assert 0 < ((was - now) ** 2).mean() < 1.5 * 10 ** (-PSNR[-1] / 10) * (10 ** (LOSSES["small"] / 10) - 1)
 
 

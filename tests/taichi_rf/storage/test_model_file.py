@@ -21,6 +21,7 @@ from taichi_rf.fields.vm.field import VMField
 from taichi_rf.rendering.decoders import DECODERS, make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
 from taichi_rf.storage.trf import read_trf, truncate_trf, write_trf
 from tests.hostile import lies
@@ -36,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     field = VMField(ranks=RANKS, resolution=(9, 8, 7), density_shift=-1.0, rows=ROWS, seed=3)
     field.value.from_numpy(5 * field.value.to_numpy())
     box = np.array([[-1.0, -1.0, -1.0], [1.0, 0.9, 0.8]], np.float32)
-    made = Model(field, make_decoder(request.param, rows=ROWS, seed=4), box=box, near=2.0, far=6.0)
+    made = RadianceModel(field, make_decoder(request.param, rows=ROWS, seed=4), box=box, near=2.0, far=6.0)
     made.distance_scale = 1.0
     cells = np.ones((6, 7, 8), bool)
     cells[:, :, :3] = False
@@ -105,7 +106,7 @@ def test_every_prefix_of_the_file_is_a_file_with_the_first_levels(model, stored,
 
 @only_sh
 def test_saving_what_was_loaded_writes_the_same_chunks(model, stored, tmp_path):
-    load_model(stored).save(tmp_path / "again.trf")
+    save_model(load_model(stored), tmp_path / "again.trf")
     assert read_trf(tmp_path / "again.trf").chunks == read_trf(stored).chunks
 
 

@@ -12,9 +12,9 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.fields.octree.tree import Octree
 from taichi_rf.kernels.march import Marcher, Occupancy, TooManySamples
 from taichi_rf.kernels.rays import Camera, look_at
-from taichi_rf.rendering.pictures import render
-from taichi_rf.rendering.prefixes import PrefixRenderer
+from taichi_rf.rendering.pictures import render, render_prefixes
 from taichi_rf.rendering.ray_parts import cuts, in_parts
+from taichi_rf.rendering.settings import RenderSettings
 from taichi_rf.storage import requirements as asks
 from taichi_rf.storage.model_file import checked, level_schema, load_model
 from taichi_rf.storage.trf import read_trf, write_trf
@@ -122,18 +122,19 @@ def test_rays_are_cut_where_their_samples_are_too_many():
 
 
 def test_a_batch_with_too_many_samples_is_made_in_parts():
-    marcher, met = Marcher(), []
+    met = []
 
-    def make(origins, directions):
+    def make(origins, directions, settings):
         met.append(len(origins))
         if len(origins) > 4:
-            raise TooManySamples(np.full(len(origins), marcher.most // 4))
+            raise TooManySamples(np.full(len(origins), settings.most_samples // 4))
         return origins
 
     rays = np.arange(30, dtype=np.float32).reshape(10, 3)
-    parts = in_parts(make, marcher, rays, rays)
+    settings = RenderSettings(level=1, near=0.0, far=1.0, weight_threshold=0.0)
+    parts = in_parts(make, rays, rays, settings)
     assert met == [10, 4, 4, 2]
-    assert marcher.most is None
+    assert settings.most_samples is None
     np.testing.assert_array_equal(np.concatenate(parts), rays)
 
 
@@ -153,9 +154,9 @@ def test_a_picture_in_parts_is_the_same_bit_for_bit(tmp_path, monkeypatch, mode)
 
 def test_all_levels_in_parts_are_the_same_bit_for_bit(tmp_path, monkeypatch):
     model = load_model(fog(tmp_path / "fog.trf", 16, ranks=2, density_shift=-3.0))
-    whole = PrefixRenderer(model).render(camera(16))
+    whole = render_prefixes(model, camera(16))
     monkeypatch.setattr("taichi_rf.rendering.prefixes.MOST", 1000)
-    np.testing.assert_array_equal(PrefixRenderer(model).render(camera(16)), whole)
+    np.testing.assert_array_equal(render_prefixes(model, camera(16)), whole)
 
 
 def test_occupancy_is_unpacked_in_bands(monkeypatch):

@@ -17,7 +17,8 @@ from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
 from taichi_rf.rendering.decoders import make_decoder
-from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
+from taichi_rf.storage.model_file import save_model
 from taichi_rf.storage.trf import read_trf, write_trf
 from taichi_rf.streaming import download as incoming
 from taichi_rf.streaming import transport as source
@@ -36,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     field = VMField(ranks=LEVELS, resolution=(9, 8, 7), rows=ROWS, seed=3)
     box = np.array([[-1.0] * 3, [1.0] * 3], np.float32)
     path = tmp_path_factory.mktemp("model") / "model.trf"
-    Model(field, make_decoder("sh", rows=ROWS, seed=4), box=box, near=2.0, far=6.0).save(path)
+    save_model(RadianceModel(field, make_decoder("sh", rows=ROWS, seed=4), box=box, near=2.0, far=6.0), path)
     return path
 
 

@@ -22,6 +22,7 @@ from taichi_rf.fields.vm.field import VMField
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.sdf.model import SurfaceModel
 from taichi_rf.storage.compress import Compactor
 from taichi_rf.storage.model_file import load_model, save_model
@@ -47,7 +48,9 @@ def made(kind: str) -> Model:
         field: Field = VMField(ranks=18, resolution=(9, 8, 7), density_shift=-1.0, rows=ROWS, seed=3)
         assert isinstance(field, VMField)
         field.value.from_numpy(3 * field.value.to_numpy())
-        return Model(field, make_decoder("sh", rows=ROWS, seed=4), box=BOX, near=2.0, far=6.0, distance_scale=1.0)
+        return RadianceModel(
+            field, make_decoder("sh", rows=ROWS, seed=4), box=BOX, near=2.0, far=6.0, distance_scale=1.0
+        )
     rng = np.random.default_rng(0)
     points = rng.standard_normal((3000, 3))
     points *= 0.3 / np.linalg.norm(points, axis=1, keepdims=True)
@@ -71,7 +74,9 @@ def made(kind: str) -> Model:
         field = OctreeField(tree, coder, levels=3, rows=ROWS, activation="none")
         return SurfaceModel(field, make_decoder("none", rows=ROWS), box=BOX, near=1.0, far=6.0)
     field = OctreeField(tree, coder, levels=3, rows=ROWS, density_shift=0.0)
-    return Model(field, make_decoder("small", rows=ROWS, seed=4), box=BOX, near=1.0, far=6.0, distance_scale=4.0)
+    return RadianceModel(
+        field, make_decoder("small", rows=ROWS, seed=4), box=BOX, near=1.0, far=6.0, distance_scale=4.0
+    )
 
 
 @pytest.fixture(scope="module", params=KINDS)

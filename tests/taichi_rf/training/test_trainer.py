@@ -117,7 +117,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(finished, run, iteration):
     fresh()
     trainer = Trainer.resume(finished[run].folder / str(iteration), tiny_scene(), rows=ROWS)
     assert trainer.iteration == iteration
-    assert trainer.level == trainer.model.field.level
     if iteration == 44:  # once is enough: warming up leaves no trace in a shrunken, filtered training either
         trainer.warm_up()
     while not trainer.done:

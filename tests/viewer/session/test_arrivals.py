@@ -16,6 +16,7 @@ from taichi_rf.fields.vm.field import VMField
 from taichi_rf.motion.orbit import Orbit
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.storage.trf import read_trf, write_trf
 from taichi_rf.streaming import progressive_model as growing
@@ -43,7 +44,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     field.value.from_numpy(5 * field.value.to_numpy())
     box = np.array([[-1.0] * 3, [1.0] * 3], np.float32)
     path = tmp_path_factory.mktemp("model") / "model.trf"
-    model = Model(field, make_decoder("sh", rows=ROWS, seed=4), box=box, near=2.0, far=6.0, distance_scale=1.0)
+    model = RadianceModel(field, make_decoder("sh", rows=ROWS, seed=4), box=box, near=2.0, far=6.0, distance_scale=1.0)
     model.metadata = {"level_psnr": [20.0, 25.0, 28.0, 30.0], "source": "lantern"}
     save_model(model, path)
     return path

@@ -11,8 +11,8 @@ from taichi_rf.fields.octree.tree import Octree, coordinates
 from taichi_rf.fields.quantisers.base import Uncompressed
 from taichi_rf.kernels.optim import Adam
 from taichi_rf.rendering.decoders import make_decoder
-from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage import model_file as modelfile
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.storage.trf import truncate_trf
@@ -69,7 +69,6 @@ def randomise(field: OctreeField, rng: np.random.Generator, tree: Octree = TREE)
     field.replant(tree, rng)
     values = rng.standard_normal((CAPACITY, BLOCK)).astype(np.float32)
     field.coder.value.from_numpy(values)
-    field.level = field.num_levels
     field.gradients.clear()
     for parameters in field.parameters():
         parameters.reset()
@@ -86,17 +85,17 @@ def somewhere(rng: np.random.Generator, tree: Octree = TREE, count: int = COUNT)
     return np.concatenate(parts).astype(np.float32)
 
 
-def density(field: OctreeField, positions: np.ndarray) -> np.ndarray:
+def density(field: OctreeField, positions: np.ndarray, level: int = LEVELS) -> np.ndarray:
     out = empty(ti.f32, len(positions))
     out.fill(7)
-    field.density(len(positions), upload(positions, Vec3), out)
+    field.density(len(positions), upload(positions, Vec3), out, level)
     return out.to_numpy()
 
 
-def features(field: OctreeField, positions: np.ndarray, first: int = 0, **kwargs) -> np.ndarray:
+def features(field: OctreeField, positions: np.ndarray, first: int = 0, level: int = LEVELS) -> np.ndarray:
     n = len(positions) - first
-    field.lookup(n, first, upload(positions, Vec3))
-    return field.features(n, **kwargs).to_numpy()[:n, 0]
+    field.lookup(n, first, upload(positions, Vec3), level)
+    return field.features(n, level).to_numpy()[:n, 0]
 
 
 def row_field(field: OctreeField, values: np.ndarray):
@@ -107,17 +106,21 @@ def row_field(field: OctreeField, values: np.ndarray):
     return field.from_decoder
 
 
-def density_gradient(field: OctreeField, positions: np.ndarray, d_density: np.ndarray) -> np.ndarray:
+def density_gradient(
+    field: OctreeField, positions: np.ndarray, d_density: np.ndarray, level: int = LEVELS
+) -> np.ndarray:
     """(vertices, 16): what density_adjoint asks of the vertices."""
     place, out = upload(positions, Vec3), empty(ti.f32, len(positions))
-    field.density(len(positions), place, out)
-    field.density_adjoint(len(positions), place, out, upload(d_density))
+    field.density(len(positions), place, out, level)
+    field.density_adjoint(len(positions), place, out, upload(d_density), level)
     return gradient(field)
 
 
-def features_gradient(field: OctreeField, positions: np.ndarray, d_features, first: int = 0) -> np.ndarray:
+def features_gradient(
+    field: OctreeField, positions: np.ndarray, d_features, first: int = 0, level: int = LEVELS
+) -> np.ndarray:
     n = len(positions) - first
-    field.features_adjoint(n, first, upload(positions, Vec3), d_features)
+    field.features_adjoint(n, first, upload(positions, Vec3), d_features, level)
     return gradient(field)
 
 
@@ -153,8 +156,7 @@ def test_the_twins_interpolation_is_exact_for_a_product_of_linear_functions(rng)
 def test_density_is_the_twins_at_every_level_and_zero_outside_its_cells(field, rng, level):
     twin = randomise(field, rng)
     positions = somewhere(rng)
-    field.level = level
-    got = density(field, positions)
+    got = density(field, positions, level=level)
     np.testing.assert_allclose(got, twin.density(positions, level), rtol=2e-5, atol=2e-5)
     outside = ~twin.inside(positions, level)
     assert outside.any()
@@ -165,8 +167,7 @@ def test_density_is_the_twins_at_every_level_and_zero_outside_its_cells(field, r
 @pytest.mark.parametrize("level", [1, 3])
 def test_density_along_rays_is_the_twins_as_far_as_anything_is_seen(field, rng, level):
     twin = randomise(field, rng)
-    field.level = level
-    assert_density_along(field, twin, somewhere(rng), 3.0)
+    assert_density_along(field, twin, somewhere(rng), 3.0, level=level)
 
 
 def test_density_at_lattice_points_and_at_the_faces_of_the_box_is_the_twins(field, rng):
@@ -182,11 +183,10 @@ def test_density_at_lattice_points_and_at_the_faces_of_the_box_is_the_twins(fiel
 def test_a_signed_distance_is_the_twins_and_1_outside_the_cells(signed_field, rng, level):
     twin = randomise(signed_field, rng)
     positions = somewhere(rng)
-    signed_field.level = level
     expected = twin.density(positions, level)
     assert (expected == 1).any()
     assert (expected < 0).any()
-    np.testing.assert_allclose(density(signed_field, positions), expected, rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(density(signed_field, positions, level=level), expected, rtol=2e-5, atol=2e-5)
 
 
 def test_density_of_every_level_in_one_lookup_is_that_of_each_level(field, rng):
@@ -196,16 +196,16 @@ def test_density_of_every_level_in_one_lookup_is_that_of_each_level(field, rng):
     field.density_levels(COUNT, upload(positions, Vec3), out)
     at_once = out.to_numpy()[: COUNT * LEVELS].reshape(COUNT, LEVELS)
     for level in range(1, LEVELS + 1):
-        field.level = level
-        np.testing.assert_allclose(at_once[:, level - 1], density(field, positions), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(at_once[:, level - 1], density(field, positions, level=level), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_features_are_the_twins_at_every_level(field, rng, level):
     twin = randomise(field, rng)
     positions = somewhere(rng)
-    field.level = level
-    np.testing.assert_allclose(features(field, positions), twin.features(positions, level), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        features(field, positions, level=level), twin.features(positions, level), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_features_of_a_chunk_are_those_of_its_samples(field, rng):
@@ -217,29 +217,28 @@ def test_features_of_a_chunk_are_those_of_its_samples(field, rng):
 def test_features_of_prefixes_added_up_are_those_of_each_level(field, rng):
     twin = randomise(field, rng)
     positions = somewhere(rng)
-    field.lookup(COUNT, 0, upload(positions, Vec3))
+    field.lookup(COUNT, 0, upload(positions, Vec3), LEVELS)
     for level in range(1, LEVELS + 1):
-        prefix = field.features(COUNT, level=level).to_numpy()[:COUNT, 0]
+        prefix = field.next_features(COUNT, level).to_numpy()[:COUNT, 0]
         np.testing.assert_allclose(prefix, twin.features(positions, level), rtol=1e-4, atol=1e-5)
 
 
 def test_levels_that_are_off_contribute_nothing(field, rng):
     randomise(field, rng)
     positions = somewhere(rng)
-    field.level = 2
-    before = density(field, positions), features(field, positions)
+    before = density(field, positions, level=2), features(field, positions, level=2)
     values = field.coder.value.to_numpy()
     values[field.coder.firsts[2] :] = 1e3
     field.coder.value.from_numpy(values)
-    np.testing.assert_array_equal(density(field, positions), before[0])
-    np.testing.assert_array_equal(features(field, positions), before[1])
+    np.testing.assert_array_equal(density(field, positions, level=2), before[0])
+    np.testing.assert_array_equal(features(field, positions, level=2), before[1])
 
 
 def test_levels_that_are_not_grown_yet_are_the_finest_there_is(field, rng):
     twin = randomise(field, rng, SHORT)
     positions = somewhere(rng, SHORT)
     weight = rng.standard_normal(COUNT).astype(np.float32)
-    assert field.level == 3 > field.grown == 2
+    assert LEVELS == 3 > field.grown == 2
     np.testing.assert_allclose(density(field, positions), twin.density(positions, 2), rtol=2e-5, atol=2e-5)
     np.testing.assert_allclose(features(field, positions), twin.features(positions, 2), atol=1e-5)
     np.testing.assert_array_equal(field.space(3).to_numpy(), SHORT.mask(2))
@@ -248,9 +247,9 @@ def test_levels_that_are_not_grown_yet_are_the_finest_there_is(field, rng):
     at_once = out.to_numpy()[: COUNT * LEVELS].reshape(COUNT, LEVELS)
     for level in (1, 2, 3):
         np.testing.assert_allclose(at_once[:, level - 1], twin.density(positions, min(level, 2)), rtol=2e-5, atol=2e-5)
-    field.lookup(COUNT, 0, upload(positions, Vec3))
+    field.lookup(COUNT, 0, upload(positions, Vec3), LEVELS)
     for level in (1, 2, 3):
-        prefix = field.features(COUNT, level=level).to_numpy()[:COUNT, 0]
+        prefix = field.next_features(COUNT, level).to_numpy()[:COUNT, 0]
         np.testing.assert_allclose(prefix, twin.features(positions, min(level, 2)), rtol=1e-4, atol=1e-5)
     found = density_gradient(field, positions, weight)
     assert_gradient(lambda: weight @ twin.density(positions, 2), twin.rows, found, rng, only=twin.active(2))
@@ -259,12 +258,12 @@ def test_levels_that_are_not_grown_yet_are_the_finest_there_is(field, rng):
 def test_no_samples_are_no_work(field, rng):
     randomise(field, rng)
     nothing, out = empty(Vec3, 1), empty(ti.f32, 1)
-    field.density(0, nothing, out)
+    field.density(0, nothing, out, LEVELS)
     field.density_levels(0, nothing, out)
-    field.lookup(0, 0, nothing)
-    field.features(0)
-    field.density_adjoint(0, nothing, out, out)
-    field.features_adjoint(0, 0, nothing, row_field(field, np.zeros((0, BLOCK))))
+    field.lookup(0, 0, nothing, LEVELS)
+    field.features(0, LEVELS)
+    field.density_adjoint(0, nothing, out, out, LEVELS)
+    field.features_adjoint(0, 0, nothing, row_field(field, np.zeros((0, BLOCK))), LEVELS)
     field.note(0, nothing, out, out)
     assert out.to_numpy()[0] == 0
     assert not gradient(field).any()
@@ -277,8 +276,7 @@ def test_no_samples_are_no_work(field, rng):
 def test_density_adjoint_is_the_gradient_of_the_twin(field, rng, level):
     twin = randomise(field, rng)
     positions, weight = somewhere(rng), rng.standard_normal(COUNT).astype(np.float32)
-    field.level = level
-    found = density_gradient(field, positions, weight)
+    found = density_gradient(field, positions, weight, level=level)
     assert_gradient(lambda: weight @ twin.density(positions, level), twin.rows, found, rng, only=twin.active(level))
     assert not found[~twin.active(level)].any()
     assert not found[:, 1:].any()
@@ -296,8 +294,7 @@ def test_features_adjoint_is_the_gradient_of_the_twin_within_the_levels_cells(fi
     twin = randomise(field, rng)
     positions = somewhere(rng)
     weight = rng.standard_normal((COUNT - first, BLOCK)).astype(np.float32)
-    field.level = level
-    found = features_gradient(field, positions, row_field(field, weight), first)
+    found = features_gradient(field, positions, row_field(field, weight), first, level=level)
     inside = twin.inside(positions[first:], level)
     assert 0 < inside.sum() < len(inside)
 
@@ -338,15 +335,14 @@ def test_scatter_by_owner_and_by_atomics_agree(field, rng, level):
     randomise(field, rng)
     positions, weight = somewhere(rng), rng.standard_normal(COUNT).astype(np.float32)
     d_features = row_field(field, rng.standard_normal((COUNT, BLOCK)))
-    field.level = level
     results = []
     try:
         for owner in (True, False):
             field.owner = owner
             field.gradients.clear()
-            density_part = density_gradient(field, positions, weight)
+            density_part = density_gradient(field, positions, weight, level=level)
             field.gradients.clear()
-            results.append((density_part, features_gradient(field, positions, d_features)))
+            results.append((density_part, features_gradient(field, positions, d_features, level=level)))
     finally:
         field.owner = True
     for by_owner, by_atomics in zip(*results):
@@ -378,8 +374,7 @@ def test_the_space_of_a_level_is_its_cells(field, rng):
         assert cells.shape == (side,) * 3
         z, y, x = np.nonzero(cells)
         assert set(zip(x.tolist(), y.tolist(), z.tolist())) == twin.cells[level - 1]
-        field.level = level
-        assert field.space() is field.space(level)
+        assert field.space(level) is field.space(level)
     randomise(field, rng, OTHER)
     np.testing.assert_array_equal(field.space(3).to_numpy(), OTHER.mask(3))  # not that of the tree before
 
@@ -396,7 +391,6 @@ def test_the_largest_weight_in_each_finest_cell_is_noted(field, rng):
         if cell is not None:
             expected[cell] = max(expected[cell], weight)
     seen = empty(ti.f32, len(cells))
-    field.level = 1  # whatever trains meanwhile
     field.note(300, upload(positions, Vec3), upload(weights), seen)
     assert 0 < np.count_nonzero(expected) < len(cells)
     np.testing.assert_array_equal(seen.to_numpy()[: len(cells)], expected)
@@ -467,7 +461,7 @@ def test_more_layers_than_levels_are_refused(field):
 def test_a_level_outside_the_field_is_refused(field):
     for level in (0, LEVELS + 1):
         with pytest.raises(UserError, match="LOD"):
-            field.level = level
+            field.check_level(level)
 
 
 # Storage
@@ -491,7 +485,9 @@ def test_packed_levels_have_the_shapes_and_bytes_they_announce(field, rng):
 def test_a_file_cut_after_any_level_looks_like_the_whole_model_at_that_level(field, rng, tmp_path, monkeypatch):
     randomise(field, rng)
     box = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)
-    model = Model(field, make_decoder("small", rows=ROWS, seed=2), box=box, near=2.0, far=6.0, distance_scale=4.0)
+    model = RadianceModel(
+        field, make_decoder("small", rows=ROWS, seed=2), box=box, near=2.0, far=6.0, distance_scale=4.0
+    )
     save_model(model, tmp_path / "whole.trf")
     whole, camera = load_model(tmp_path / "whole.trf"), tiny_scene(train=0, test=1).test.cameras[0]
     pictures = [render(whole, camera, level=level) for level in (1, 2, 3)]
@@ -500,7 +496,7 @@ def test_a_file_cut_after_any_level_looks_like_the_whole_model_at_that_level(fie
         truncate_trf(tmp_path / "whole.trf", level, tmp_path / "part.trf")
         part = load_model(tmp_path / "part.trf")
         assert part.field.num_levels == level
-        part.marcher, part.compositor = whole.marcher, whole.compositor
+        part.marcher, part.renderer.compositor = whole.marcher, whole.renderer.compositor
         np.testing.assert_allclose(render(part, camera), pictures[level - 1], atol=1e-6)
     for a, b in ((0, 1), (1, 2), (0, 2)):
         assert np.abs(pictures[a] - pictures[b]).max() > 0.1

@@ -18,6 +18,7 @@ from taichi_rf.fields.quantisers.base import Uncompressed
 from taichi_rf.fields.quantisers.registry import coded
 from taichi_rf.rendering.decoders import make_decoder
 from taichi_rf.rendering.model import Model
+from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
 from taichi_rf.storage.trf import truncate_trf, write_trf
 from tests.hostile import lies
@@ -48,7 +49,7 @@ def model(request: pytest.FixtureRequest) -> Model:
         )  # fmt: skip
     field = OctreeField(tree, coder, levels=3, rows=ROWS)
     box = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)
-    return Model(field, make_decoder("small", rows=ROWS), box=box, near=1.0, far=5.0)
+    return RadianceModel(field, make_decoder("small", rows=ROWS), box=box, near=1.0, far=5.0)
 
 
 def octree(model: Model) -> OctreeField:

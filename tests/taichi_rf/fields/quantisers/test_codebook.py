@@ -462,10 +462,10 @@ def test_a_field_reads_its_vertices_through_the_coder(shared, rng, kind, bits):
     twin = OctreeTwin(tree, rows)
     positions = np.concatenate([rng.random((40, 3)), tree.vertex_positions(2)[:24]]).astype(np.float32)
     place, out = upload(positions, Vec3), empty(ti.f32, 64)
-    field.density(64, place, out)
+    field.density(64, place, out, 2)
     np.testing.assert_allclose(out.to_numpy()[:64], twin.density(positions, 2), rtol=1e-4, atol=1e-6)
-    field.lookup(64, 0, place)
-    found = field.features(64).to_numpy()[:64, 0]
+    field.lookup(64, 0, place, 2)
+    found = field.features(64, 2).to_numpy()[:64, 0]
     np.testing.assert_allclose(found, twin.features(positions, 2), rtol=1e-4, atol=1e-5)
 
 

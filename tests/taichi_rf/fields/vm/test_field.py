@@ -50,7 +50,6 @@ def randomise(field: VMField, rng: np.random.Generator, resolution=RESOLUTION, *
     basis = rng.standard_normal(field.basis_value.shape).astype(np.float32)
     field.basis_value.from_numpy(basis)
     field.published()
-    field.level = field.num_levels
     clear(field)
     return VMTwin(
         arena.reshape(-1, BLOCK), basis, ranks=field.num_levels, resolution=resolution, shift=SHIFT, relu=field.relu
@@ -66,16 +65,16 @@ def somewhere(rng: np.random.Generator, count: int = COUNT) -> np.ndarray:
     return rng.random((count, 3), dtype=np.float32)
 
 
-def density(field: VMField, positions: np.ndarray) -> np.ndarray:
+def density(field: VMField, positions: np.ndarray, level: int = RANKS) -> np.ndarray:
     out = empty(ti.f32, len(positions))
-    field.density(len(positions), upload(positions, Vec3), out)
+    field.density(len(positions), upload(positions, Vec3), out, level)
     return out.to_numpy()
 
 
-def features(field: VMField, positions: np.ndarray, first: int = 0, **kwargs) -> np.ndarray:
+def features(field: VMField, positions: np.ndarray, first: int = 0, level: int = RANKS) -> np.ndarray:
     n = len(positions) - first
-    field.lookup(n, first, upload(positions, Vec3))
-    return rows(field.features(n, **kwargs), n)
+    field.lookup(n, first, upload(positions, Vec3), level)
+    return rows(field.features(n, level), n)
 
 
 def rows(blocks, n: int, width: int = 27) -> np.ndarray:
@@ -90,21 +89,24 @@ def row_field(field: VMField, values: np.ndarray):
     return field.from_decoder
 
 
-def density_gradient(field: VMField, positions: np.ndarray, d_density: np.ndarray) -> np.ndarray:
+def density_gradient(
+    field: VMField, positions: np.ndarray, d_density: np.ndarray, level: int | None = None
+) -> np.ndarray:
     """What density_adjoint adds to the factors, laid out as the twin's arena."""
     place, out = upload(positions, Vec3), empty(ti.f32, len(positions))
-    field.density(len(positions), place, out)
-    field.density_adjoint(len(positions), place, out, upload(d_density))
+    level = level or field.num_levels
+    field.density(len(positions), place, out, level)
+    field.density_adjoint(len(positions), place, out, upload(d_density), level)
     return arena(field)
 
 
-def features_gradient(field: VMField, positions: np.ndarray, d_features, first: int = 0):
+def features_gradient(field: VMField, positions: np.ndarray, d_features, first: int = 0, level: int = RANKS):
     """What features_adjoint adds to factors and basis, laid out as the twin's."""
     n = len(positions) - first
     place = upload(positions, Vec3)
-    field.lookup(n, first, place)
-    field.features(n)
-    field.features_adjoint(n, first, place, d_features)
+    field.lookup(n, first, place, level)
+    field.features(n, level)
+    field.features_adjoint(n, first, place, d_features, level)
     return arena(field), field.basis_gradient.to_numpy().reshape(3, -1, 27)
 
 
@@ -138,8 +140,9 @@ def test_the_twin_of_one_rank_is_the_sum_of_three_outer_products_at_a_node(rng):
 def test_density_is_the_twins_at_every_level(field, rng, level):
     twin = randomise(field, rng)
     positions = somewhere(rng)
-    field.level = level
-    np.testing.assert_allclose(density(field, positions), twin.density(positions, level), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(
+        density(field, positions, level=level), twin.density(positions, level), rtol=2e-5, atol=2e-5
+    )
 
 
 def test_density_at_nodes_faces_and_corners_of_the_box_is_the_twins(field, rng):
@@ -152,8 +155,7 @@ def test_density_at_nodes_faces_and_corners_of_the_box_is_the_twins(field, rng):
 @pytest.mark.parametrize("level", [5, 18])
 def test_density_along_rays_is_the_twins_as_far_as_anything_is_seen(field, rng, level):
     twin = randomise(field, rng)
-    field.level = level
-    assert_density_along(field, twin, somewhere(rng), 3.0)
+    assert_density_along(field, twin, somewhere(rng), 3.0, level=level)
 
 
 def test_density_of_every_level_in_one_lookup_is_that_of_each_level(field, rng):
@@ -163,8 +165,7 @@ def test_density_of_every_level_in_one_lookup_is_that_of_each_level(field, rng):
     field.density_levels(COUNT, upload(positions, Vec3), out)
     at_once = out.to_numpy().reshape(COUNT, RANKS)
     for level in range(1, RANKS + 1):
-        field.level = level
-        np.testing.assert_allclose(at_once[:, level - 1], density(field, positions), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(at_once[:, level - 1], density(field, positions, level=level), rtol=1e-5, atol=1e-5)
 
 
 def test_relu_density_is_the_twins_and_has_no_shift(relu_field, rng):
@@ -174,15 +175,16 @@ def test_relu_density_is_the_twins_and_has_no_shift(relu_field, rng):
     expected = twin.density(positions, 2)
     assert (expected == 0).any()
     assert (expected > 0).any()
-    np.testing.assert_allclose(density(relu_field, positions), expected, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose(density(relu_field, positions, relu_field.num_levels), expected, rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("level", [1, 5, 6, 17, 18])
 def test_features_are_the_twins_at_every_level(field, rng, level):
     twin = randomise(field, rng)
     positions = somewhere(rng)
-    field.level = level
-    np.testing.assert_allclose(features(field, positions), twin.features(positions, level), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        features(field, positions, level=level), twin.features(positions, level), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_features_of_a_chunk_are_those_of_its_samples(field, rng):
@@ -195,37 +197,35 @@ def test_features_of_a_chunk_are_those_of_its_samples(field, rng):
 def test_features_of_prefixes_added_up_are_those_of_each_level(field, rng):
     randomise(field, rng)
     positions = upload(somewhere(rng), Vec3)
-    field.lookup(COUNT, 0, positions)
-    prefixes = [rows(field.features(COUNT, level=level), COUNT) for level in range(1, RANKS + 1)]
+    field.lookup(COUNT, 0, positions, RANKS)
+    prefixes = [rows(field.next_features(COUNT, level), COUNT) for level in range(1, RANKS + 1)]
     for level, prefix in enumerate(prefixes, 1):
-        field.level = level
-        field.lookup(COUNT, 0, positions)
-        np.testing.assert_allclose(prefix, rows(field.features(COUNT), COUNT), rtol=1e-4, atol=1e-4)
+        field.lookup(COUNT, 0, positions, level)
+        np.testing.assert_allclose(prefix, rows(field.features(COUNT, level), COUNT), rtol=1e-4, atol=1e-4)
 
 
 def test_levels_that_are_off_contribute_nothing(field, rng):
     randomise(field, rng)
     positions = somewhere(rng)
-    field.level = 4
-    before = density(field, positions), features(field, positions)
+    before = density(field, positions, level=4), features(field, positions, level=4)
     values = field.value.to_numpy()
     units = values[: field.unit * field.total_blocks].reshape(field.total_blocks, field.unit, BLOCK)
     units[0, :, 4:], units[1] = 1e3, 1e3  # density components 4..17 of two blocks
     units[2, :, 12:], units[3:] = 1e3, 1e3  # appearance components 12..53 of four
     field.value.from_numpy(values)
-    np.testing.assert_array_equal(density(field, positions), before[0])
-    np.testing.assert_array_equal(features(field, positions), before[1])
+    np.testing.assert_array_equal(density(field, positions, level=4), before[0])
+    np.testing.assert_array_equal(features(field, positions, level=4), before[1])
 
 
 def test_no_samples_are_no_work(field, rng):
     randomise(field, rng)
     nothing, out = empty(Vec3, 1), empty(ti.f32, 1)
-    field.density(0, nothing, out)
+    field.density(0, nothing, out, RANKS)
     field.density_levels(0, nothing, out)
-    field.lookup(0, 0, nothing)
-    field.features(0)
-    field.density_adjoint(0, nothing, out, out)
-    field.features_adjoint(0, 0, nothing, row_field(field, np.zeros((0, 27))))
+    field.lookup(0, 0, nothing, RANKS)
+    field.features(0, RANKS)
+    field.density_adjoint(0, nothing, out, out, RANKS)
+    field.features_adjoint(0, 0, nothing, row_field(field, np.zeros((0, 27))), RANKS)
     assert out.to_numpy()[0] == 0
     assert not arena(field).any()
 
@@ -237,8 +237,7 @@ def test_no_samples_are_no_work(field, rng):
 def test_density_adjoint_is_the_gradient_of_the_twin(field, rng, level):
     twin = randomise(field, rng)
     positions, weight = somewhere(rng), rng.standard_normal(COUNT).astype(np.float32)
-    field.level = level
-    gradient = density_gradient(field, positions, weight)
+    gradient = density_gradient(field, positions, weight, level=level)
     assert_gradient(
         lambda: weight @ twin.density(positions, level), twin.arena, gradient, rng, only=twin.active(level)
     )  # fmt: skip
@@ -257,8 +256,7 @@ def test_relu_density_adjoint_is_the_gradient_of_the_twin(relu_field, rng):
 def test_features_adjoint_is_the_gradient_of_the_twin(field, rng, level):
     twin = randomise(field, rng)
     positions, weight = somewhere(rng), rng.standard_normal((COUNT, 27)).astype(np.float32)
-    field.level = level
-    factors, basis = features_gradient(field, positions, row_field(field, weight))
+    factors, basis = features_gradient(field, positions, row_field(field, weight), level=level)
 
     def loss() -> float:
         return np.vdot(weight, twin.features(positions, level))
@@ -297,9 +295,10 @@ def test_levels_that_are_off_get_no_gradient(field, rng, level):
     twin = randomise(field, rng)
     positions = somewhere(rng)
     features(field, positions)  # as an evaluation at full rank leaves it
-    field.level = level
-    density_gradient(field, positions, np.ones(COUNT, np.float32))
-    factors, basis = features_gradient(field, positions, row_field(field, rng.standard_normal((COUNT, 27))))
+    density_gradient(field, positions, np.ones(COUNT, np.float32), level=level)
+    factors, basis = features_gradient(
+        field, positions, row_field(field, rng.standard_normal((COUNT, 27))), level=level
+    )
     assert not factors[~twin.active(level)].any()
     assert not basis[~twin.active_basis(level)].any()
     # of each block that is on, every active component has one
@@ -313,14 +312,13 @@ def test_scatter_by_owner_and_by_atomics_agree(field, rng, level):
     randomise(field, rng)
     positions, weight = somewhere(rng), rng.standard_normal(COUNT).astype(np.float32)
     d_features = row_field(field, rng.standard_normal((COUNT, 27)))
-    field.level = level
     results = []
     for owner in (True, False):
         clear(field)
         field.owner, field.basis.atomic = owner, not owner
-        density_part = density_gradient(field, positions, weight)
+        density_part = density_gradient(field, positions, weight, level=level)
         clear(field)
-        results.append((density_part, *features_gradient(field, positions, d_features)))
+        results.append((density_part, *features_gradient(field, positions, d_features, level=level)))
     field.owner, field.basis.atomic = True, False
     for by_owner, by_atomics in zip(*results):
         assert np.abs(by_owner).max() > 0.1
@@ -347,7 +345,7 @@ def test_gradients_on_the_cpu_are_the_same_bits_every_time(field, rng):
 def test_a_level_outside_the_field_is_refused(field):
     for level in (0, RANKS + 1):
         with pytest.raises(UserError, match="rank"):
-            field.level = level
+            field.check_level(level)
 
 
 def test_initial_factors_have_the_papers_spread_and_the_basis_ignores_padding(field):
@@ -373,9 +371,8 @@ def test_density_at_the_nodes_is_density_there(field, rng):
     z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in (nz, ny, nx)), indexing="ij")
     nodes = np.stack([x, y, z], -1).reshape(-1, 3)  # x fastest
     for level in (2, RANKS):
-        field.level = level
         out = empty(ti.f32, nx * ny * nz)
-        field.density_nodes(out)
+        field.density_nodes(out, level)
         np.testing.assert_allclose(out.to_numpy(), twin.density(nodes, level), rtol=2e-5, atol=2e-5)
 
 
@@ -383,7 +380,7 @@ def test_no_density_inside_a_cell_exceeds_that_of_its_corners(field, rng):
     randomise(field, rng)
     nx, ny, nz = RESOLUTION
     out = empty(ti.f32, nx * ny * nz)
-    field.density_nodes(out)
+    field.density_nodes(out, RANKS)
     nodes = out.to_numpy().reshape(nz, ny, nx)
     positions = somewhere(rng, 2000)
     x, y, z = np.minimum((positions * (np.array(RESOLUTION) - 1)).astype(int), np.array(RESOLUTION) - 2).T
@@ -470,10 +467,9 @@ def test_a_prefix_of_packed_levels_is_the_field_at_that_level_to_half_precision(
     packed = [field.pack(level) for level in range(1, 8)]
     randomise(field, rng)
     field.unpack(packed)
-    field.level = 7
     positions = somewhere(rng)
-    np.testing.assert_allclose(density(field, positions), twin.density(positions, 7), rtol=0.01, atol=0.01)
-    np.testing.assert_allclose(features(field, positions), twin.features(positions, 7), atol=0.05)
+    np.testing.assert_allclose(density(field, positions, level=7), twin.density(positions, 7), rtol=0.01, atol=0.01)
+    np.testing.assert_allclose(features(field, positions, level=7), twin.features(positions, 7), atol=0.05)
 
 
 def test_packed_levels_have_the_shapes_and_bytes_they_announce(field, rng):

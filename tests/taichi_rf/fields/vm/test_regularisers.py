@@ -26,10 +26,9 @@ def rng() -> np.random.Generator:
 def gradient_of(field: VMField, twin: VMTwin, level: int, **weights: float) -> np.ndarray:
     """What the weighted regularisers add to an empty gradient."""
     field.value.from_numpy(twin.arena.reshape(-1, BLOCK).astype(np.float32))
-    field.level = level
     field.gradient.fill(0)
     none = {"l1": 0.0, "tv_density": 0.0, "tv_appearance": 0.0, "orthogonality": 0.0}
-    field.regularise(**{**none, **weights})
+    field.regularise(level, **{**none, **weights})
     return field.gradient.to_numpy().reshape(twin.arena.shape)
 
 
@@ -89,7 +88,7 @@ def test_regularisers_add_up_and_add_to_what_is_there(field, rng):
     separate = sum(gradient_of(field, twin, RANKS, **{name: weight}) for name, weight in weights.items())
     together = gradient_of(field, twin, RANKS, **weights)
     np.testing.assert_allclose(together, separate, rtol=1e-4, atol=1e-6)
-    field.regularise(**weights)
+    field.regularise(RANKS, **weights)
     np.testing.assert_allclose(field.gradient.to_numpy().reshape(together.shape), 2 * together, rtol=1e-4, atol=1e-6)
 
 

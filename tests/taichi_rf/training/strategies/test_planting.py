@@ -157,7 +157,7 @@ def test_a_training_resumed_after_it_was_quantised_is_the_uninterrupted_one(fini
 @only_learned
 def test_a_training_resumed_before_it_was_quantised_is_the_uninterrupted_one(finished):
     trainer = resumed(finished, 18)
-    assert trainer.level == trainer.model.field.level == 3
+    assert trainer.level == octree(trainer).grown == 3
     assert octree(trainer).coder.kind == "none"
     assert_same(outcome(run(trainer)), finished.outcome)
 
@@ -387,10 +387,9 @@ def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
     config, growth = trainer.config, trainer.growth
     assert isinstance(growth, TreeGrowth)
     before = octree(trainer).tree
-    level, features = octree(trainer).level, octree(trainer).coder.features()
+    features = octree(trainer).coder.features()
     seen = growth.seen()
     assert seen.shape == (len(before.layers[-1].cells),)
-    assert octree(trainer).level == level
     assert 0 <= seen.min() < config.seen_threshold < seen.max() <= 1 + 1e-5
     list(growth.milestone("grow", 0))
     tree = octree(trainer).tree
@@ -409,7 +408,7 @@ def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
     list(growth.milestone("grow", 0))  # nothing is missing now: pruned, not divided
     assert octree(trainer).grown == 3
     assert len(octree(trainer).tree.layers[2].cells) < len(tree.layers[2].cells)
-    assert trainer.level == octree(trainer).level == 3
+    assert trainer.level == octree(trainer).grown == 3
 
 
 def test_cells_that_rays_see_are_those_that_stop_them(bench):
