@@ -66,7 +66,7 @@ def test_a_scene_or_a_model_that_is_not_there_is_named(tmp_path):
         trf.load(tmp_path)
     with pytest.raises(trf.UserError, match="level 9"):
         trf.load(TENSOR, level=9)
-    with pytest.raises(trf.UserError, match="level"):
+    with pytest.raises(trf.UserError, match="rank 9"):
         trf.load(TENSOR).render(trf.camera((3, 0, 0), width=4, height=4), level=9)
 
 

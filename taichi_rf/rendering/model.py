@@ -193,7 +193,14 @@ class Model:
             self.occupancy.limit(self.hull.on_grid(self.occupancy.cells, self.box))
 
     def bytes_at(self, level: int) -> int:
-        """What the file's arrays for the first ``level`` levels take before any is deflated, occupancy excluded."""
+        """What a file of the first ``level`` levels takes.
+
+        Of a model that was read from a file that is known; of any other it is what the arrays take in half precision
+        before they are deflated, occupancy excluded.
+        """
+        known = self.metadata.get("prefix_bytes", [])
+        if 1 <= level <= len(known):
+            return int(known[level - 1])
         decoder = self.decoder.schema().values()
         own = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in decoder)
         return own + self.field.bytes_at(level)
