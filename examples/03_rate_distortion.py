@@ -4,6 +4,7 @@ Needs matplotlib: pip install matplotlib
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib
 
@@ -20,7 +21,11 @@ figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 axes.plot([score.bytes / 1e6 for score in scores], [score.psnr for score in scores], "o-")
 for score in scores:
     axes.annotate(str(score.level), (score.bytes / 1e6, score.psnr), textcoords="offset points", xytext=(4, -10))
-axes.set(xlabel="size of the file up to this level (MB)", ylabel="PSNR on test views (dB)", title=f"{model} on {scene}")
+axes.set(
+    xlabel="size of the file up to this level (MB)",
+    ylabel="PSNR on test views (dB)",
+    title=f"{Path(model).name} on {Path(scene).name}",
+)
 axes.grid(alpha=0.3)
 figure.savefig("rate_distortion.png", dpi=150)
 print(f"rate_distortion.png: {len(scores)} levels, {scores[0].psnr:.2f} to {scores[-1].psnr:.2f} dB")
