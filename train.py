@@ -446,7 +446,7 @@ def _watch(run: Run, options: Options, stopper: entry.Stopper) -> None:
     studio = Studio(arch=options.arch or "auto", runs=RUNS, guard=stopper.step, settings=settings)
     with until_closed(studio):
         studio.adopt(run.training, run.recipe)
-        window.run(studio, settings=settings)
+        window.run(studio)
         ended = studio.run
         if ended is not None and ended.training.done and (ended.metrics is not None or not ended.over):
             _report(ended)

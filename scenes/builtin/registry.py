@@ -1,8 +1,7 @@
 """Built-in scenes: rendered by ourselves from analytic geometry, with exact poses and depth, so nothing is downloaded.
 
-A rendered scene is kept in a cache folder (``$TAICHI_RF_CACHE``, else ``$XDG_CACHE_HOME/taichi-rf``, else
-``~/.cache/taichi-rf``). A cache that is broken is rendered again; one that cannot be written is done
-without, and so it is for a user who has no home.
+A rendered scene is kept in a folder of the user's (:func:`taichi_rf.core.user_folders.cache_folder`). What is broken
+there is rendered again; where the folder cannot be written, or the user has no home, nothing is kept.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from scenes.base import (
 from scenes.framing import HALF_BOX
 from scenes.readers.images import smaller_size
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.user_folders import cache_folder
 from taichi_rf.kernels.rays import Cameras, look_at
 
 NEAR, FAR = 2.0, 6.0  # their cameras stand 4 from the centre, and nothing is farther than 2 from that
@@ -154,14 +154,6 @@ def _render(name: str, cameras: Cameras, step: Step) -> tuple[npt.NDArray[np.flo
         images[index], depths[index] = render(camera)
         step()
     return images, depths
-
-
-def cache_folder() -> Path | None:
-    """Where rendered scenes are kept; it may not exist yet. None for a user who has no home."""
-    if own := os.environ.get("TAICHI_RF_CACHE"):
-        return Path(own)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # stays as it is without a home
-    return base / "taichi-rf" if base.is_absolute() else None
 
 
 def _cache_path(name: str, split: str, cameras: Cameras) -> Path | None:

@@ -30,9 +30,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from taichi_rf.core.user_folders import CONFIG_VARIABLE  # noqa: E402
 from tests.e2e.windows import Screen  # noqa: E402
 from tests.trickle import Trickle, served  # noqa: E402
-from viewer.app.settings import FOLDER_VARIABLE  # noqa: E402
 
 ACCELERATED = 12.0
 DEMO_SECONDS = 3600.0
@@ -49,7 +49,7 @@ class Watched:
         self.states: list[dict[str, Any]] = []
         self._file, self._read = folder / "states.jsonl", 0
         self.environment = {
-            **os.environ, "DISPLAY": screen.display, "PYTHONPATH": str(ROOT), FOLDER_VARIABLE: str(folder / "config"),
+            **os.environ, "DISPLAY": screen.display, "PYTHONPATH": str(ROOT), CONFIG_VARIABLE: str(folder / "config"),
         }  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, *map(str, command), "--state-file", str(self._file)], cwd=folder, env=self.environment

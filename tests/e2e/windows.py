@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf.core.user_folders import CONFIG_VARIABLE
 from tests.e2e.x11 import ClientMessage, connection_to
-from viewer.app.settings import FOLDER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_VIEWER = str(ROOT / "run_viewer.py")
@@ -101,7 +101,7 @@ class Viewer:
         self._log = self._stack.enter_context(open(own / "log.txt", "w+"))
         self.environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "DISPLAY": self.screen.display,
-            "PYTHONFAULTHANDLER": "1", FOLDER_VARIABLE: str(config or own / "config"), **(environment or {}),
+            "PYTHONFAULTHANDLER": "1", CONFIG_VARIABLE: str(config or own / "config"), **(environment or {}),
         }  # fmt: skip
         read, write = os.pipe()  # not a file: tests may forbid the viewer to write files
         words = [str(word).replace("STATE", f"/dev/fd/{write}") for word in command]

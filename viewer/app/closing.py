@@ -63,11 +63,7 @@ def _explain(stopped: Stopped, words: str | None) -> None:
 
 
 def _keep_settings(studio: Studio) -> None:
-    """What was chosen is chosen the next time, too. What cannot be written is not worth a word."""
-    settings = studio.settings
-    if settings is None:
-        return
-    settings.preset, settings.method, settings.downscale = studio.preset, studio.method, studio.downscale
-    if studio.session is not None:
-        settings.share = studio.session.share
-    settings.save()
+    """What was chosen is chosen the next time, too. That they cannot be written is not told."""
+    if studio.settings is not None:
+        studio.settings = studio.settings.chosen(studio)
+        studio.settings.save()

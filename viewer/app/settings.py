@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import platformdirs
+from typing import Any, Protocol
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, write_json
+from taichi_rf.core.user_folders import CONFIG_VARIABLE, config_folder
 
-FOLDER_VARIABLE = "TAICHI_RF_CONFIG"
-"""The environment variable that names another folder for the settings."""
 NAME = "settings.json"
 
 _MOST_RECENT = 12
@@ -32,9 +29,27 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-@dataclass
+class Shares(Protocol):
+    """What is needed of a session."""
+
+    @property
+    def share(self) -> float: ...
+
+
+class Choices(Protocol):
+    """What is needed of a studio."""
+
+    preset: str
+    method: str
+    downscale: int
+
+    @property
+    def session(self) -> Shares | None: ...
+
+
+@dataclass(frozen=True)
 class Settings:
-    """What is remembered. Change it freely: :meth:`save` writes only what is in range."""
+    """What is remembered. Any values may be given: :meth:`save` writes only what is in range."""
 
     width: int = 1280
     """Of the window, in pixels, as is ``height``."""
@@ -49,7 +64,7 @@ class Settings:
     """Of the scene's photographs. Check ``preset`` and ``method``: they may be unknown here."""
     folder: str = ""
     """Where scenes were last looked for; empty at first. It may be gone."""
-    recent: list[str] = field(default_factory=list)
+    recent: tuple[str, ...] = ()
     """What was opened, the last first: scene names, folders and model files, some of which may be gone."""
 
     @classmethod
@@ -73,17 +88,19 @@ class Settings:
     @classmethod
     def from_json(cls, values: Any) -> Settings:
         """Take from ``values`` what has the right type, brought into its range."""
-        settings = cls()
-        for entry in dataclasses.fields(cls):
-            value = values.get(entry.name) if isinstance(values, dict) else None
-            setattr(settings, entry.name, _usable(entry.name, value, getattr(settings, entry.name)))
-        return settings
+        given = values if isinstance(values, dict) else {}
+        usual = {entry.name: entry.default for entry in dataclasses.fields(cls)}
+        return cls(**{name: _usable(name, given.get(name), default) for name, default in usual.items()})
 
-    def remember(self, what: str | os.PathLike[str]) -> None:
-        """Put what was opened in front of ``recent``, and forget the oldest."""
+    def opened(self, what: str | os.PathLike[str]) -> Settings:
+        """These settings with ``what`` in front of ``recent``, and the oldest forgotten."""
         text = os.fspath(what)
-        if _is_text(text) and text:
-            self.recent = _distinct([text, *self.recent])
+        return replace(self, recent=_distinct([text, *self.recent])) if _is_text(text) and text else self
+
+    def chosen(self, studio: Choices) -> Settings:
+        """These settings with what is chosen in ``studio``."""
+        share = self.share if studio.session is None else studio.session.share
+        return replace(self, preset=studio.preset, method=studio.method, downscale=studio.downscale, share=share)
 
 
 def settings_file() -> Path:
@@ -92,14 +109,9 @@ def settings_file() -> Path:
     Raises:
         UserError: the user has no home, as the users that containers make up.
     """
-    if own := os.environ.get(FOLDER_VARIABLE):
-        return Path(own) / NAME
-    try:
-        folder = Path(platformdirs.user_config_dir("taichi-rf", appauthor=False))
-    except RuntimeError:
-        folder = Path("~")
-    if not folder.is_absolute():
-        raise UserError(f"there is no home folder to keep settings in: name one in {FOLDER_VARIABLE}")
+    folder = config_folder()
+    if folder is None:
+        raise UserError(f"there is no home folder to keep settings in: name one in {CONFIG_VARIABLE}")
     return folder / NAME
 
 
@@ -112,8 +124,9 @@ def _usable(name: str, value: Any, default: Any) -> Any:
             return default
         low, high = _RANGES[name]
         return type(default)(min(max(value, low), high))
-    if isinstance(default, list):
-        return _distinct([text for text in value if text and _is_text(text)]) if isinstance(value, list) else default
+    if isinstance(default, tuple):
+        texts = value if isinstance(value, list | tuple) else []
+        return _distinct([text for text in texts if text and _is_text(text)])
     return value if _is_text(value) else default
 
 
@@ -128,5 +141,5 @@ def _is_text(value: Any) -> bool:
     return True
 
 
-def _distinct(texts: list[str]) -> list[str]:
-    return list(dict.fromkeys(texts))[:_MOST_RECENT]
+def _distinct(texts: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))[:_MOST_RECENT]

@@ -41,8 +41,8 @@ class Studio(Stage):
     """What is on show (see :class:`Stage`), what could be opened instead, and what a new training would be.
 
     Args:
-        settings: where choices come from, and what was opened is remembered; whoever closes the studio writes them.
-            None: nothing is remembered.
+        settings: where choices come from. The studio's own settings remember what was opened; whoever closes the studio
+            writes them. None: nothing is remembered.
     """
 
     def __init__(self, *, settings: Settings | None = None, **arguments: Any) -> None:
@@ -257,7 +257,7 @@ class Studio(Stage):
 
     def _remember(self, what: str) -> None:
         if self.settings is not None and not is_address(what):  # those who list it look for files
-            self.settings.remember(what)
+            self.settings = self.settings.opened(what)
 
 
 def _place(what: str | Path) -> tuple[Path, catalogue.Kind]:

@@ -9,10 +9,4 @@ from viewer.desktop.window import run
 
 def show(studio: Studio, options: Options) -> None:
     """Show the window until it is closed. UserError where none can open."""
-    run(
-        studio,
-        width=options.width,
-        height=options.height,
-        state_file=options.state_file,
-        settings=studio.settings,
-    )
+    run(studio, width=options.width, height=options.height, state_file=options.state_file)

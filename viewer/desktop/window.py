@@ -25,6 +25,7 @@ from viewer.app.settings import Settings
 from viewer.app.studio import Studio
 from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
 from viewer.desktop.input import Input
+from viewer.desktop.menu import Menu
 from viewer.desktop.panels import Panels
 from viewer.overlay.blend import blend
 from viewer.overlay.overlay import Overlays
@@ -55,18 +56,20 @@ def run(
     width: int | None = None,
     height: int | None = None,
     state_file: Path | None = None,
-    settings: Settings | None = None,
 ) -> None:
     """Show what ``studio`` holds in a window until it is closed, and train meanwhile if there is something to train.
 
-    Closing the studio, which saves, is the caller's. ``width`` and ``height`` are the last window's by default, as are
-    other ``settings``, the user's own unless given; they are written when the window closes. ``state_file`` gets a
-    line of JSON for every frame: what the window shows and where its widgets are.
+    Closing the studio, which saves, is the caller's. The studio's settings say how the last window was used, and are
+    written when this one closes; a studio without gets the user's.
+
+    Args:
+        width, height: pixels; the last window's by default.
+        state_file: gets a line of JSON for every frame: what the window shows and where its widgets are.
 
     Raises:
         UserError: no window can open here.
     """
-    settings = settings or Settings.load()
+    settings = studio.settings = studio.settings or Settings.load()
     width, height = width or settings.width, height or settings.height
     panels = Panels()
     panels.menu.hidden = settings.hidden and studio.session is not None
@@ -81,7 +84,7 @@ def run(
         desktop = Desktop((width, height), inside)
         stack.callback(setattr, studio, "display", None)
         stack.callback(desktop.close)
-        stack.callback(_remember, settings, studio, panels, desktop)
+        stack.callback(_remember, studio, panels.menu, desktop)
         studio.display = desktop
         again = True
         while again:
@@ -96,14 +99,14 @@ def run(
                 studio.switch()
 
 
-def _remember(settings: Settings, studio: Studio, panels: Panels, desktop: Desktop) -> None:
-    """Keep for the next time how the window was used. What cannot be written is not worth a word."""
-    (settings.width, settings.height), settings.hidden = desktop.size, panels.menu.hidden
-    settings.preset, settings.method, settings.downscale = studio.preset, studio.method, studio.downscale
-    settings.folder = str(panels.menu.chooser.folder)
-    if studio.session is not None:
-        settings.share = studio.session.share
-    settings.save()
+def _remember(studio: Studio, menu: Menu, desktop: Desktop) -> None:
+    """Keep for the next time how the window was used. That this cannot be written is not told."""
+    assert studio.settings is not None
+    (width, height), folder = desktop.size, str(menu.chooser.folder)
+    studio.settings = replace(
+        studio.settings.chosen(studio), width=width, height=height, hidden=menu.hidden, folder=folder
+    )
+    studio.settings.save()
 
 
 def _loop(window: _Window, state: Any) -> bool:

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taichi_rf.core import files
-from viewer.app.settings import FOLDER_VARIABLE, NAME, Settings, settings_file
+from taichi_rf.core.user_folders import CONFIG_VARIABLE
+from viewer.app.settings import NAME, Settings, settings_file
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "config" / "taichi-rf"))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "config" / "taichi-rf"))
     return tmp_path / "config" / "taichi-rf"
 
 
 def test_what_was_saved_is_loaded_and_no_more_is_left_behind(folder: Path) -> None:
-    settings = Settings(1920, 1080, True, 0.25, "balanced", "tensorf", 2, "/scenes", ["lego", "/a/b.trf"])
+    settings = Settings(1920, 1080, True, 0.25, "balanced", "tensorf", 2, "/scenes", ("lego", "/a/b.trf"))
     assert settings.save() is None
     assert Settings.load() == settings
     assert os.listdir(folder) == [NAME]
@@ -36,11 +37,11 @@ def test_first_start_has_the_defaults_and_writes_nothing(folder: Path) -> None:
 
 
 def test_settings_are_in_the_users_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     assert settings_file().parent.name == "taichi-rf"
     assert settings_file().is_absolute()
     assert Path.cwd() not in settings_file().parents
-    monkeypatch.setenv(FOLDER_VARIABLE, "/elsewhere")
+    monkeypatch.setenv(CONFIG_VARIABLE, "/elsewhere")
     assert settings_file() == Path("/elsewhere") / NAME
 
 
@@ -51,11 +52,11 @@ def test_without_a_home_there_are_defaults_and_nothing_is_saved(monkeypatch, tmp
             raise RuntimeError("could not determine home directory")
         return "~/.config/taichi-rf"
 
-    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     monkeypatch.setattr(platformdirs, "user_config_dir", without_home)
     monkeypatch.chdir(tmp_path)
     assert Settings.load() == Settings()
-    assert FOLDER_VARIABLE in (Settings().save() or "")
+    assert CONFIG_VARIABLE in (Settings().save() or "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,7 +87,7 @@ def test_values_are_brought_into_range_and_wrong_ones_left_out() -> None:
         "method": "tensorf", "folder": "/a\0b", "recent": ["a", 7, "", "a", None, "b", "\ud800"], "more": {},
     }  # fmt: skip
     assert Settings.from_json(values) == Settings(
-        width=320, height=4320, share=0.0, downscale=2, method="tensorf", recent=["a", "b"]
+        width=320, height=4320, share=0.0, downscale=2, method="tensorf", recent=("a", "b")
     )
     assert Settings.from_json({"width": 10**400}).width == 7680
     assert Settings.from_json({"width": True, "share": math.nan, "recent": "abc"}) == Settings()
@@ -114,22 +115,21 @@ def test_whatever_a_file_says_the_settings_are_usable_and_stay_as_they_are(value
 def test_last_opened_comes_first_and_the_oldest_are_forgotten() -> None:
     settings = Settings()
     for name in ["lego", *(f"scene{k}" for k in range(30)), "lego", Path("/models/a.trf"), "", "scene29"]:
-        settings.remember(name)
-    assert settings.recent[:4] == ["scene29", "/models/a.trf", "lego", "scene28"]
+        settings = settings.opened(name)
+    assert settings.recent[:4] == ("scene29", "/models/a.trf", "lego", "scene28")
     assert len(settings.recent) == 12
     assert len(set(settings.recent)) == 12
 
 
 def test_folder_that_cannot_be_made_is_said_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file" / "folder"))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "file" / "folder"))
     assert "file" in (Settings().save() or "")
     assert Settings.load() == Settings()
 
 
 def test_name_that_is_not_unicode_does_not_keep_the_rest_from_being_saved(folder: Path) -> None:
-    settings = Settings(width=800, folder="/scenes/\udcff")
-    settings.remember("/scenes/\udcff")
+    settings = Settings(width=800, folder="/scenes/\udcff").opened("/scenes/\udcff")
     assert settings.save() is None
     assert Settings.load() == Settings(width=800)
 

@@ -965,5 +965,5 @@ def test_settings_choose_and_remember(here):
     assert (studio.preset, studio.method, studio.downscale) == ("balanced", "slimmerf", 4)
     studio.choose("balls")
     studio.open_now("whole")
-    assert settings.recent == [str(here / "runs" / "whole"), str(here / "balls")]
+    assert studio.settings.recent == (str(here / "runs" / "whole"), str(here / "balls"))
     studio.close()
