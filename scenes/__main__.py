@@ -14,6 +14,7 @@ from taichi_rf.core.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m scenes", description="Render a built-in scene into the cache.")
     parser.add_argument("name", help=", ".join(builtin.NAMES))
     parser.add_argument("--downscale", type=int, default=1, help="average this many pixels a side into one")

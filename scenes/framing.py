@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
+from scenes.base import Split
 from taichi_rf.core.errors import UserError
 from taichi_rf.geometry.silhouettes import OPAQUE, SOLID
 from taichi_rf.kernels.rays import Cameras
-
-if TYPE_CHECKING:  # types alone
-    from scenes.base import Split
 
 HALF_BOX = 1.5  # the NeRF-synthetic objects fit in [-1.5, 1.5]^3
 MIN_NEAR = 0.05  # for cameras beside or inside the box
@@ -27,7 +23,7 @@ Points = npt.NDArray[np.float64]
 
 
 def near_far(cameras: Cameras, box: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """The nearest and the farthest distance at which a ray of ``cameras`` can meet the box: nothing in it is clipped.
+    """The nearest and the farthest distance at which a ray of ``cameras`` can meet ``box`` (2, 3), in world units.
 
     For cameras within the box, nearest is a little before the lens.
     """
@@ -58,7 +54,11 @@ def focus_of(cameras: Cameras) -> Points | None:
 
 
 def check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> None:
-    """Raise UserError when cameras see nothing of the box, or all stand in one place; no image is needed for that."""
+    """Check that cameras see something of ``box`` (2, 3) and do not all stand in one place; images are not needed.
+
+    Raises:
+        UserError: they do not; ``where`` is the file to name.
+    """
     positions = cameras.poses[:, :, 3].astype(np.float64)
     if len(cameras) > 1 and np.ptp(positions, axis=0).max() <= ONE_PLACE * float((box[1] - box[0]).max()):
         raise UserError(
@@ -78,7 +78,7 @@ def check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> Non
 
 
 def check_framing(split: Split, box: npt.NDArray[np.float32], where: str) -> tuple[str, ...]:
-    """What is wrong with the way in which a split's images show the box.
+    """What is wrong with the way in which a split's images show ``box`` (2, 3).
 
     Measured are the shares of the cameras, and of opaque pixels where images have alpha, that look through the box.
 

@@ -35,6 +35,7 @@ EAVES, PEAK = 0.42, 1.0  # z of the roof's ends
 
 @ti.func
 def distance(p):
+    """The signed distance from ``p`` to the scene, and the number of the material there."""
     flat = p.xy.norm()
     best = hit(slab(vec2(flat - 1.2, abs(p.z - FLOOR + 0.05) - 0.04)) - 0.01, MOSAIC)
 
@@ -116,6 +117,7 @@ def mosaic(p, pixel):
 
 @ti.func
 def surface(p, normal, material, pixel):
+    """What the scene looks like at ``p``; ``pixel`` is the width of a pixel there."""
     look = Surface(albedo=vec3(0.5), glow=vec3(0.0), roughness=0.5, metal=0.0)
     if material == BRASS:
         age = tm.smoothstep(0.35, 0.75, clouds(p * 5.0, 3))

@@ -72,6 +72,7 @@ def saturn_ring(q):
 
 @ti.func
 def distance(p):
+    """The signed distance from ``p`` to the scene, and the number of the material there."""
     flat = p.xy.norm()
     best = hit(sphere(p - vec3(SUN_AT), SUN_RADIUS), SUN)
 
@@ -172,6 +173,7 @@ def planet_colour(index, unit, grain, weather):
 
 @ti.func
 def surface(p, normal, material, pixel):
+    """What the scene looks like at ``p``; ``pixel`` is the width of a pixel there."""
     unit = (p - vec3(SUN_AT)) / SUN_RADIUS
     for index in ti.static(range(6)):
         if material == PLANETS + index:

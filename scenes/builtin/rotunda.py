@@ -32,6 +32,7 @@ DOME = 0.50  # z of the dome's springing
 
 @ti.func
 def distance(p):
+    """The signed distance from ``p`` to the scene, and the number of the material there."""
     flat = p.xy.norm()
     floor = slab(vec2(flat - 1.06, abs(p.z - GROUND + 0.06) - 0.05)) - 0.01
     steps = slab(vec2(flat - 1.16, abs(p.z - GROUND + 0.14) - 0.05)) - 0.006
@@ -96,6 +97,7 @@ def distance(p):
 
 @ti.func
 def surface(p, normal, material, pixel):
+    """What the scene looks like at ``p``; ``pixel`` is the width of a pixel there."""
     place = p * 3.0
     if material == COPPER:
         place = vec3(p.xy * 5.0, p.z * 2.5)

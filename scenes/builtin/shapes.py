@@ -27,6 +27,7 @@ def nearer(a, b):
 
 @ti.func
 def sphere(p, radius):
+    """A ball about the origin."""
     return p.norm() - radius
 
 
@@ -65,6 +66,7 @@ def ellipsoid(p, radii):
 
 @ti.func
 def smooth_union(a, b, radius):
+    """The union of two distances, rounded where they meet over about ``radius``."""
     blend = max(radius - abs(a - b), 0.0) / radius
     return min(a, b) - blend * blend * radius * 0.25
 

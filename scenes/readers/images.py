@@ -1,7 +1,8 @@
 """Image files: what their headers say, their pixels as premultiplied RGBA, and both made smaller.
 
 Files are untrusted: what the header asks for is judged before anything is decoded. Pixels are converted and averaged in
-bands of a few rows, so that an image takes no more memory than its decoder does.
+bands of a few rows, so that an image takes no more memory than its decoder does. That is why images are read by pillow
+itself: imageio gives whole arrays, after it has decoded whatever the header asked for.
 """
 
 from __future__ import annotations

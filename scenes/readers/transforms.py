@@ -35,6 +35,8 @@ DEPTH_UNITS = (1e-12, 1e6)  # beyond these no depth is a number that single prec
 
 @dataclass(frozen=True)
 class DepthImage:
+    """A depth image, before it is decoded."""
+
     path: Path
     header: Header
     orientation: int  # by which it is turned
@@ -70,9 +72,11 @@ class Frames:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(width, height) of the images once they are made smaller."""
         return smaller_size(*self.frames[0].size, self.downscale)
 
     def chosen(self, indices: list[int]) -> Frames:
+        """The frames at ``indices`` alone."""
         return replace(self, frames=[self.frames[index] for index in indices])
 
     def bytes_needed(self) -> int:

@@ -54,6 +54,7 @@ class MeshScene(Scene):
         return self.warnings
 
     def describe(self) -> str:
+        """The mesh in a line."""
         shape = self.shape
         return f"{self.name}: a mesh of {len(shape.vertices):,} vertices and {len(shape.faces):,} triangles"
 

@@ -41,6 +41,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def name(self) -> str:
+        """What a person calls the signal."""
         return "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number).name
 
 

@@ -160,6 +160,7 @@ PRODUCTS = {"sh": 27, "mlp": 150 * 128 + 128 * 128 + 128 * 3, "small": 24 * 64 +
 
 
 def decoder_stages(trainer: Trainer) -> dict[str, Any]:
+    """The decoder of ``trainer`` alone, forward and adjoint, on one batch of the settled model."""
     model, field, name = trainer.model, trainer.model.field, trainer.config.decoder
     origins, directions, _, background = trainer.next_batch()
     renderer = renderer_of(trainer)
@@ -180,6 +181,7 @@ def decoder_stages(trainer: Trainer) -> dict[str, Any]:
 
 
 def training(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
+    """Whole training steps: the median of ``TIMED_STEPS``, in seconds and rays a second."""
     trainer.step()
     steps = [trainer.step() for _ in range(TIMED_STEPS)]
     seconds = statistics.median(s.seconds for s in steps)
@@ -197,6 +199,7 @@ def training(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
 
 
 def rendering(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
+    """One picture of ``SIDE`` x ``SIDE`` pixels: seconds, and rays a second."""
     camera = trainer.scene.train.cameras[0].resized(SIDE, SIDE)
     seconds = best_of(lambda: render(trainer.model, camera), 3)
     log(f"rendering: {SIDE * SIDE / seconds:,.0f} rays/s")

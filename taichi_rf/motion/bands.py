@@ -71,6 +71,7 @@ class BandedPicture:
 
     @property
     def complete(self) -> bool:
+        """Whether all rows are rendered."""
         return self.rows == self.camera.height
 
     @property
@@ -95,5 +96,5 @@ class BandedPicture:
 
 
 def quantise(colours: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Colours in [0, 1] to bytes, to the nearest; NaN becomes black. Any shape."""
+    """Colours in [0, 1], (...) float32, to bytes, (...) uint8, to the nearest; NaN becomes 0."""
     return (np.clip(np.nan_to_num(colours), 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)

@@ -82,6 +82,7 @@ class CameraPath:
 
     @property
     def seconds(self) -> float:
+        """How long the video lasts."""
         return len(self.frames) / self.fps
 
     def cameras(self, width: int | None = None, height: int | None = None) -> list[Camera]:

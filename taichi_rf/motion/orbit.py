@@ -67,7 +67,7 @@ class Orbit:
 
     @classmethod
     def from_state(cls, state: object, box: npt.ArrayLike) -> Orbit:
-        """The view that :meth:`state` described; :meth:`around` the box where it is missing or makes no sense."""
+        """The view that :meth:`state` described, or :meth:`around` ``box`` (2, 3) where ``state`` makes no view."""
         view = cls.around(box)
         if not isinstance(state, dict):
             return view

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from taichi_rf.core.files import atomic_write
 from taichi_rf.kernels.rays import Camera
@@ -55,6 +55,7 @@ class Screenshot:
 
     @property
     def progress(self) -> float:
+        """How much is done, 0 to 1."""
         return 1.0 if self.done else _RENDERING * self._picture.progress
 
     def advance(self, budget: float) -> None:
@@ -94,10 +95,10 @@ class Screenshot:
 
 
 def save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
-    """Write ``picture``, (H, W, 3), as PNG, atomically.
+    """Write ``picture``, (H, W, 3) uint8, as PNG; the file is there when it is whole.
 
     Raises:
         UserError: it cannot be written.
     """
     with atomic_write(path) as file:
-        Image.fromarray(np.ascontiguousarray(picture)).save(file, format="PNG")
+        iio.imwrite(file, np.ascontiguousarray(picture), plugin="pillow", extension=".png")

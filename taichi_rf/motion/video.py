@@ -1,7 +1,11 @@
-"""Moving pictures on disk: MP4 through ffmpeg, GIF through pillow, a frame at a time.
+"""Videos on disk: MP4 through the ffmpeg that imageio brings along, GIF through pillow, a frame at a time.
 
 A video is whole or not there: it grows under a hidden name and takes its own when it is closed. Neither kind is ever
 held in memory, however long it is.
+
+imageio's own writers are not used. At its end that of MP4 waits for ffmpeg or kills it, where a window has to look in
+again, and it does not give ffmpeg's exit code, which tells a full disk from a fault; that of GIF leaves the writing to
+pillow, which takes all frames at once.
 """
 
 from __future__ import annotations

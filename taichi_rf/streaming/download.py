@@ -130,6 +130,7 @@ class Incoming:
 
     @property
     def progress(self) -> Progress:
+        """How far the file has come."""
         with self._news:
             size = None if self._known is None else self._known.size
             return Progress(*self._come, size, self._share, self._shown.rate, self._trouble, self._over)

@@ -126,9 +126,11 @@ class File:
         self.path, self.name = path, str(path)
 
     def open(self, offset: int, known: Identity | None) -> Opened:
+        """Open the file at byte ``offset``."""
         return _OpenedFile(self.path, offset)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 class _OpenedFile:
@@ -173,10 +175,12 @@ class Web:
             self.abort()
 
     def close(self) -> None:
+        """End what is being read, and open nothing more."""
         self._closed = True
         self.abort()
 
     def open(self, offset: int, known: Identity | None) -> Opened:
+        """Ask the server for the file from byte ``offset`` on, or all of it where it gives no parts."""
         self._aborted = self._closed
         request = urllib.request.Request(
             self.address, headers={"Accept-Encoding": "identity", "User-Agent": "taichi-rf"}
@@ -359,6 +363,7 @@ class Bucket:
             raise UserError(f"{address} needs fsspec: pip install 'taichi-rf[remote]' {self._package}") from None
 
     def open(self, offset: int, known: Identity | None) -> Opened:
+        """Open the file at byte ``offset``."""
         try:
             files, path = self._core.url_to_fs(self.address)
             files.invalidate_cache()  # or it would not see that the file was changed
@@ -377,7 +382,8 @@ class Bucket:
         size = info.get("size")
         return _OpenedBucket(file, Identity(size if isinstance(size, int) else None, tag), offset)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing is kept open."""
 
 
 class _OpenedBucket:

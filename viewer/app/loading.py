@@ -51,6 +51,7 @@ class Loading:
 
     @property
     def done(self) -> bool:
+        """Whether the work has ended, well or not."""
         return self._done.is_set()
 
     def start(self) -> Loading:

@@ -54,6 +54,7 @@ class Standing:
 
     @staticmethod
     def of(session: Session) -> Standing:
+        """How ``session`` is looked at now."""
         highest = session.num_levels if session.trainer is None else session.trainer.level
         return Standing(session.training, session.level if session.level < highest else None, session.orbit.copy())
 

@@ -73,6 +73,7 @@ class Options:
 
     @property
     def without_window(self) -> bool:
+        """Whether a picture or a video is to be written instead of opening a window."""
         return self.headless or bool(self.screenshot or self.turntable or self.path)
 
     def pictures(self) -> PictureRequest:

@@ -29,6 +29,7 @@ class Rectangle:
     height: int
 
     def covers(self, x: float, y: float) -> bool:
+        """Whether the pixel (x, y) is in it."""
         return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
@@ -38,6 +39,7 @@ class Row:
 
     @property
     def height(self) -> int:
+        """Pixels from this row to the next."""
         return _FRAME + _GAP
 
     def place(self, panel: Rectangle, y: int) -> Rectangle:
@@ -54,6 +56,7 @@ class Text(Row):
 
     @property
     def height(self) -> int:
+        """Pixels from this row to the next."""
         return _LINE + _GAP
 
 
@@ -65,6 +68,7 @@ class Button(Row):
     action: Callable[[], object]
 
     def place(self, panel: Rectangle, y: int) -> Rectangle:
+        """Where it is: as wide as its label asks for."""
         row = super().place(panel, y)
         return Rectangle(row.x, row.y, min(len(self.label) * _LETTER + 2 * _GAP, row.width), row.height)
 
@@ -81,6 +85,7 @@ class Slider(Row):
     main: bool = False
 
     def place(self, panel: Rectangle, y: int) -> Rectangle:
+        """Where it is: ImGui leaves the rest of the row to the label."""
         row = super().place(panel, y)
         return Rectangle(row.x, row.y, int(panel.width * _SLIDER_SHARE), row.height)
 

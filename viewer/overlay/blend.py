@@ -32,6 +32,7 @@ class Overlay:
 
     @property
     def box(self) -> Box:
+        """What it covers: left, top, right and bottom, in pixels of the picture."""
         return self.x, self.y, self.x + self.pixels.shape[1], self.y + self.pixels.shape[0]
 
     def at(self, x: int, y: int) -> Overlay:

@@ -34,6 +34,7 @@ class Figure:
     widest: str = ""
 
     def width(self, size: float) -> float:
+        """Pixels across, in letters of ``size`` pixels."""
         return max(text_width("".join(text for text, _ in self.runs), size), text_width(self.widest, size))
 
 
@@ -47,7 +48,11 @@ class Levels:
 
 
 def figures(entries: Sequence[Figure], levels: Levels | None, size: float, room: float) -> Pixels | None:
-    """Draw figures side by side over a row of pips, one a level; what has no room is left out from the end."""
+    """Draw figures side by side over a row of pips, one a level; what has no room is left out from the end.
+
+    Returns:
+        (h, w, 4) uint8, None where nothing has room.
+    """
     entries = list(entries)
     gap, padding = 1.15 * size, 0.8 * size
     while entries and _row_width(entries, gap, size) + 2 * padding > room:
@@ -88,7 +93,11 @@ def _pips(page: Page, box: plot.Box, levels: Levels) -> None:
 
 
 def line(text: str, size: float, room: float, *, colour: str = DARK.ink, rows: int = 1, bar: str = "") -> Pixels | None:
-    """Draw text in as many rows as it needs, ``rows`` at most; ``bar`` is the colour of a stripe at its left."""
+    """Draw text in as many rows as it needs, ``rows`` at most; ``bar`` is the colour of a stripe at its left.
+
+    Returns:
+        (h, w, 4) uint8, None where the text has no room.
+    """
     padding, stripe = 0.75 * size, 0.3 * size if bar else 0.0
     inner = room - 2 * padding - stripe
     if inner < 3 * size or not text.strip():

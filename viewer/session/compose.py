@@ -57,18 +57,22 @@ class Composer:
 
     @property
     def picture(self) -> Bytes:
+        """The picture as an image: (height, width, 3) uint8, row 0 the top; the memory is the canvas's."""
         return self.canvas[..., :3].transpose(1, 0, 2)[::-1]
 
     @property
     def complete(self) -> bool:
+        """Whether nothing sharper or newer follows on any side."""
         return all(side.complete for side in self._active)
 
     @property
     def divisor(self) -> int:
+        """The side of the coarsest pixels, in pixels of the window."""
         return max((side.divisor for side in self._active), default=1)
 
     @property
     def rays_per_second(self) -> float:
+        """How fast whole pictures are rendered."""
         return self.sides[0].rays_per_second
 
     def show(self, picture: Bytes) -> None:

@@ -105,6 +105,7 @@ class Session:
 
     @property
     def trainer(self) -> Trainer | None:
+        """What makes the model on show; None for a finished model."""
         return None if self.learning is None else self.learning.trainer
 
     @property
@@ -117,6 +118,7 @@ class Session:
 
     @property
     def field(self) -> Field:
+        """The field of the model on show."""
         return self.model.field
 
     @property
@@ -134,6 +136,7 @@ class Session:
 
     @property
     def num_levels(self) -> int:
+        """Levels that the model has, or will have when all have come."""
         return self.levels.count
 
     @property
@@ -188,6 +191,7 @@ class Session:
 
     @property
     def orbit(self) -> Orbit:
+        """Where one stands and looks."""
         return self.viewpoint.orbit
 
     @property

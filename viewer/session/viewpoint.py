@@ -80,7 +80,7 @@ class Viewpoint:
         return found
 
     def go_to(self, view: SceneView, box: npt.ArrayLike) -> None:
-        """Stand where the photograph was taken."""
+        """Stand where the photograph was taken; ``box`` (2, 3) is the model's, in world units."""
         camera = self.camera_of(view)
         scene = self.scene
         assert scene is not None

@@ -46,6 +46,7 @@ class Handler(logging.Handler):
         self._complain = complain
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Complain of what ``record`` reports."""
         error = record.exc_info[1] if record.exc_info else None
         if record.msg != "opening handshake failed":  # somebody knocked and left
             self._complain(f"a page's connection: {record.msg}", error)
@@ -59,6 +60,7 @@ class Once(logging.Filter):
         self._seen: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether ``record`` is the first of its kind."""
         new = record.msg not in self._seen and len(self._seen) < _MOST_KINDS
         if new:
             self._seen.add(record.msg)

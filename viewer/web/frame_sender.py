@@ -8,13 +8,13 @@ in between is never sent.
 from __future__ import annotations
 
 import importlib
-import io
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -115,9 +115,7 @@ class FrameSender:
 
 def compressed(picture: Bytes, quality: int) -> bytes:
     """(H, W, 3) ``picture`` as a JPEG."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    return iio.imwrite("<bytes>", picture, plugin="pillow", extension=".jpg", quality=quality)  # type: ignore[return-value]
 
 
 def letterboxed(picture: Bytes, width: int, height: int) -> Bytes:

@@ -113,10 +113,12 @@ class Connection(ServerConnection):
         self._gate, self._bytes, self._messages = gate, Allowance(*_BYTES), Allowance(*_MESSAGES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was opened: the gate may close it or another."""
         super().connection_made(transport)
         self._gate.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The socket was closed."""
         self._gate.leave(self)
         super().connection_lost(exc)
 
