@@ -1,4 +1,4 @@
-"""What the command lines show: progress that also reads well in a log file, and the rate-distortion table."""
+"""Prints what the command lines show: progress, which also reads well in a log file, and the rate-distortion table."""
 
 from __future__ import annotations
 

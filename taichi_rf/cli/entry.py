@@ -1,4 +1,4 @@
-"""How a command line ends: every way out is an exit code, and what the user can mend is one plain line.
+"""Runs a command line: every way out is an exit code, and what the user can mend is printed as one plain line.
 
 0 done, 2 the user can mend it, 130 Ctrl-C (128 + the signal's number for others). A reader of the output that goes away
 (``| head``) changes nothing: the work goes on and ends with its own code.

@@ -1,4 +1,4 @@
-"""Where a command that needs a model gets it from: an address, with a bar, or a file that has to be whole."""
+"""Gets the model that a command needs: from an address, with a bar, or from a file that has to be whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard output and error that can end no run: whoever reads them may go away, and they may know few characters."""
+"""Standard output and error whose faults end no run: their reader may go away, and they may know few characters."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The camera that turns around a point.
 
-Motion is a function of the pixels dragged and of nothing else: the same drag turns the view equally far at 5 and at 100
-frames a second, and in a small window as in a large one when it covers the same part of it.
+Motion depends on the pixels dragged alone: the same drag turns the view equally far at 5 and at 100 frames a second. It
+counts in heights of the window, so that it is the same in a small and in a large one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A smooth way through the poses of cameras: a Catmull-Rom spline for where they stand and for how they are turned."""
+"""A smooth path through the poses of cameras: a Catmull-Rom spline of their positions and of their rotations."""
 
 from __future__ import annotations
 

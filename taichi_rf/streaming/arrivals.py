@@ -1,4 +1,4 @@
-"""The levels of a model that is on its way: taken over one by one between frames, on the thread that has Taichi."""
+"""Puts the levels that have been received into a model, one by one between frames, on the thread that has Taichi."""
 
 from __future__ import annotations
 

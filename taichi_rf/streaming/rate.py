@@ -1,4 +1,4 @@
-"""How fast bytes come: the rate that is shown, and whether a file comes so slowly that nobody should wait for it."""
+"""Measures how fast bytes come: for the rate that is shown, and to give up on a file that comes too slowly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a model come from when it is no file to be read at once: a server, a bucket, or a slow disk.
+"""Opens a model's file on a server, in a bucket, or on a disk that is to be read slowly.
 
 A source can be opened anywhere in the file, again and again. http and https need nothing but Python; buckets and the
 like go through fsspec, an optional extra. Only schemes that are meant are followed, and nothing leads to local files.

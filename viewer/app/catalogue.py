@@ -1,6 +1,7 @@
-"""What there is to open: built-in scenes, scene folders on the disk, and the runs so far.
+"""Lists what can be opened: built-in scenes, scene folders on the disk, and the runs so far.
 
-For a person to choose from, so nothing is read that takes long, nothing raises, and what cannot be read says so.
+The lists are for a person to choose from: nothing that takes long is read, nothing raises, and an entry that cannot be
+read says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The end of a studio: however it comes, what was trained is saved, and the person is told how to go on."""
+"""Closes a studio: whatever ends it, what was trained is saved, and the person is told how to go on."""
 
 from __future__ import annotations
 

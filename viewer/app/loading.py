@@ -1,6 +1,6 @@
-"""Reading what was asked for while the window goes on: in a thread, and without Taichi.
+"""Reads what a person asked for in a thread, without Taichi, while the window goes on.
 
-A thread that somebody changed their mind about is told so and ignored; it never holds up the program's end.
+A person who asks for something else cancels the thread: its result is dropped, and the program does not wait for it.
 """
 
 from __future__ import annotations

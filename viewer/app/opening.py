@@ -1,4 +1,4 @@
-"""From what was read to what can be looked at and trained: the part of opening that needs Taichi, and so its thread."""
+"""Makes a model or a trainer of what was read: the part of opening that needs Taichi and runs on its thread."""
 
 from __future__ import annotations
 

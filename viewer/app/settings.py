@@ -1,7 +1,7 @@
 """What the viewer remembers from one time to the next: the window, the way it was used, and what was opened.
 
-It is one JSON file in the user's configuration folder. Nothing depends on it: what is missing or broken in it has its
-default, what is out of range is brought into it, and when it cannot be written the viewer goes on without.
+It is one JSON file in the user's configuration folder. A setting that is missing or broken there has its default, one
+out of range is brought into it, and where the file cannot be written the viewer goes on without.
 """
 
 from __future__ import annotations

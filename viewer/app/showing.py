@@ -1,4 +1,4 @@
-"""From a command line to a model on show: what was named is opened, shown until it is closed, and saved."""
+"""Opens what the command line names, has a front end show it until that is closed, and saves what was trained."""
 
 from __future__ import annotations
 

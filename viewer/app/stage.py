@@ -1,7 +1,8 @@
-"""What is on show and what is trained: built, saved, evaluated and let go of, all on Taichi's own thread.
+"""Builds the session on show and the run that is trained in it, saves and evaluates it, and lets go of it, all on
+Taichi's thread.
 
-One session at a time. Taichi is started anew for each, because it gives back neither the fields of an earlier training
-nor its kernels; so no window may be open meanwhile.
+There is one session at a time. Taichi is started anew for each, because it frees neither the fields nor the kernels of
+an earlier training; no window may be open while that happens.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SAVE_AGAIN = 10.0  # seconds between two attempts to save a training that is do
 
 
 class Display(Protocol):
-    """What shows the session, and does not outlive the Taichi that it was opened with: a window."""
+    """A window that shows the session. It has to be closed before Taichi is started anew."""
 
     def open(self, text: str) -> None: ...
     def close(self) -> None: ...

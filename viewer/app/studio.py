@@ -1,4 +1,4 @@
-"""What can be opened and trained: the one thing that a window, a browser or a command line holds on to.
+"""Opens and trains what a person asks for; front ends (a window, a browser, a command line) hold one studio.
 
 A front end's loop does its frame, lets the session work, and calls :meth:`Studio.advance`. What a person asks for is
 read in a thread meanwhile; once it is :attr:`Studio.ready`, the loop closes its window and calls :meth:`Studio.switch`.
@@ -31,7 +31,7 @@ FOR_MESHES = ("vqad",)
 
 @dataclass(frozen=True)
 class Pending:
-    """What one waits for: ``progress`` is 0..1, None where it is not known."""
+    """What is being read: ``progress`` is 0..1, None where it is not known."""
 
     text: str
     progress: float | None

@@ -1,6 +1,6 @@
-"""Whether a window can open here, found out before GLFW finds out.
+"""Finds out whether a window can open here before GLFW is asked to open one.
 
-Without a display GLFW ends the process with a line nobody can catch, so the X server is asked first, and politely.
+Without a display GLFW ends the process, and no exception can be caught; so the X server is asked first.
 ``python -m viewer.desktop.display`` prints the reason when there is none and exits with 1.
 """
 

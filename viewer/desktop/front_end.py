@@ -1,4 +1,4 @@
-"""Show what a studio holds in the window, as the command line asks for it."""
+"""Shows what a studio holds in the window, as the command line asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GGUI window itself: opened politely, closed in time, and given pictures without copies."""
+"""Opens the GGUI window, closes it before Taichi ends, and shows pictures in it without copying them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from viewer.overlay.screen import screen
 
 
 class Desktop:
-    """The one GGUI window there is, or none: it has to be closed before Taichi ends, and another comes in its place.
+    """The GGUI window, which has to be closed before Taichi ends; :meth:`open` opens another afterwards.
 
     Args:
         size: (width, height) in pixels.

@@ -1,4 +1,4 @@
-"""What the mouse and the keys do: GGUI's events in, the session and the panels out."""
+"""Does what the mouse and the keys ask for: takes GGUI's events and changes the session and the panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the panels say and what their buttons do: the level, the training, and the pages of the menu."""
+"""Makes the rows of the panels: the level, the training, and the pages of the menu."""
 
 from __future__ import annotations
 

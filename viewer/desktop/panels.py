@@ -1,4 +1,4 @@
-"""What lies over the picture on the left: the level, the training, and a menu of pages. GGUI in, session out.
+"""Draws the panels at the left of the picture with GGUI, and does what their buttons and sliders ask for.
 
 A panel is a list of rows, so that its height is known before it is drawn. GGUI does not tell where its panels are once
 they have been moved, nor whether the mouse is over one, so they are kept where they belong: a panel that was dragged or

@@ -1,7 +1,7 @@
-"""The desktop window: input from GGUI to the session, the session's picture to GGUI.
+"""The desktop window: passes input from GGUI to the session and the session's picture to GGUI.
 
-One thread and one loop with a time budget: the frame comes first, training gets its share of what is left. Each model
-has a window of its own: Taichi is started anew for another, and no window survives that.
+One loop on one thread has a time budget a frame: the picture comes first, training gets its share of what is left. Each
+model has a window of its own, because Taichi is started anew for another model, and the window has to be closed first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Mixing translucent pixels into a picture, often enough for every frame.
+"""Blends translucent pixels into a picture, fast enough for every frame.
 
-Cards change seldom and pictures always, so a card's part of the sum is made once, in whole numbers and in the order of
-the picture's memory, and a frame costs a multiplication and an addition of the pixels that are covered.
+A card changes seldom, the picture always. So a card's part of the sum is computed once, in whole numbers and in the
+order of the picture's memory; a frame costs a multiplication and an addition for each pixel that is covered.
 """
 
 from __future__ import annotations

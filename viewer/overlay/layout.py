@@ -1,4 +1,4 @@
-"""Where cards go on a window: a column at the right, a stack above the bottom, the rest where nothing is."""
+"""Places cards on a window: plots in a column at the right, a stack above the bottom, others where there is room."""
 
 from __future__ import annotations
 

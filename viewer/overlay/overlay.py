@@ -2,8 +2,7 @@
 
 :class:`Overlays` decides from the session's numbers what there is to see, keeps every card until its content changes,
 and finds each a place where it covers no other; :func:`~viewer.overlay.blend.blend` mixes the cards into the picture.
-:func:`screen` is what is shown while there is no picture. Nothing here knows where numbers and pictures come from, and
-every number may be missing.
+:func:`screen` is what is shown while there is no picture. Nothing here knows where numbers and pictures come from.
 """
 
 from __future__ import annotations

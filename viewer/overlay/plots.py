@@ -1,7 +1,7 @@
 """The two plots beside the picture, as dark cards that can be laid over any scene.
 
-The charts are those of a run's report (:mod:`taichi_rf.evaluation.charts`) in larger letters: what a card says is read
-from the back of a room.
+The charts are those of a run's report (:mod:`taichi_rf.evaluation.charts`) in larger letters, to be read from a
+distance.
 """
 
 from __future__ import annotations

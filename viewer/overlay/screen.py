@@ -1,4 +1,4 @@
-"""What a window shows while there is no picture: a welcome, or what it is waiting for."""
+"""Draws what a window shows while there is no picture: a welcome, or what is being waited for."""
 
 from __future__ import annotations
 

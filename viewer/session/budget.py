@@ -1,4 +1,4 @@
-"""How many bytes a model may take, in whole kilobytes as sliders have them: the level follows."""
+"""The slider that says how many kilobytes a model may take, whole ones; the level follows from it."""
 
 from __future__ import annotations
 

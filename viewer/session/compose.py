@@ -1,4 +1,4 @@
-"""What the picture is made of: one view, or two beside each other or with a line wiped between them.
+"""Composes the picture of one view, or of two: beside each other, or with a line between them that can be moved.
 
 A side shows the model at a level, or the photograph that was taken there. Sides are whole pictures, each sharpened by
 its own :class:`Progressive`, so that moving the line between them costs a copy and no rendering.

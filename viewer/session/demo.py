@@ -1,7 +1,6 @@
-"""Demo mode: the camera turns, the level goes up and down, and nobody has to touch anything.
+"""Demo mode: the camera turns and the level goes up and down by themselves.
 
-Where the camera and the level are depends on the time alone, so that a slow machine shows the same film with fewer
-pictures.
+Camera and level are functions of time alone, so that a slow machine shows the same motion in fewer frames.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Coarse pixels made into a whole picture, often enough for every frame.
+"""Enlarges a preview to the size of the window, fast enough for every frame.
 
-Growing a preview of 80x45 to 1280x720 and bringing it into a canvas of four bytes a pixel takes 28 ms with pillow, more
-than rendering it, and 5 ms here (one core of an Intel Xeon): the short axis comes first, and what is long is done in
-runs that stay in the cache.
+Enlarging a preview of 80x45 to 1280x720 and copying it into a canvas of four bytes a pixel takes 28 ms with pillow,
+more than rendering it, and 5 ms here (one core of an Intel Xeon): the short axis is enlarged first, and the long one in
+runs of rows that stay in the cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many frames a second there are."""
+"""Counts frames a second."""
 
 from __future__ import annotations
 

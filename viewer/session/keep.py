@@ -1,4 +1,4 @@
-"""What a session writes to disk: pictures, slimmed models and the camera. Nothing is ever replaced."""
+"""Writes what a session shows to disk: pictures, videos, slimmed models and the camera. No file is ever replaced."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_KEYFRAMES = int(MAX_FRAMES / FPS / 2)  # two seconds between any two
 
 
 class Job(Protocol):
-    """Something on its way to a file: a picture or a film. What went wrong is in ``failure``, and then no file is
+    """A picture or a video that is being written. What went wrong is in ``failure``, and then no file is
     there."""
 
     what: str
@@ -52,7 +52,7 @@ class Job(Protocol):
 
 
 class Shown(Protocol):
-    """What is written to disk: the keeper's view of a session."""
+    """What is needed of a session."""
 
     @property
     def model(self) -> Model: ...

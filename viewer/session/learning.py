@@ -1,6 +1,6 @@
-"""The training that a session carries along: a step at a time, in the time it is given.
+"""Trains between frames: parts of steps in the time that a frame leaves, and measurements on held-out views.
 
-Training and what is measured of it share that time; an error ends the training, is kept, and harms nothing else.
+Training and measuring share that time. An error ends the training and is kept; the model can still be looked at.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A line for the person at the viewer, which is shown for some seconds."""
+"""Messages for the person at the viewer, each shown for some seconds."""
 
 from __future__ import annotations
 

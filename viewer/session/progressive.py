@@ -1,8 +1,7 @@
-"""A picture that is coarse at once and sharp as soon as nothing moves.
+"""Renders a coarse picture of a new view at once, and sharper ones while the view stays as it is.
 
-Rendering costs in proportion to the pixels, so the first picture of a view has as few of them as the time allows, and
-while the view stays as it is, sharper ones follow. Every call does a bounded piece of work, a band of rows, so that the
-window never waits for a whole picture.
+Rendering costs in proportion to the pixels, so the first picture of a view has as many as the time allows. Every call
+renders a band of rows, whose height follows from the time there is, so that the window never waits for a whole picture.
 """
 
 from __future__ import annotations

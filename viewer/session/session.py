@@ -1,9 +1,8 @@
-"""What the viewer knows and does, without a window.
+"""The viewer's state and behaviour, without any window.
 
-A session holds a model, or a trainer and the model it is making, and where one stands, which level one looks at and
-how. Front ends (a window, a browser, a test) hand it what the user did and take a picture and a few numbers from it.
-Everything happens on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.work` with the time that is
-left.
+A session holds a model, or a trainer and the model it makes; the camera; the level and the mode that are shown. Front
+ends (a window, a browser, a test) call its methods for what the user does, and take a picture and numbers from it. All
+of it runs on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.work` with the time that is left.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where one stands: moving freely, or exactly at a camera of the scene.
+"""The camera: free, or exactly at a view of the scene.
 
-Free motion is an :class:`Orbit`'s. At a view of the scene the camera is the photograph's own, pixel for pixel, so that
-the two can be laid over each other; the first motion leaves it for a free view at the same place.
+Free motion is an :class:`Orbit`'s. At a view of the scene the camera is that of the photograph, pixel for pixel, so
+that the two can be compared; the first motion leaves it for a free view at the same place.
 """
 
 from __future__ import annotations

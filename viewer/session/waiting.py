@@ -1,4 +1,4 @@
-"""What there is to read while nothing of a model has come."""
+"""The screen that says how far a model has come while there is nothing of it to show."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What goes wrong with a page: a line on stderr for the first of each kind, and nothing for those that follow.
+"""Prints a line on stderr for the first fault of each kind with a page, and nothing for those that follow.
 
-Whoever can reach the server can make things go wrong as often as they like, and must not fill a disk with it.
+Whoever can reach the server can cause faults as often as they like, and must not fill a disk with lines about them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LONGEST = 300  # characters of a line
 
 
 class Complaints:
-    """Remembers what it has said."""
+    """Prints each kind of fault once."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()

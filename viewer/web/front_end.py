@@ -1,4 +1,4 @@
-"""Show what a studio holds in browsers, as the command line asks for it."""
+"""Shows what a studio holds in browsers, as the command line asks for it."""
 
 from __future__ import annotations
 

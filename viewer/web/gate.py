@@ -1,7 +1,7 @@
-"""Who may connect to the viewer's server, how many at once, and how much of what they send is read.
+"""Limits who may connect to the viewer's server, how many at once, and how much of what they send is read.
 
-One connection cannot take more than its share, and a thousand of them cannot take the files that a training needs to
-save: sockets are bounded in number, bytes and messages in number a second, messages in size.
+Sockets are bounded in number, so that a thousand connections leave files for the training to save; bytes and messages
+in number a second, and messages in size, so that one connection takes no more than its share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The panel beside the picture in a browser: controls to the session, the session's figures to the page."""
+"""The panel beside the picture in a browser: its controls change the session, and it shows the session's numbers."""
 
 from __future__ import annotations
 

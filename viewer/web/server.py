@@ -1,4 +1,4 @@
-"""The server behind the viewer in a browser: viser's, without what is not ours in it.
+"""The server behind the viewer in a browser: viser's, without the parts that this viewer does not use.
 
 viser's pages are one file that comes with it, so nothing is fetched from elsewhere. Left out are its branding, its
 prints, the public tunnel that any of its clients could ask for, other sites' pages, and all messages but those that our

@@ -1,8 +1,10 @@
-"""The viewer in a browser, for a machine without a screen: viser to the session, the session's pictures to viser.
+"""The viewer in a browser: passes what browsers do to the session, and its pictures to them.
 
-One loop on the caller's thread, as in the window. What browsers send comes in on viser's thread and is only stored
-there; nothing of it is trusted. What they are sent goes out on viser's thread, too. All browsers look at the same
-picture, and whoever moves the camera moves it for all. Nothing that goes wrong with a page ends a training.
+It is for machines without a screen.
+
+There is one loop, on the caller's thread, as in the window. What browsers send comes in on viser's thread, which only
+stores it; nothing of it is trusted. What they are sent goes out on viser's thread, too. All browsers show the same
+picture, and whoever moves the camera moves it for all. A fault of a page never ends a training.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one way to viser's event loop: what is sent to pages is sent from there, and what fails there ends nothing.
+"""Hands functions to viser's event loop, from which pages are sent what they show; a fault there ends nothing else.
 
 viser's buffers of messages wake their readers with asyncio's events, which only the loop's own thread may set: set from
 another thread, they now and then fail with "deque mutated during iteration".
