@@ -223,7 +223,7 @@ def test_camera_path_is_made_saved_loaded_and_filmed(model, kept):
     assert [len(path.keyframes), len(path.frames) > 2] == [2, True]
     np.testing.assert_allclose(path.keyframes[1].pose, expected, atol=1e-5)
 
-    model.press("Film along the path")
+    model.press("Video along the path")
     state = model.wait(lambda state: state["recording"]["progress"] > 0, "some of the film")
     assert state["recording"]["what"] == "camera path"
     model.press("Cancel the camera path")

@@ -54,7 +54,7 @@ KEYS = (
     ("space", "pause or resume training"),
     ("g", "demonstration on and off"),
     ("p, shift + p", "picture; with these panels"),
-    ("t", "film of a turntable"),
+    ("t", "video of a turntable"),
     ("k", "keyframe of a camera path"),
     ("j", "the camera as JSON"),
     ("n", "save the model at this level"),
@@ -193,12 +193,12 @@ def _keep(session: Session) -> Rows:
         Slider("times size", scale, 1, LARGEST_PICTURE, partial(setattr, keeper, "scale")),
         Button(f"Picture, {scale * width} x {scale * height}", partial(keeper.picture, scale * width, scale * height)),
         Button(f"Model at {session.field.level_name} {session.level}", keeper.level),
-        Button("Film of a turntable", partial(keeper.turntable, width, height)),
+        Button("Video of a turntable", partial(keeper.turntable, width, height)),
         Button(f"Add keyframe {count + 1} to the path", keeper.add_keyframe),
     ]
     if count > 1 or loaded is not None:
         seconds = 2.0 * (count - 1) if loaded is None else loaded.seconds
-        rows.append(Button(f"Film along the path, {seconds:.0f} s", partial(keeper.path_film, width, height)))
+        rows.append(Button(f"Video along the path, {seconds:.0f} s", partial(keeper.path_video, width, height)))
         rows.append(Button("Save the path", keeper.save_path))
     if count or loaded is not None:
         rows.append(Button("Clear the path", keeper.clear_path))

@@ -37,11 +37,11 @@ from viewer.session.stats import stats_of
 
 _MOVING = 0.02  # seconds of rendering in a frame while something moves
 _RESTING = 0.12  # while nothing does: fewer frames, sooner sharp
-_DEMO = 0.06  # a film of few sharp pictures is nicer than one of many coarse ones
+_DEMO = 0.06  # a video of few sharp pictures is nicer than one of many coarse ones
 _REST_AFTER = 0.2  # seconds without input
 _TRAINING_FRAME = 1 / 20.5  # seconds of a frame while training, all that it takes to show it included
 _LEAST_DRAWING = 0.003  # seconds, whatever the training's share
-_RECORDING = 0.03  # seconds for a film in a frame while nothing trains
+_RECORDING = 0.03  # seconds for a video in a frame while nothing trains
 _EVALUATING = 0.02  # seconds in a frame for judging a training that is done
 _IDLE_SLEEP = 0.02  # a complete picture that nobody touches needs no more frames than this allows
 _WELCOME = (
@@ -148,7 +148,7 @@ class _Window:
 
     def frame(self) -> None:
         """Input, panels, picture, and then the training. A signal waits for the end: what is half drawn, on the screen
-        or in a film, does not survive being closed. Only the training's kernels may be left while they compile."""
+        or in a video, does not survive being closed. Only the training's kernels may be left while they compile."""
         run = self.studio.run
         compiling = run is not None and run.training.cold
         with contextlib.nullcontext() if compiling else self.studio.guard():

@@ -74,7 +74,7 @@ class Shown(Protocol):
 
 
 class Keeper:
-    """Writes what a session shows into ``folder``; pictures and films are made between frames, one at a time.
+    """Writes what a session shows into ``folder``; pictures and videos are made between frames, one at a time.
 
     ``file`` is the one that the model was read from. What cannot be written is a message of the session's.
     """
@@ -104,9 +104,9 @@ class Keeper:
         return path
 
     def turntable(self, width: int, height: int, *, seconds: float = SECONDS, fps: float = FPS) -> None:
-        """Begin a film of one turn about what is looked at, at the level shown."""
+        """Begin a video of one turn about what is looked at, at the level shown."""
         orbit = self._session.orbit
-        self._film(
+        self._video(
             "turntable",
             lambda w, h, most: turntable(orbit, seconds=seconds, fps=min(fps, most), width=w, height=h),
             width,
@@ -128,9 +128,9 @@ class Keeper:
         self.loaded = None
         self._session.say("the camera path is empty")
 
-    def path_film(self, width: int, height: int) -> None:
-        """Begin a film along the camera path; one that was loaded has its own timing."""
-        self._film("camera path", self._way, width, height)
+    def path_video(self, width: int, height: int) -> None:
+        """Begin a video along the camera path; one that was loaded has its own timing."""
+        self._video("camera path", self._way, width, height)
 
     def save_path(self) -> Path | None:
         """Write the camera path in nerfstudio's form."""
@@ -157,7 +157,7 @@ class Keeper:
         self._session.say("; ".join([said, *self.loaded.warnings]), alarm=bool(self.loaded.warnings))
 
     def _way(self, width: int, height: int, most: float) -> CameraPath:
-        """The camera path for a film of at most so many frames a second; of one with more, frames are left out."""
+        """The camera path for a video of at most so many frames a second; of one with more, frames are left out."""
         if self.loaded is None:
             return through(self.keyframes, fps=min(FPS, most), width=width, height=height)
         every = math.ceil(self.loaded.fps / most)
@@ -223,8 +223,8 @@ class Keeper:
             self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder
 
-    def _film(self, what: str, way: Callable[[int, int, float], CameraPath], width: int, height: int) -> None:
-        """Begin a film: MP4 where ffmpeg is at hand, else a GIF, which is smaller or it would be enormous."""
+    def _video(self, what: str, way: Callable[[int, int, float], CameraPath], width: int, height: int) -> None:
+        """Begin a video: MP4 where ffmpeg is at hand, else a GIF, which is smaller or it would be enormous."""
         session, suffix, most, scale = self._session, ".mp4", FASTEST, 1.0
         if not has_ffmpeg():
             suffix, most, scale = ".gif", GIF_FPS, min(1.0, GIF_WIDTH / width)

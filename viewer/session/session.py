@@ -54,7 +54,7 @@ class Session:
         save: what :meth:`save` calls to keep what has been trained; the trainer's own ``save`` when None.
         render: how a picture is made; :func:`render_from_anywhere` unless a test has its own.
         clock: seconds, for frame rates and budgets.
-        folder: where pictures, films and slimmed models go; the working directory when None.
+        folder: where pictures, videos and slimmed models go; the working directory when None.
         file: the file that the model was read from.
         incoming: what brings the levels of ``model``, which was reserved for them.
 
@@ -377,7 +377,7 @@ class Session:
 
     @property
     def recording(self) -> Job | None:
-        """The picture or film that is being made."""
+        """The picture or video that is being made."""
         return self.keeper.job
 
     def save(self) -> None:
