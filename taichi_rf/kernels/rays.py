@@ -1,4 +1,4 @@
-"""Pixels to rays: the pinhole camera, and many of them.
+"""Pixels to rays: a camera, and many of them. Lenses are kept as they are: rays are bent, pictures never resampled.
 
 A camera looks down -z with x right and y up (OpenGL, Blender). Pixel (x, y) has its centre at (x + 0.5, y + 0.5), and
 row 0 is the top of the image. The classes here are plain numpy and need no running Taichi.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from taichi_rf.kernels.lenses import Lens
+
 Float32Array = npt.NDArray[np.float32]
 
 FARTHEST = 1e9
@@ -20,10 +22,10 @@ FARTHEST = 1e9
 
 @dataclass(frozen=True)
 class Camera:
-    """One pinhole camera.
+    """One camera.
 
     ``pose`` is (3, 4) float32, camera to world; ``fx``, ``fy``, ``cx`` and ``cy`` are in pixels of an image of
-    ``width`` x ``height``.
+    ``width`` x ``height``. Without a ``lens`` it is a pinhole.
 
     Raises:
         ValueError: the pose is not (3, 4), or the image is empty.
@@ -36,6 +38,7 @@ class Camera:
     cy: float
     width: int
     height: int
+    lens: Lens | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pose", np.ascontiguousarray(self.pose, dtype=np.float32))
@@ -52,16 +55,22 @@ class Camera:
     def resized(self, width: int, height: int) -> Camera:
         """The same view on an image of ``width`` x ``height`` pixels; the edges of the image stay where they were."""
         across, down = width / self.width, height / self.height
-        return Camera(self.pose, self.fx * across, self.fy * down, self.cx * across, self.cy * down, width, height)
+        fx, fy, cx, cy = self.fx * across, self.fy * down, self.cx * across, self.cy * down
+        return Camera(self.pose, fx, fy, cx, cy, width, height, self.lens)
 
     def rays(self) -> tuple[Float32Array, Float32Array]:
-        """Origins (H*W, 3) and unit directions (H*W, 3) in the world, row by row from the top left pixel."""
+        """Origins (H*W, 3) and unit directions (H*W, 3) in the world, row by row from the top left pixel.
+
+        Directions are NaN where the lens has no inverse.
+        """
         x = np.arange(self.width, dtype=np.float64) + 0.5
         y = np.arange(self.height, dtype=np.float64) + 0.5
         directions = np.empty((self.height, self.width, 3))
         directions[..., 0] = (x - self.cx) / self.fx
         directions[..., 1] = -(y[:, None] - self.cy) / self.fy
         directions[..., 2] = -1.0
+        if self.lens is not None:
+            directions = _bent(self.lens, directions.reshape(-1, 3))
         directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
         world = directions.reshape(-1, 3) @ self.pose[:, :3].astype(np.float64).T
         origins = np.broadcast_to(self.position, world.shape)
@@ -70,12 +79,15 @@ class Camera:
     def project(self, points: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """World ``points`` (..., 3) to pixel coordinates (..., 2) and z-depth (...), which is positive in front.
 
-        Coordinates of points with no positive depth are NaN. The inverse of :meth:`rays`: a pixel's centre comes back
-        as (x + 0.5, y + 0.5).
+        Coordinates are NaN where the depth is not positive, or where the lens does not show the point. The inverse of
+        :meth:`rays`: a pixel's centre comes back as (x + 0.5, y + 0.5).
         """
         pose = self.pose.astype(np.float64)
         local = (np.asarray(points, dtype=np.float64) - pose[:, 3]) @ pose[:, :3]
         depth = -local[..., 2]
+        if self.lens is not None:
+            places = self.lens.image((local * (1, -1, -1)).reshape(-1, 3)).reshape(*local.shape[:-1], 2)
+            return places * (self.fx, self.fy) + (self.cx, self.cy), depth
         safe = np.where(depth > 0, depth, np.nan)
         x = self.cx + self.fx * local[..., 0] / safe
         y = self.cy - self.fy * local[..., 1] / safe
@@ -84,9 +96,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Cameras:
-    """N pinhole cameras whose images all have one size.
+    """N cameras whose images all have one size.
 
     ``poses`` is (N, 3, 4) float32, camera to world; ``intrinsics`` is (N, 4) float32: fx, fy, cx, cy in pixels.
+    ``lenses`` has one entry a camera, None for a pinhole; it is empty where all are.
 
     Raises:
         ValueError: the shapes do not agree.
@@ -96,6 +109,7 @@ class Cameras:
     intrinsics: Float32Array
     width: int
     height: int
+    lenses: tuple[Lens | None, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "poses", np.ascontiguousarray(self.poses, dtype=np.float32))
@@ -107,13 +121,16 @@ class Cameras:
             raise ValueError(f"intrinsics of {count} cameras are ({count}, 4); got {self.intrinsics.shape}")
         if self.width < 1 or self.height < 1:
             raise ValueError(f"an image is at least 1 x 1 pixel; got {self.width} x {self.height}")
+        if self.lenses and len(self.lenses) != count:
+            raise ValueError(f"{count} cameras have {count} lenses; got {len(self.lenses)}")
 
     def __len__(self) -> int:
         return len(self.poses)
 
     def __getitem__(self, index: int) -> Camera:
         fx, fy, cx, cy = (float(value) for value in self.intrinsics[index])
-        return Camera(self.poses[index], fx, fy, cx, cy, self.width, self.height)
+        lens = self.lenses[index] if self.lenses else None
+        return Camera(self.poses[index], fx, fy, cx, cy, self.width, self.height, lens)
 
     def __iter__(self) -> Iterator[Camera]:
         return (self[index] for index in range(len(self)))
@@ -122,13 +139,25 @@ class Cameras:
         self, view: npt.NDArray[np.int64], x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
     ) -> tuple[Float32Array, Float32Array]:
         """Origins (n, 3) and unit directions (n, 3) through the centres of pixels (x, y) of the given views, each
-        (n,)."""
+        (n,). Directions are NaN where a lens has no inverse."""
         fx, fy, cx, cy = self.intrinsics[view].T
         local = np.stack([(x + 0.5 - cx) / fx, -(y + 0.5 - cy) / fy, np.full(len(x), -1.0)], axis=1)
+        if self.lenses:
+            kinds = list(dict.fromkeys(self.lenses))
+            kind = np.array([kinds.index(lens) for lens in self.lenses])[view]
+            for index, lens in enumerate(kinds):
+                if lens is not None and (chosen := kind == index).any():
+                    local[chosen] = _bent(lens, local[chosen])
         local /= np.linalg.norm(local, axis=1, keepdims=True)
         poses = self.poses[view]
         directions = np.einsum("nij,nj->ni", poses[:, :, :3], local)
         return poses[:, :, 3], directions.astype(np.float32)
+
+
+def _bent(lens: Lens, local: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Directions (n, 3) in the camera's axes, of which a pinhole has (x, y, -1) as ``local`` (n, 3), as ``lens`` has
+    them."""
+    return lens.directions(local[:, :2] * (1, -1)) * (1, -1, -1)
 
 
 def look_at(eye: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike = (0.0, 0.0, 1.0)) -> Float32Array:
