@@ -6,15 +6,17 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from scenes.base import Progress, Scene
+from scenes.base import Progress, Scene, background_colour
 from scenes.builtin import registry as builtin
-from scenes.readers import blender
+from scenes.readers import blender, colmap, llff, nerfstudio
+from scenes.readers.assembling import Options, check_downscale
 from scenes.solids import meshes
 from taichi_rf.core.errors import UserError
 
-SINGLE = "transforms.json"
-"""Where other programs list all views, those to train with and those to test with."""
+FORMATS: dict[str, Any] = {"blender": blender, "nerfstudio": nerfstudio, "colmap": colmap, "llff": llff}
+"""Readers of folders by the name of their format, in the order in which they are asked whether they recognise one."""
 
 
 def load(
@@ -29,6 +31,7 @@ def load(
     depth: bool = True,
     follow_links: bool = False,
     announce: Callable[[int], None] | None = None,
+    format: str | None = None,
 ) -> Scene:
     """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
     the mesh in the file ``source`` as a :class:`~scenes.solids.meshes.MeshScene`.
@@ -45,13 +48,15 @@ def load(
         follow_links: read images to which links lead out of the folder.
         announce: called with the bytes of memory that reading the images of a folder will take at its peak, before any
             are taken.
+        format: the format of a folder, one of :data:`FORMATS`; by default whichever recognises it first.
 
     Raises:
         UserError: there is no such scene, or it is broken; the message says what was expected.
         NotRendered: a built-in scene would have to be rendered, and ``render`` is False.
     """
-    if downscale < 1:
-        raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
+    check_downscale(downscale)
+    if format is not None and format not in FORMATS:
+        raise UserError(f"--format {format}: choose one of {', '.join(FORMATS)}")
     if max_test_views is not None and max_test_views < 0:
         raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
     found = find(source)
@@ -75,17 +80,18 @@ def load(
             max_test_views=max_test_views,
             progress=progress,
         )
-    return blender.load(
-        found,
-        downscale=downscale,
-        views=views,
-        background=background,
-        max_test_views=max_test_views,
-        progress=progress,
-        depth=depth,
-        follow_links=follow_links,
-        announce=announce,
-    )
+    colour = background_colour(background)
+    options = Options(downscale, views, max_test_views, colour, progress, announce, depth, follow_links)
+    scene: Scene = FORMATS[format or format_of(found) or "blender"].load(Path(found), options)
+    return scene
+
+
+def format_of(folder: str | Path) -> str | None:
+    """The name of the format that ``folder`` looks like, None for none; nothing in it is opened."""
+    try:
+        return next((name for name, reader in FORMATS.items() if reader.recognises(Path(folder))), None)
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return None
 
 
 def find(source: str) -> str:
@@ -110,7 +116,7 @@ def builtin_names() -> tuple[str, ...]:
 
 def is_scene(folder: str | Path) -> bool:
     """Whether ``folder`` looks like a scene that :func:`load` reads, or is a mesh; nothing in it is opened."""
-    return _exists(Path(folder) / blender.MARKER) or is_mesh(folder)
+    return format_of(folder) is not None or is_mesh(folder)
 
 
 def is_mesh(path: str | Path) -> bool:
@@ -130,22 +136,17 @@ def _exists(path: Path) -> bool:
 
 def _unknown(source: str, name: str, folder: Path) -> str:
     known = f"built-in scenes: {', '.join(builtin_names())}"
+    formats = (
+        f"'{blender.MARKER}' (NeRF-synthetic), '{nerfstudio.MARKER}' (instant-ngp, nerfstudio), a model of COLMAP's in "
+        f"'sparse/0', or '{llff.MARKER}' (LLFF)"
+    )
     if _exists(folder) and folder.is_dir():
-        if _exists(folder / SINGLE):
-            return (
-                f"'{source}' has all its views in one list, '{SINGLE}', which is not read here: divide its frames "
-                f"among '{blender.MARKER}' and 'transforms_test.json'"
-            )
-        return (
-            f"'{source}' has no '{blender.MARKER}', so it is no scene in the NeRF-synthetic (Blender) format; {known}"
-        )
+        return f"'{source}' is no scene that is known: a folder with {formats} is expected; {known}"
     if _exists(folder):
         return (
-            f"'{source}' is a file, but no mesh ({', '.join(meshes.SUFFIXES)}); otherwise a folder with "
-            f"'{blender.MARKER}' is expected, or one of the {known}"
+            f"'{source}' is a file, but no mesh ({', '.join(meshes.SUFFIXES)}); otherwise a folder with {formats} is "
+            f"expected, or one of the {known}"
         )
     close = difflib.get_close_matches(name[:100].lower(), builtin_names(), n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return (
-        f"there is no scene '{source[:200]}': {hint}a folder with '{blender.MARKER}' is expected, or one of the {known}"
-    )
+    return f"there is no scene '{source[:200]}': {hint}a folder with {formats} is expected, or one of the {known}"

@@ -45,7 +45,10 @@ def cameras_of(part: Frames) -> Cameras:
     scale = np.array([width / full[0], height / full[1]] * 2)
     intrinsics = np.array([frame.intrinsics for frame in part.frames]) * scale
     poses = np.stack([frame.pose for frame in part.frames])
-    return Cameras(poses.astype(np.float32), intrinsics.astype(np.float32), width, height)
+    lenses = tuple(frame.lens for frame in part.frames)
+    return Cameras(
+        poses.astype(np.float32), intrinsics.astype(np.float32), width, height, lenses if any(lenses) else ()
+    )
 
 
 def read_split(part: Frames, at_once: int, done: int, total: int, progress: Progress | None) -> Split:

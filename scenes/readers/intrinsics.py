@@ -1,4 +1,4 @@
-"""Focal lengths and principal points from a scene's JSON, or the reason why its camera is none that is supported.
+"""Focal lengths and principal points from a scene's JSON.
 
 A frame's own keys go before those of the whole file. Two sources that contradict each other are never mixed in silence.
 """
@@ -9,24 +9,11 @@ import math
 from typing import Any
 
 from scenes.readers.images import Header
-from scenes.readers.values import MAX_QUOTED, Notes, bounded, kind, number
+from scenes.readers.values import Notes, number
 from taichi_rf.core.errors import UserError
 
 Keys = dict[str, Any]
 
-PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "PERSP", "OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL", "RADIAL")
-"""Models that are a pinhole when their distortion is zero, which is checked by itself."""
-MODEL_KEYS = ("camera_model", "camera_type", "lens_model", "projection", "projection_type")
-OTHER_CAMERAS = (
-    "is_fisheye", "fisheye", "is_equirectangular", "equirectangular", "is_orthographic", "orthographic", "ortho",
-    "ortho_scale", "is_spherical", "spherical", "is_panorama", "panorama", "is_latlong", "latlong",
-    "ftheta_p0", "ftheta_p1", "vr180",
-)  # fmt: skip
-SPEAKING_OF_CAMERAS = ("camera", "lens", "project", "model", "type", "distortion")
-"""Of whatever key contains one of these, the value must name none of OTHER_WORDS."""
-OTHER_WORDS = ("fisheye", "equirect", "orthogra", "orthopho", "panoram", "spheric", "omnidir", "cylind", "latlong")
-DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s1", "s2", "s3", "s4")
-DISTORTION_LISTS = ("distortion", "distortion_params", "distortion_coefficients", "dist_coeffs", "distortion_coeffs")
 ALIASES = {"fl_x": "fx", "fl_y": "fy"}
 SAID, REFUSED = 1.01, 1.1
 """Factors by which an angle of view and a focal length may differ before that is said, and before it is refused."""
@@ -41,36 +28,6 @@ TOLD_SIDES = (1.0, 1e6)
 OBLONG = 1.05
 """Height of a pixel over its width, or the reverse, before it is said."""
 ADD_SIZE = "if it belongs to images of another size, add 'w' and 'h', the size of those"
-
-
-def check_camera(keys: Keys, where: str) -> None:
-    """Raise UserError when ``keys`` say that a camera is no pinhole, or has distortion."""
-    for key in MODEL_KEYS:
-        model = keys.get(key)
-        if model is not None and (not isinstance(model, str) or model.strip().upper() not in PINHOLES):
-            raise UserError(
-                f"{where}, key '{key}': {kind(model)} is not supported; images of a pinhole camera are expected "
-                "(PINHOLE, or OPENCV without distortion): undistort or reproject them first"
-            )
-    told = [key for key in OTHER_CAMERAS if keys.get(key)]
-    for key, value in keys.items():
-        if isinstance(value, str) and any(word in key.lower() for word in SPEAKING_OF_CAMERAS):
-            told += [key] if any(word in value[:MAX_QUOTED].lower() for word in OTHER_WORDS) else []
-    if told:
-        raise UserError(
-            f"{where}, key '{bounded(told[0])}': {kind(keys[told[0]])}; only pinhole cameras are supported: reproject "
-            "the images"
-        )
-    found = [(key, keys[key]) for key in DISTORTION if keys.get(key) is not None]
-    for key in DISTORTION_LISTS:
-        values = keys.get(key)
-        if isinstance(values, (dict, list)):
-            found += [(key, value) for value in (values.values() if isinstance(values, dict) else values)]
-        elif values:
-            raise UserError(f"{where}, key '{key}': a list of numbers is expected, not {kind(values)}")
-    for key, value in found:
-        if number({key: value}, key, where) != 0:
-            raise UserError(f"{where}, key '{key}': lens distortion is not supported here; undistort the images first")
 
 
 def choose_orientation(top: Keys, frame: Keys, header: Header, where: str, notes: Notes) -> int:

@@ -1,4 +1,4 @@
-"""Parsing ``transforms_SPLIT.json``: which images there are, where their cameras stand, and what they see.
+"""Parsing ``transforms_SPLIT.json`` and ``transforms.json``: images, where their cameras stand, and what they see.
 
 Everything in it is untrusted: numbers must be finite, rotations right-handed, files inside the folder. Every complaint
 names the file, the frame and the key.
@@ -17,11 +17,13 @@ import numpy.typing as npt
 from scenes.base import check_memory
 from scenes.readers.depth_images import WITHOUT, check_shape, depth_header
 from scenes.readers.images import Header, read_header, smaller_size
-from scenes.readers.intrinsics import check_camera, choose_orientation, read_intrinsics
+from scenes.readers.intrinsics import choose_orientation, read_intrinsics
+from scenes.readers.lens_keys import read_lens
 from scenes.readers.locate import DEPTH_SUFFIXES, Finder
 from scenes.readers.unsupported import check_keys, check_still
 from scenes.readers.values import bounded, kind, number
 from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.lenses import Lens
 
 MAX_JSON_BYTES = 64 * 2**20
 MEMORY_PER_BYTE = 32
@@ -54,6 +56,7 @@ class Frame:
     depth: DepthImage | None
     pose: npt.NDArray[np.float64]  # (3, 4)
     intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels of the upright image
+    lens: Lens | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,17 +89,20 @@ class Frames:
         return len(self.frames) * width * height * (8 + 4 * with_depth)
 
 
-def read_json(finder: Finder, split: str, downscale: int, *, depth: bool, absent: bool = False) -> Frames | None:
-    """The frames of ``transforms_SPLIT.json``, or None where there is no such file.
+def read_json(
+    finder: Finder, name: str, downscale: int, *, depth: bool, absent: bool = False, fitted: bool = False
+) -> Frames | None:
+    """The frames of the file called ``name`` in the scene's folder, or None where there is no such file.
 
     Args:
         depth: whether depth images are wanted; else nothing is wrong with any.
         absent: leave out frames whose images are not there, and note it.
+        fitted: the box is made to fit, so that keys which say where it lies change nothing.
 
     Raises:
         UserError: the file or what it says cannot be used.
     """
-    path = finder.root / f"transforms_{split}.json"
+    path = finder.root / name
     try:
         if not path.is_file():
             return None
@@ -122,8 +128,8 @@ def read_json(finder: Finder, split: str, downscale: int, *, depth: bool, absent
                 f"'{path}', frame {index}: an object with 'file_path' and 'transform_matrix' is expected, not "
                 f"{kind(frame)}"
             )
-    check_camera(data, f"'{path}'")
-    check_keys(data, f"'{path}'", finder.notes, depth=depth)
+    read_lens(data, {}, f"'{path}'")
+    check_keys(data, f"'{path}'", finder.notes, depth=depth, fitted=fitted)
     check_still(frames, f"'{path}'")
     unit = _depth_unit(data, path) if depth else None
     parsed = []
@@ -136,7 +142,7 @@ def read_json(finder: Finder, split: str, downscale: int, *, depth: bool, absent
         missing = f"{where}, key 'file_path': there is no image '{bounded(finder.root / frame['file_path'])}'"
         if not absent:
             raise UserError(f"{missing} (nor with .png or .jpg added)")
-        finder.notes.add(f"absent {split}", f"{missing}; the view is left out")
+        finder.notes.add(f"absent {name}", f"{missing}; the view is left out")
     _note_doubles(parsed, finder)
     return Frames(path, parsed, unit, downscale)
 
@@ -162,7 +168,7 @@ def _frame(
     finder: Finder, data: dict[str, Any], frame: dict[str, Any], image: Path, where: str, *, depth: bool
 ) -> Frame:
     """One entry of ``frames``, whose image is ``image``."""
-    check_camera(frame, where)
+    lens = read_lens(data, frame, where)
     check_keys(frame, where, finder.notes, depth=depth)
     pose = _pose(frame, where)
     header = read_header(image, where)
@@ -170,7 +176,7 @@ def _frame(
     size = header.size(orientation)
     intrinsics = read_intrinsics(data, frame, size, where, finder.notes)
     found = _depth_image(finder, frame, size, orientation, where) if depth else None
-    return Frame(where, finder.name(image), image, header, orientation, found, pose, intrinsics)
+    return Frame(where, finder.name(image), image, header, orientation, found, pose, intrinsics, lens)
 
 
 def _note_doubles(frames: list[Frame], finder: Finder) -> None:

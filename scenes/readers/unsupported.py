@@ -17,16 +17,19 @@ NOT_APPLIED = {
     "mask_color": None, "fix_premult": False, "sharpen": 0, "lens_shift": 0, "shift_x": 0, "shift_y": 0,
 }  # fmt: skip
 """Keys of instant-ngp and others with the value at which they change nothing."""
+PLACING = ("scale", "offset", "aabb_scale")
+"""Those that say where the box lies."""
 MASKS = ("mask_path", "mask_file_path", "dynamic_mask_path")
 DEPTHS = ("depth_path", "depth_file", "integer_depth_scale")
 MOVING = ("transform_matrix_start", "transform_matrix_end")
 
 
-def check_keys(keys: dict[str, Any], where: str, notes: Notes, *, depth: bool) -> None:
+def check_keys(keys: dict[str, Any], where: str, notes: Notes, *, depth: bool, fitted: bool = False) -> None:
     """Refuse or note the keys of a file or of a frame that are not supported.
 
     Args:
         depth: whether depth images are wanted.
+        fitted: the box is made to fit, so that keys which say where it lies change nothing.
 
     Raises:
         UserError: what the key asks for would change the result.
@@ -42,7 +45,7 @@ def check_keys(keys: dict[str, Any], where: str, notes: Notes, *, depth: bool) -
             raise UserError(f"{where}, key '{key}': cameras that move during an exposure are not supported")
     for key, neutral in NOT_APPLIED.items():
         value = keys.get(key)
-        if value is not None and not _is_neutral(value, neutral):
+        if value is not None and not (fitted and key in PLACING) and not _is_neutral(value, neutral):
             notes.add(f"key {key}", f"{where}, key '{key}': {kind(value)} is not applied: it is not supported")
     for key in DEPTHS:
         if depth and keys.get(key):

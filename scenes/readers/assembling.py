@@ -1,0 +1,171 @@
+"""From parsed frames to a scene: what every reader of photographs does once it knows cameras, images and box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scenes.base import Progress, Scene, Split, check_memory, empty_split, pick_views, spread
+from scenes.framing import HALF_BOX, check_aim, check_framing, focus_of, near_far
+from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, read_split
+from scenes.readers.transforms import Frame, Frames, with_sizes
+from scenes.readers.values import Notes
+from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.rays import Cameras
+
+EVERY = 8
+"""Where nobody says which views are to judge by, every so many-th is one, the first among them, as LLFF has it."""
+OF_POINTS = (1.0, 99.0)
+"""Percentiles of the points' coordinates between which the box lies; few of the points beyond are no mistakes."""
+MARGIN = 1.1
+"""By which a box is larger than the points in it."""
+FEWEST_POINTS = 100
+OF_DISTANCE = 0.75
+"""Half of the box's side over the distance of the cameras to what they look at, where there are no points."""
+OF_SPREAD = 3.0
+"""Half of the box's side over the spread of cameras that look at no common point."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person asks of every reader.
+
+    Attributes: as the arguments of :func:`scenes.load`.
+    """
+
+    downscale: int = 1
+    views: int | None = None
+    max_test_views: int | None = None
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    progress: Progress | None = None
+    announce: Callable[[int], None] | None = None
+    depth: bool = True
+    follow_links: bool = False
+
+
+def split_frames(
+    every: Frames, options: Options, training: set[str] | None = None, testing: set[str] | None = None
+) -> list[Frames]:
+    """Frames to train with and, unless none are wanted, to test with.
+
+    Args:
+        every: all frames, in their order.
+        training, testing: the names of those to train and to test with, where the scene says it; else every eighth one
+            of all by name is a test view.
+
+    Raises:
+        UserError: too few are left to train with.
+    """
+    order = sorted(range(len(every.frames)), key=lambda index: every.frames[index].name)
+    if testing is None:
+        tests = order[::EVERY] if len(order) > EVERY else []
+        trains = [index for index in order if index not in set(tests)]
+    else:
+        tests = [index for index in order if every.frames[index].name in testing]
+        others = {frame.name for frame in every.frames} - testing if training is None else training
+        trains = [index for index in order if every.frames[index].name in others]
+    chosen = pick_views(f"'{every.path}'", len(trains), options.views)
+    parts = [every.chosen([trains[index] for index in chosen])]
+    if tests and (options.max_test_views is None or options.max_test_views > 0):
+        parts.append(every.chosen([tests[index] for index in spread(len(tests), options.max_test_views)]))
+    return parts
+
+
+def fitted(
+    parts: list[Frames], points: npt.NDArray[np.float64] | None, notes: Notes
+) -> tuple[list[Frames], npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Frames moved and scaled so that what there is to learn fits a box of the usual size around the origin.
+
+    The training is tuned to a box of +-1.5; a capture may be of any size, anywhere.
+
+    Args:
+        points: (m, 3) sparse points in the frames' world, where there are any.
+        notes: told what was done.
+
+    Returns:
+        The frames; the box (2, 3); and (4,): the shift that was added to the world, and then the scale.
+    """
+    cameras = cameras_of(parts[0])
+    positions = cameras.poses[:, :, 3].astype(np.float64)
+    if points is not None and len(points) >= FEWEST_POINTS:
+        low, high = np.percentile(points, OF_POINTS, axis=0)
+        centre, half = (low + high) / 2, MARGIN * (high - low) / 2
+        by = f"its {len(points):,} points"
+    elif (focus := focus_of(cameras)) is not None:
+        centre = focus
+        half = np.full(3, OF_DISTANCE * float(np.median(np.linalg.norm(positions - focus, axis=1))))
+        by = "what its cameras look at"
+    else:
+        centre = positions.mean(axis=0)
+        half = np.full(3, OF_SPREAD * max(float(np.ptp(positions, axis=0).max()), 1e-6))
+        by = "where its cameras stand"
+    half = np.maximum(half, 0.2 * half.max())
+    scale = HALF_BOX / float(half.max())
+    box = (np.stack([-half, half]) * scale).astype(np.float32)
+    notes.add(
+        "box",
+        f"'{parts[0].path}': the box is made from {by}: the scene is moved by {_vector(-centre)} and scaled by "
+        f"{scale:.4g}",
+    )
+
+    def moved(frame: Frame) -> Frame:
+        pose = frame.pose.copy()
+        pose[:, 3] = (pose[:, 3] - centre) * scale
+        return replace(frame, pose=pose)
+
+    return (
+        [replace(part, frames=[moved(frame) for frame in part.frames]) for part in parts],
+        box,
+        np.array([*-centre, scale]),
+    )
+
+
+def assembled(root: Path, parts: list[Frames], box: npt.NDArray[np.float32], options: Options, notes: Notes) -> Scene:
+    """Decode the images of ``parts`` (training views, and test views where there are any), and check that they fit.
+
+    Raises:
+        UserError: an image is broken, the memory does not suffice, or the cameras do not look at the box.
+    """
+    parts = [with_sizes(part) for part in parts]
+    at_once = images_at_once(parts)
+    needed = memory_needed(parts, at_once)
+    check_memory(f"'{root}' at --downscale {options.downscale}", needed)
+    if options.announce is not None:
+        options.announce(needed)
+    cameras = cameras_of(parts[0])
+    check_aim(cameras, box, str(parts[0].path))
+    total = sum(len(part.frames) for part in parts)
+    splits: list[Split] = []
+    for part in parts:
+        splits.append(read_split(part, at_once, sum(len(split) for split in splits), total, options.progress))
+    if len(splits) == 1:
+        splits.append(empty_split(*parts[0].size))
+    framing = check_framing(splits[0], box, str(parts[0].path))
+    every = [split.cameras for split in splits]
+    near, far = near_far(
+        Cameras(
+            np.concatenate([cameras.poses for cameras in every]),
+            np.concatenate([cameras.intrinsics for cameras in every]),
+            every[0].width,
+            every[0].height,
+        ),
+        box,
+    )
+    return Scene(
+        root.name, splits[0], splits[1], box, near, far, options.background, str(root),
+        warnings=(*notes.texts(), *framing),
+    )  # fmt: skip
+
+
+def check_downscale(downscale: int) -> None:
+    """Raise UserError for a number of pixels that cannot be averaged."""
+    if downscale < 1:
+        raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
+
+
+def _vector(values: npt.NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in values)})"

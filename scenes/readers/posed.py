@@ -1,0 +1,64 @@
+"""One image with its camera, for readers whose cameras come from another file than their images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scenes.readers.images import read_header
+from scenes.readers.locate import Finder
+from scenes.readers.transforms import Frame
+from scenes.readers.values import Notes, bounded
+from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.lenses import Lens
+
+SAME_SHAPE = 0.02
+"""Share by which an image's sides may be scaled unevenly: whole pixels of small copies."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A camera's own numbers, in pixels of an image of ``width`` x ``height``."""
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    lens: Lens | None = None
+
+
+def posed_frame(
+    finder: Finder, path: Path, inside: Inside, pose: npt.NDArray[np.float64], where: str, notes: Notes
+) -> Frame:
+    """The frame of an image that may be a smaller or larger copy of the one that the camera was found with.
+
+    The pixels are taken as they are stored: programs that find cameras look at no EXIF orientation.
+
+    Args:
+        pose: (3, 4) camera to world.
+        where: file and image, the opening of every message.
+
+    Raises:
+        UserError: it is no image, or of another shape.
+    """
+    header = read_header(path, where)
+    across, down = header.width / inside.width, header.height / inside.height
+    if abs(across / down - 1) > SAME_SHAPE:
+        turned = abs(header.height / inside.width / (header.width / inside.height) - 1) < SAME_SHAPE
+        raise UserError(
+            f"{where}: '{bounded(finder.name(path))}' is {header.width} x {header.height} pixels, but its camera's "
+            f"image is {inside.width} x {inside.height}" + ("; it has been turned since" if turned else "")
+        )
+    if (header.width, header.height) != (inside.width, inside.height):
+        notes.add(
+            "copies",
+            f"{where}: the image is {header.width} x {header.height} pixels and its camera's {inside.width} x "
+            f"{inside.height}; the focal length is scaled to it",
+        )
+    intrinsics = inside.fx * across, inside.fy * down, inside.cx * across, inside.cy * down
+    return Frame(where, finder.name(path), path, header, 1, None, pose, intrinsics, inside.lens)
