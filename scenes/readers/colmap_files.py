@@ -157,7 +157,8 @@ def camera_of(model: str, width: int, height: int, parameters: list[float], wher
 def _image(name: str, camera: int, quaternion: npt.NDArray[np.float64], translation: npt.NDArray[np.float64],
            places: npt.NDArray[np.float64], points: npt.NDArray[np.int64], where: str) -> ColmapImage:  # fmt: skip
     where = f"{where}, image '{bounded(name)}'"
-    length = float(np.linalg.norm(quaternion))
+    with np.errstate(all="ignore"):
+        length = float(np.linalg.norm(quaternion))
     if not (np.isfinite(quaternion).all() and 0.5 < length < 2):
         raise UserError(f"{where}: its rotation {quaternion.tolist()} is no unit quaternion")
     if not np.isfinite(translation).all() or np.abs(translation).max() > MAX_COORDINATE:
