@@ -39,8 +39,8 @@ def test_a_name_is_the_built_in_scene_unless_a_folder_of_that_name_is_a_scene(he
     ("source", "because"),
     [
         ("lantren", "did you mean 'lantern'"),
-        ("", "no 'transforms_train.json'"),
-        (".", "no 'transforms_train.json'"),
+        ("", "is no scene that is known"),
+        (".", "is no scene that is known"),
         ("builtin:lego", "there is no scene"),
         ("a\0b", "there is no scene"),
         ("x" * 5000, "there is no scene"),

@@ -248,7 +248,7 @@ def test_an_unknown_scene_says_what_there_is_and_what_may_have_been_meant(tmp_pa
     assert "did you mean 'lantern'" in refused(Path("lantren"))
     for name in scenes.builtin_names():
         assert name in refused(tmp_path / "none")
-    assert "has no 'transforms_train.json'" in refused(tmp_path)
+    assert "is no scene that is known: a folder with 'transforms_train.json'" in refused(tmp_path)
     (tmp_path / "file").write_text("")
     assert "is a file" in refused(tmp_path / "file")
     assert "there is no scene" in refused(Path("builtin:none"))

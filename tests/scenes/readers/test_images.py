@@ -114,7 +114,7 @@ def test_decoders_count_where_memory_is_short(tmp_path, monkeypatch):
     assert told[0] > 600 * 400 * 4
     monkeypatch.setattr("taichi_rf.core.memory.available_memory", lambda: told[0] - 1)
     monkeypatch.setattr("scenes.readers.decoding.available_memory", lambda: 10 * told[0])
-    monkeypatch.setattr("scenes.readers.blender.read_split", None)  # refused before anything is decoded
+    monkeypatch.setattr("scenes.readers.assembling.read_split", None)  # refused before anything is decoded
     assert "GiB are free" in refused(tmp_path, downscale=100)
 
 

@@ -246,14 +246,6 @@ def test_openexr_images_without_their_suffix_are_named_as_such(tmp_path):
     assert "OpenEXR" in refused(tmp_path)
 
 
-def test_a_list_of_all_views_is_named_and_what_to_do_said(tmp_path):
-    write_scene(tmp_path)
-    (tmp_path / "transforms_train.json").rename(tmp_path / "transforms.json")
-    message = refused(tmp_path)
-    assert "transforms.json" in message
-    assert "divide its frames" in message
-
-
 def test_what_pillow_has_to_say_of_odd_files_is_not_shown(tmp_path, capfd, recwarn):
     data = write_scene(tmp_path)
     image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).convert("P")
