@@ -80,6 +80,13 @@ class Scene:
     source: str
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
     """What the person should know about how it was read, in sentences. Readers print nothing: whoever loads it does."""
+    format: str = field(default="", kw_only=True)
+    """What it was read as, in words."""
+    points: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
+    """(m, 3) sparse points in world units, where the scene came with some."""
+    reprojection_error: float | None = field(default=None, kw_only=True)
+    """Mean distance in pixels, of the images that the points were found in, between where they were found and where the
+    cameras show them."""
     shows: ClassVar[str] = "photograph"
     """What its pictures are."""
 

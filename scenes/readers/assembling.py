@@ -28,6 +28,8 @@ OF_DISTANCE = 0.75
 """Half of the box's side over the distance of the cameras to what they look at, where there are no points."""
 OF_SPREAD = 3.0
 """Half of the box's side over the spread of cameras that look at no common point."""
+LEVEL = 15.0
+"""Degrees by which the mean of what is up for the cameras may be off the z axis before the world is turned."""
 
 
 @dataclass(frozen=True)
@@ -75,57 +77,98 @@ def split_frames(
     return parts
 
 
+@dataclass(frozen=True)
+class Placement:
+    """How a world was turned, moved and scaled: x becomes (rotation x + shift) scale."""
+
+    rotation: npt.NDArray[np.float64]
+    shift: npt.NDArray[np.float64]
+    scale: float
+
+    def points(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Where points (..., 3) come to be."""
+        return (points @ self.rotation.T + self.shift) * self.scale
+
+    def frames(self, part: Frames) -> Frames:
+        """``part`` with its cameras where they come to be."""
+        return replace(part, frames=[self._frame(frame) for frame in part.frames])
+
+    def _frame(self, frame: Frame) -> Frame:
+        place = self.points(frame.pose[:, 3])
+        return replace(frame, pose=np.concatenate([self.rotation @ frame.pose[:, :3], place[:, None]], axis=1))
+
+
 def fitted(
     parts: list[Frames], points: npt.NDArray[np.float64] | None, notes: Notes
-) -> tuple[list[Frames], npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Frames moved and scaled so that what there is to learn fits a box of the usual size around the origin.
+) -> tuple[list[Frames], npt.NDArray[np.float32], Placement]:
+    """Frames turned, moved and scaled so that what there is to learn fits a box of the usual size around the origin.
 
-    The training is tuned to a box of +-1.5; a capture may be of any size, anywhere.
+    The training is tuned to a box of +-1.5, and the viewer to z upwards; a capture may be of any size, anywhere.
 
     Args:
         points: (m, 3) sparse points in the frames' world, where there are any.
         notes: told what was done.
 
     Returns:
-        The frames; the box (2, 3); and (4,): the shift that was added to the world, and then the scale.
+        The frames; the box (2, 3); and what was done to the world.
     """
+    rotation = upright(np.stack([frame.pose for frame in parts[0].frames]))
+    parts = [Placement(rotation, np.zeros(3), 1.0).frames(part) for part in parts]
     cameras = cameras_of(parts[0])
     positions = cameras.poses[:, :, 3].astype(np.float64)
     if points is not None and len(points) >= FEWEST_POINTS:
-        low, high = np.percentile(points, OF_POINTS, axis=0)
+        low, high = np.percentile(points @ rotation.T, OF_POINTS, axis=0)
         centre, half = (low + high) / 2, MARGIN * (high - low) / 2
-        by = f"its {len(points):,} points"
+        source = f"its {len(points):,} points"
     elif (focus := focus_of(cameras)) is not None:
         centre = focus
         half = np.full(3, OF_DISTANCE * float(np.median(np.linalg.norm(positions - focus, axis=1))))
-        by = "what its cameras look at"
+        source = "what its cameras look at"
     else:
         centre = positions.mean(axis=0)
         half = np.full(3, OF_SPREAD * max(float(np.ptp(positions, axis=0).max()), 1e-6))
-        by = "where its cameras stand"
+        source = "where its cameras stand"
     half = np.maximum(half, 0.2 * half.max())
     scale = HALF_BOX / float(half.max())
     box = (np.stack([-half, half]) * scale).astype(np.float32)
+    turned = "" if (rotation == np.eye(3)).all() else "turned upright, "
     notes.add(
         "box",
-        f"'{parts[0].path}': the box is made from {by}: the scene is moved by {_vector(-centre)} and scaled by "
-        f"{scale:.4g}",
+        f"'{parts[0].path}': the box is made from {source}: the scene is {turned}moved by {_vector(-centre)} and "
+        f"scaled by {scale:.4g}",
     )
-
-    def moved(frame: Frame) -> Frame:
-        pose = frame.pose.copy()
-        pose[:, 3] = (pose[:, 3] - centre) * scale
-        return replace(frame, pose=pose)
-
-    return (
-        [replace(part, frames=[moved(frame) for frame in part.frames]) for part in parts],
-        box,
-        np.array([*-centre, scale]),
-    )
+    parts = [Placement(np.eye(3), -centre, scale).frames(part) for part in parts]
+    return parts, box, Placement(rotation, -centre, scale)
 
 
-def assembled(root: Path, parts: list[Frames], box: npt.NDArray[np.float32], options: Options, notes: Notes) -> Scene:
+def upright(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The rotation (3, 3) that brings what is up for cameras (n, 3, 4) in the mean to z; none where it nearly is there,
+    or where cameras do not agree."""
+    up = poses[:, :, 1].mean(axis=0)
+    length = float(np.linalg.norm(up))
+    if length < 0.2 or up[2] >= length * np.cos(np.radians(LEVEL)):
+        return np.eye(3)
+    up = up / length
+    aside = np.cross(up, np.eye(3)[int(np.argmin(np.abs(up)))])
+    aside /= np.linalg.norm(aside)
+    return np.stack([aside, np.cross(up, aside), up])
+
+
+def assembled(
+    root: Path,
+    parts: list[Frames],
+    box: npt.NDArray[np.float32],
+    options: Options,
+    notes: Notes,
+    format: str,
+    *,
+    points: npt.NDArray[np.float64] | None = None,
+    reprojection_error: float | None = None,
+) -> Scene:
     """Decode the images of ``parts`` (training views, and test views where there are any), and check that they fit.
+
+    Args:
+        format, points, reprojection_error: as in :class:`scenes.base.Scene`.
 
     Raises:
         UserError: an image is broken, the memory does not suffice, or the cameras do not look at the box.
@@ -157,7 +200,8 @@ def assembled(root: Path, parts: list[Frames], box: npt.NDArray[np.float32], opt
     )
     return Scene(
         root.name, splits[0], splits[1], box, near, far, options.background, str(root),
-        warnings=(*notes.texts(), *framing),
+        warnings=(*notes.texts(), *framing), format=format,
+        points=None if points is None else points.astype(np.float32), reprojection_error=reprojection_error,
     )  # fmt: skip
 
 

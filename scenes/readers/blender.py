@@ -40,7 +40,7 @@ def load(folder: Path, options: Options) -> Scene:
     finder = Finder(folder, notes, follow_links=options.follow_links)
     parts = _headers(finder, options)
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
-    return assembled(finder.root, parts, box, options, notes)
+    return assembled(finder.root, parts, box, options, notes, "NeRF-synthetic (Blender)")
 
 
 def _headers(finder: Finder, options: Options) -> list[Frames]:

@@ -41,8 +41,13 @@ def load(folder: Path, options: Options) -> Scene:
     finder = Finder(folder, notes, follow_links=options.follow_links)
     model = find_model(finder.root, notes)
     every = frames_of(model, finder, options.downscale, notes)
-    parts, box, _ = fitted(split_frames(every, options), model.points, notes)
-    return assembled(finder.root, parts, box, options, notes)
+    parts, box, placement = fitted(split_frames(every, options), model.points, notes)
+    errors = reprojection_errors(model)
+    errors = errors[np.isfinite(errors)]
+    return assembled(
+        finder.root, parts, box, options, notes, "COLMAP", points=placement.points(model.points),
+        reprojection_error=float(errors.mean()) if len(errors) else None,
+    )  # fmt: skip
 
 
 def find_model(root: Path, notes: Notes) -> ColmapModel:

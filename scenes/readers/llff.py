@@ -38,7 +38,7 @@ def load(folder: Path, options: Options) -> Scene:
     finder = Finder(folder, notes, follow_links=options.follow_links)
     every, bounds = read_views(finder, options.downscale, notes)
     parts, box, _ = fitted(split_frames(every, options), seen_between(every, bounds), notes)
-    return assembled(finder.root, parts, box, options, notes)
+    return assembled(finder.root, parts, box, options, notes, "LLFF")
 
 
 def read_views(finder: Finder, downscale: int, notes: Notes) -> tuple[Frames, npt.NDArray[np.float64]]:

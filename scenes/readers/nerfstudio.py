@@ -38,7 +38,7 @@ def load(folder: Path, options: Options) -> Scene:
         raise UserError(f"'{finder.root / MARKER}' lists no image that is there")
     training, testing = _lists(every, finder)
     parts, box, _ = fitted(split_frames(every, options, training, testing), None, notes)
-    return assembled(finder.root, parts, box, options, notes)
+    return assembled(finder.root, parts, box, options, notes, "instant-ngp or nerfstudio")
 
 
 def _lists(every: Frames, finder: Finder) -> tuple[set[str] | None, set[str] | None]:

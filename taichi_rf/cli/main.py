@@ -1,5 +1,6 @@
-"""What one does with a trained model: ``python -m taichi_rf info | slim | evaluate | render | bench``.
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | bench``.
 
+python -m taichi_rf inspect path/to/photographs
 python -m taichi_rf info runs/lego
 python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim https://host/model.trf --rank 4 -o small.trf
@@ -20,9 +21,16 @@ from typing import Any
 import tyro
 
 from taichi_rf.cli import entry
-from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, Info, Render, Slim
+from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, Info, Inspect, Render, Slim
 
-MODULES: dict[type, str] = {Info: "info", Slim: "slim", Evaluate: "evaluate", Render: "render", Bench: "bench"}
+MODULES: dict[type, str] = {
+    Info: "info",
+    Inspect: "inspect",
+    Slim: "slim",
+    Evaluate: "evaluate",
+    Render: "render",
+    Bench: "bench",
+}
 """The module in this package whose ``run`` does what the options of each class ask for."""
 
 
@@ -33,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
         return tyro.cli(
             Command,  # type: ignore[arg-type]
             prog=PROGRAM,
-            description="What one does with a trained model.",
+            description="What one does with a scene and with a trained model.",
             args=arguments,
             config=(tyro.conf.FlagCreatePairsOff,),
         )

@@ -22,6 +22,22 @@ class Info:
 
 
 @dataclass(frozen=True)
+class Inspect:
+    """Say what was understood of a scene before training on it, and draw its cameras."""
+
+    # The scene's folder, or the name of a built-in one.
+    scene: Annotated[str, tyro.conf.Positional]
+    # The picture to write.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspect.png")
+    # Average this many pixels a side into one: the photographs are shown small.
+    downscale: int = 4
+    # The folder's format. Default: whichever is recognised.
+    format: Literal["blender", "nerfstudio", "colmap", "llff"] | None = None
+    # Read images to which links lead out of the scene's folder.
+    follow_links: bool = False
+
+
+@dataclass(frozen=True)
 class Slim:
     """Make a model's file smaller: its first levels only, or its numbers less precise, or whatever fits a size."""
 
@@ -117,4 +133,4 @@ class Bench:
     arch: Arch = "auto"
 
 
-Command = Info | Slim | Evaluate | Render | Bench
+Command = Info | Inspect | Slim | Evaluate | Render | Bench

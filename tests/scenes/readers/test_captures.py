@@ -214,3 +214,30 @@ def test_real_captures_are_read_without_a_word_about_how(name):
     assert scene.near < scene.far
     with pytest.raises(UserError, match="too few"):
         scenes.load(str(DATA / name), views=1)
+
+
+def test_a_world_that_lies_on_its_side_is_turned_upright(tmp_path):
+    """COLMAP's worlds begin with the first camera, whose y axis points down."""
+    write_colmap(tmp_path / "a")
+    data = write_nerfstudio(tmp_path / "b")
+    aside = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])  # z comes to be -y
+    for frame in data["frames"]:
+        matrix = np.array(frame["transform_matrix"])
+        matrix[:3] = aside @ matrix[:3]
+        frame["transform_matrix"] = matrix.tolist()
+    (tmp_path / "b/transforms.json").write_text(json.dumps(data))
+    scene = scenes.load(str(tmp_path / "b"))
+    assert "turned upright" in "\n".join(scene.warnings)
+    assert scene.train.cameras.poses[:, 2, 1].mean() > 0.7
+    rotations = scene.train.cameras.poses[:, :, :3]
+    np.testing.assert_allclose(
+        rotations.transpose(0, 2, 1) @ rotations, np.tile(np.eye(3), (len(rotations), 1, 1)), atol=1e-6
+    )
+    # The cameras stand to each other as they did.
+    same = scenes.load(str(tmp_path / "a"))
+    for one, other in ((0, 5), (3, 11)):
+        np.testing.assert_allclose(
+            rotations[one].T @ rotations[other],
+            same.train.cameras.poses[one, :, :3].T @ same.train.cameras.poses[other, :, :3],
+            atol=1e-5,
+        )

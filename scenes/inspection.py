@@ -1,0 +1,153 @@
+"""What was understood of a scene, in lines to read and in a picture: cameras, points and box from two sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from scenes.base import Scene, spread
+from scenes.framing import focus_of, masked
+from taichi_rf.evaluation.plot import BLUE, MUTED, ORANGE, Page
+from taichi_rf.kernels.rays import Camera, Cameras
+
+WIDTH, SIDE, PICTURES = 1160, 540, 4
+"""Pixels of the page across, of each view of the cameras, and how many photographs are shown."""
+MOST_POINTS = 6000
+FRUSTUM = 0.12
+"""Length of a drawn camera over half of the side of what is shown."""
+
+
+def facts(scene: Scene) -> list[tuple[str, str]]:
+    """Labels and what is known, for a table."""
+    train, test = scene.train.cameras, scene.test.cameras
+    every = np.concatenate([train.poses, test.poses])
+    away = np.linalg.norm(every[:, :, 3] - scene.box.mean(axis=0), axis=1)
+    focus = focus_of(train)
+    lenses = sorted({lens.kind.replace("_", " ") for lens in (*train.lenses, *test.lenses) if lens is not None})
+    rows = [
+        ("format", scene.format or "built in"),
+        ("views", f"{len(train)} to train with, {len(test)} to judge by"),
+        ("images", f"{train.width} x {train.height} pixels, {'with' if masked(scene.train) else 'without'} alpha"),
+        ("angle of view", f"{_span(_angles(train), '{:.1f}')} degrees across"),
+        ("lens", f"distorted ({', '.join(lenses)})" if lenses else "none: pinholes"),
+        ("depth images", "none" if scene.train.depths is None else "yes"),
+        ("box", f"{_vector(scene.box[0])} to {_vector(scene.box[1])}"),
+        ("near, far", f"{scene.near:.3g}, {scene.far:.3g}"),
+        ("cameras", f"{_span(away, '{:.3g}')} from the middle of the box"),
+        ("they look at", "no common point" if focus is None else _vector(focus)),
+    ]
+    if scene.points is not None:
+        inside = ((scene.points >= scene.box[0]) & (scene.points <= scene.box[1])).all(axis=1).mean()
+        rows.append(("points", f"{len(scene.points):,}, {inside:.0%} of them in the box"))
+    if scene.reprojection_error is not None:
+        rows.append(("reprojection", f"{scene.reprojection_error:.2f} pixels off on average"))
+    return rows
+
+
+def suspicions(scene: Scene) -> list[str]:
+    """What is likely wrong though it can be used, in sentences."""
+    cameras, found = scene.train.cameras, []
+    positions = cameras.poses[:, :, 3].astype(np.float64)
+    middle = scene.box.mean(axis=0)
+    forward = -cameras.poses[:, :, 2]
+    away = ((middle - positions) * forward).sum(axis=1) < 0
+    outside = ((positions < scene.box[0]) | (positions > scene.box[1])).any(axis=1)
+    if (turned := int((away & outside).sum())) > 0:
+        found.append(f"{turned} of {len(cameras)} cameras stand outside the box and look away from it")
+    gaps = np.linalg.norm(positions[:, None] - positions[None], axis=2) + np.eye(len(positions)) * 1e9
+    if len(positions) > 1 and gaps.min() < 1e-6 * float((scene.box[1] - scene.box[0]).max()):
+        a, b = np.unravel_index(int(gaps.argmin()), gaps.shape)
+        found.append(f"'{scene.train.names[a]}' and '{scene.train.names[b]}' were taken from the same place")
+    if scene.reprojection_error is not None and scene.reprojection_error > 2:
+        found.append(
+            f"points are shown {scene.reprojection_error:.1f} pixels from where they were found: the cameras are not "
+            "well known, or their lens was not understood"
+        )
+    return found
+
+
+def picture(scene: Scene) -> Image.Image:
+    """The page: cameras as frusta, points and box from above and from the side, and four photographs below."""
+    strip = (WIDTH - 2 * 20 - 3 * 10) / PICTURES
+    tall = round(min(strip * scene.train.cameras.height / scene.train.cameras.width, 260))
+    page = Page(WIDTH, SIDE + tall + 110)
+    page.text((20, 34), scene.name, 22)
+    page.text(
+        (WIDTH - 20, 34),
+        f"{scene.format or 'built in'} · {len(scene.train)} + {len(scene.test)} views",
+        14,
+        MUTED,
+        "rs",
+    )
+    half = _half(scene)
+    for column, (axes, title) in enumerate((((0, 1), "from above"), ((0, 2), "from the side"))):
+        left = 20 + column * (SIDE + 40)
+        _view(page, scene, axes, (left, 60, left + SIDE, 60 + SIDE), half)
+        page.text((left + 10, 82), title, 14, MUTED)
+    for index, view in enumerate(spread(len(scene.train), min(PICTURES, len(scene.train)))):
+        x = 20 + index * (strip + 10)
+        page.picture(
+            np.clip(scene.train.composite(view, scene.background), 0, 1), (x, SIDE + 80, x + strip, SIDE + 80 + tall)
+        )
+    return page.finish()
+
+
+def _view(page: Page, scene: Scene, axes: tuple[int, int], place: tuple[float, ...], half: float) -> None:
+    """One parallel projection onto two axes of the world."""
+    left, top, right, bottom = place
+    middle = scene.box.mean(axis=0)
+    page.rectangle((left, top, right, bottom), outline=page.theme.rule)
+
+    def at(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        flat = (np.asarray(points, np.float64) - middle)[..., list(axes)] / half
+        return np.stack(
+            [(left + right) / 2 + flat[..., 0] * SIDE / 2, (top + bottom) / 2 - flat[..., 1] * SIDE / 2], -1
+        )
+
+    def inside(spots: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        x, y = spots[..., 0], spots[..., 1]
+        return (x > left + 1) & (x < right - 1) & (y > top + 1) & (y < bottom - 1)
+
+    if scene.points is not None:
+        step = max(1, len(scene.points) // MOST_POINTS)
+        spots = at(scene.points[::step])
+        for x, y in spots[inside(spots)]:
+            page.rectangle((x, y, x + 0.7, y + 0.7), fill="#98a2b3")
+    low, high = at(scene.box[0]), at(scene.box[1])
+    page.line([(low[0], low[1]), (high[0], low[1]), (high[0], high[1]), (low[0], high[1]), (low[0], low[1])], width=1.5)
+    for cameras, colour in ((scene.train.cameras, BLUE), (scene.test.cameras, ORANGE)):
+        for camera in cameras:
+            eye, *corners = at(_frustum(camera, FRUSTUM * half))
+            if not inside(np.stack([eye, *corners])).all():
+                continue
+            for corner in corners:
+                page.line([tuple(eye), tuple(corner)], colour, 0.7)
+            page.line([tuple(corner) for corner in (*corners, corners[0])], colour, 0.7)
+
+
+def _frustum(camera: Camera, length: float) -> npt.NDArray[np.float64]:
+    """The eye and four corners (5, 3) of a camera's picture at a distance."""
+    across, down = 0.5 * camera.width / camera.fx, 0.5 * camera.height / camera.fy
+    corners = np.array([(-across, down, -1), (across, down, -1), (across, -down, -1), (-across, -down, -1)]) * length
+    return np.concatenate([camera.position[None], corners @ camera.pose[:, :3].T + camera.position])
+
+
+def _half(scene: Scene) -> float:
+    """Half of the side of what is shown: the box and nearly all cameras."""
+    every = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])[:, :, 3]
+    reach = np.abs(every - scene.box.mean(axis=0)).max(axis=1)
+    return 1.15 * float(max(np.percentile(reach, 98), (scene.box[1] - scene.box[0]).max() / 2))
+
+
+def _angles(cameras: Cameras) -> npt.NDArray[np.float64]:
+    return np.degrees(2 * np.arctan(0.5 * cameras.width / cameras.intrinsics[:, 0]))
+
+
+def _span(values: npt.NDArray[np.float64], style: str) -> str:
+    low, high = style.format(float(values.min())), style.format(float(values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def _vector(values: npt.ArrayLike) -> str:
+    return f"({', '.join(f'{value:.3g}' for value in np.asarray(values))})"
