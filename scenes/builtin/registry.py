@@ -30,8 +30,8 @@ from scenes.base import (
     empty_split,
     spread,
 )
+from scenes.files.images import smaller_size
 from scenes.framing import HALF_BOX
-from scenes.readers.images import smaller_size
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.user_folders import cache_folder
 from taichi_rf.kernels.rays import Cameras, look_at

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scenes.base import Progress, Scene, Split, check_memory, empty_split, pick_views, spread
+from scenes.files.values import Notes
 from scenes.framing import HALF_BOX, check_aim, check_framing, focus_of, near_far
 from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, read_split
 from scenes.readers.transforms import Frame, Frames, with_sizes
-from scenes.readers.values import Notes
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Cameras
 

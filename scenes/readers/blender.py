@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from scenes.base import Scene, pick_views, spread
+from scenes.files.locate import Finder
+from scenes.files.values import Notes
 from scenes.framing import HALF_BOX
 from scenes.readers.assembling import Options, assembled
-from scenes.readers.locate import Finder
 from scenes.readers.transforms import Frames, read_json
-from scenes.readers.values import Notes
 from taichi_rf.core.errors import UserError
 
 MARKER = "transforms_train.json"

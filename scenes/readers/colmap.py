@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from scenes.base import Scene
+from scenes.files.locate import Finder
+from scenes.files.values import Notes, bounded
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
 from scenes.readers.colmap_files import ColmapModel, has_model, read_model
-from scenes.readers.locate import Finder
 from scenes.readers.posed import Inside, posed_frame
 from scenes.readers.transforms import Frames
-from scenes.readers.values import Notes, bounded
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Camera
 

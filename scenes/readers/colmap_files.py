@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scenes.base import check_memory
-from scenes.readers.values import bounded
+from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 
@@ -332,7 +332,7 @@ def _images_text(path: Path) -> Iterator[ColmapImage]:
         seen = places[:, 2] >= 0
         yield _image(
             words[9].strip(), _whole(words[8], where), numbers[:4], numbers[4:], places[seen, :2],
-            places[seen, 2].astype(np.int64), f"'{path}'",
+            np.minimum(places[seen, 2], 2.0**62).astype(np.int64), f"'{path}'",
         )  # fmt: skip
 
 

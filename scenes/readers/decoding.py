@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from scenes.base import Progress, Split
-from scenes.readers.depth_images import read_depth
-from scenes.readers.images import BAND_COST, BAND_PIXELS, read_rgba
+from scenes.files.depth_images import read_depth
+from scenes.files.images import BAND_COST, BAND_PIXELS, read_rgba
 from scenes.readers.transforms import Frame, Frames
 from taichi_rf.core.memory import available_memory
 from taichi_rf.kernels.rays import Cameras

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from scenes.readers.images import Header
-from scenes.readers.values import Notes, number
+from scenes.files.images import Header
+from scenes.files.values import Notes, number
 from taichi_rf.core.errors import UserError
 
 Keys = dict[str, Any]

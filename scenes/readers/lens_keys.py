@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenes.readers.values import MAX_QUOTED, bounded, kind, number
+from scenes.files.values import MAX_QUOTED, bounded, kind, number
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 

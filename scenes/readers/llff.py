@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scenes.base import Scene
+from scenes.files.locate import IMAGE_SUFFIXES, Finder
+from scenes.files.values import Notes
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
-from scenes.readers.locate import IMAGE_SUFFIXES, Finder
 from scenes.readers.posed import Inside, posed_frame
 from scenes.readers.transforms import ROTATION_TOLERANCE, Frames
-from scenes.readers.values import Notes
 from taichi_rf.core.errors import UserError
 
 MARKER = "poses_bounds.npy"

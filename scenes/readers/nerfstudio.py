@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from scenes.base import Scene
+from scenes.files.locate import Finder
+from scenes.files.values import Notes, kind
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
-from scenes.readers.locate import Finder
 from scenes.readers.transforms import Frames, read_json
-from scenes.readers.values import Notes, kind
 from taichi_rf.core.errors import UserError
 
 MARKER = "transforms.json"

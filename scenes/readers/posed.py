@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scenes.readers.images import read_header
-from scenes.readers.locate import Finder
+from scenes.files.images import read_header
+from scenes.files.locate import Finder
+from scenes.files.values import Notes, bounded
 from scenes.readers.transforms import Frame
-from scenes.readers.values import Notes, bounded
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 

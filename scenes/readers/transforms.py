@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scenes.base import check_memory
-from scenes.readers.depth_images import WITHOUT, check_shape, depth_header
-from scenes.readers.images import Header, read_header, smaller_size
+from scenes.files.depth_images import WITHOUT, check_shape, depth_header
+from scenes.files.images import Header, read_header, smaller_size
+from scenes.files.locate import DEPTH_SUFFIXES, Finder
+from scenes.files.values import bounded, kind, number
 from scenes.readers.intrinsics import choose_orientation, read_intrinsics
 from scenes.readers.lens_keys import read_lens
-from scenes.readers.locate import DEPTH_SUFFIXES, Finder
 from scenes.readers.unsupported import check_keys, check_still
-from scenes.readers.values import bounded, kind, number
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 

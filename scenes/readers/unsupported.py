@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenes.readers.values import Notes, kind, number
+from scenes.files.values import Notes, kind, number
 from taichi_rf.core.errors import UserError
 
 NOT_APPLIED = {

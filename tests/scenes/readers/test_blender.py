@@ -11,8 +11,8 @@ from PIL import Image
 
 import scenes
 from scenes.base import Scene, Split, spread
-from scenes.readers.depth_images import shrink_depth
-from scenes.readers.images import shrink
+from scenes.files.depth_images import shrink_depth
+from scenes.files.images import shrink
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Cameras, look_at
 from tests.scene_files import plain_image, refused, rewrite, write_scene

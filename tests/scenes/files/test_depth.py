@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import scenes
-from scenes.readers.depth_images import shrink_depth
+from scenes.files.depth_images import shrink_depth
 from tests.scene_files import plain_image, refused, rewrite, write_scene
 
 RNG = np.random.default_rng(4)
@@ -95,7 +95,7 @@ def test_a_depth_image_of_another_size_is_resampled_by_the_nearest_pixel(tmp_pat
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
 @pytest.mark.parametrize(("size", "downscale"), [((96, 128), 2), ((96, 128), 7), ((48, 64), 3), ((240, 320), 5)])
 def test_a_depth_image_is_read_in_bands_as_it_is_in_whole(tmp_path, monkeypatch, size, downscale, suffix):
-    monkeypatch.setattr("scenes.readers.depth_images.BAND_PIXELS", 900)
+    monkeypatch.setattr("scenes.files.depth_images.BAND_PIXELS", 900)
     depth = np.repeat(np.repeat(RNG.integers(2000, 2200, (24, 32)), 10, axis=0), 10, axis=1).astype(np.uint16)
     rows, columns = ((np.arange(count) + 0.5) * whole / count for count, whole in zip(size, depth.shape))
     depth = depth[rows.astype(int)][:, columns.astype(int)]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scenes.readers.values import bounded
+from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
 
 MAX_SIDE = 16384  # pixels

@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from scenes.readers.values import Notes, bounded, kind
+from scenes.files.values import Notes, bounded, kind
 from taichi_rf.core.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 import scenes
-from scenes.readers.images import read_header
+from scenes.files.images import read_header
 from taichi_rf.cli.console import announce_memory
 from tests.scene_files import refused, rewrite, write_scene
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scenes.readers.images import BAND_PIXELS, INVERSE, Header, Rows, decoded, read_header, turned
-from scenes.readers.values import bounded
+from scenes.files.images import BAND_PIXELS, INVERSE, Header, Rows, decoded, read_header, turned
+from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
 
 AGREE = 0.05  # depths that differ by more than this fraction within one smaller pixel are two surfaces
