@@ -1,8 +1,8 @@
 # make setup: the environment (.venv)      make demo: train a built-in scene and look at it
-# make test:  checks and the whole suite   make lint: the checks alone
+# make test:  checks and the whole suite   make check: checks and the quick tests, three minutes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint system-packages
+.PHONY: help setup demo test check lint system-packages
 SHELL := /bin/bash
 
 VENV   := .venv
@@ -66,6 +66,14 @@ lint: $(READY)
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+
+# Tests that train nothing, open no window and compile few kernels.
+QUICK_TESTS := $(addprefix tests/,test_docs.py test_imports.py scenes/files scenes/readers scenes/solids scenes/test_find.py \
+    scenes/test_framing.py scenes/test_inspection.py $(addprefix taichi_rf/,core coding motion geometry kernels/test_rays.py \
+    kernels/test_lenses.py) $(addprefix viewer/,overlay desktop app/test_settings.py app/test_catalogue.py))
+
+check: $(READY) lint
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder $(QUICK_TESTS)
 
 # Two workers: most of the time goes into compiling kernels, which takes one core. A file's tests stay together, in order.
 test: $(READY) system-packages lint
