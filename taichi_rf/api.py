@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # for start-up time: numpy and Taichi are imported by the fun
     from taichi_rf.evaluation.evaluate import LevelScore
     from taichi_rf.kernels.rays import Camera
     from taichi_rf.rendering.model import Model
-    from taichi_rf.training.presets import Config
+    from taichi_rf.training.configs.base import Config
 
 Point = Sequence[float]
 Precision = Literal["fine", "small", "tiny"]
@@ -197,7 +197,7 @@ def train(
         preset: "quick" (minutes on two CPU cores), "balanced" or "paper".
         downscale, views: average so many pixels a side into one, learn from so many views: where ``scene`` is a name.
         options: entries of the configuration in place of the preset's, such as ``iterations=300`` or ``seed=1``; see
-            :class:`taichi_rf.training.presets.Config`.
+            :mod:`taichi_rf.training.configs`.
 
     Raises:
         UserError: there is no such scene, method, preset or option, or a value makes no sense.
@@ -211,22 +211,21 @@ def train(
     """
     import scenes
     from taichi_rf.core import backend
-    from taichi_rf.training.trainer import trainer_for
+    from taichi_rf.training.trainer import Trainer
 
     backend.current()
     if isinstance(scene, str | Path):
         scene = scenes.load(str(scene), downscale=downscale, views=views)
-    kind = trainer_for(scene)
-    return Training(kind(scene, _configuration(scene, method, preset, options)))
+    return Training(Trainer(scene, _configuration(scene, method, preset, options)))
 
 
 def _configuration(scene: Any, method: str | None, preset: str, options: dict[str, Any]) -> Config:
     """A preset with some entries replaced, each checked as those of a file are."""
-    from taichi_rf.training.presets import Config, find_preset
+    from taichi_rf.training.methods.registry import find_preset, names, read_config, teacher_for
 
     mesh = getattr(scene, "shape", None) is not None
-    found = find_preset(method or ("vqad" if mesh else "slimmerf"), preset, mesh=mesh)
-    return Config.from_json({**found.to_json(), **options})
+    found = find_preset(method or names(teacher_for(mesh=mesh))[0], preset, mesh=mesh)
+    return read_config(found.changed(**options).to_json())
 
 
 def slim(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from scenes.solids import meshes
 from scenes.solids.meshes import MeshScene
-from taichi_rf.training.presets import SOLID_QUICK
+from taichi_rf.training.configs import solid
 
 
 def ball(rings: int = 24, radius: float = 1.0, centre: tuple[float, float, float] = (0, 0, 0)) -> tuple:
@@ -45,7 +44,7 @@ def write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> Path:
     return path
 
 
-TINY_SOLID = replace(SOLID_QUICK, iterations=40, batch_rays=2048, points=20_000, base_depth=4, lods=2, vertex_rate=1e-4)
+TINY_SOLID = solid.QUICK.changed(iterations=40, batch_rays=2048, points=20_000, base_depth=4, lods=2, vertex_rate=1e-4)
 """Two levels, of 16 and 32 cells a side, in a second."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +11,35 @@ from PIL import Image
 
 from scenes.base import Scene, Split
 from taichi_rf.kernels.rays import Camera, Cameras, look_at
-from taichi_rf.training.presets import QUICK, VQAD_QUICK, Config
+from taichi_rf.training.configs import vqad
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.configs.slimmerf import QUICK
 
 SIZE = 24  # pixels a side
 ANGLE = 0.6911112  # radians across, as in NeRF-synthetic
 ROWS = 1 << 12
 BALLS = (((0.3, 0.2, 0.1), 0.6), ((-0.4, -0.3, -0.3), 0.4))  # centre, radius
 
-TINY = replace(
-    QUICK, iterations=60, batch_rays=256, num_ranks=4, resolutions=(16, 20), upsample_at=(0.8,), density_shift=-4.0,
+TINY = QUICK.changed(
+    iterations=60, batch_rays=256, num_ranks=4, resolutions=(16, 20), upsample_at=(0.8,), density_shift=-4.0,
     occupancy_from=0.2, occupancy_every=4, occupancy_threshold=0.2, shrink_at=0.6, filter_at=0.7, eta=0.02,
     ranks="train", rank_deadlines=(0.1, 0.8), factor_rate=0.1, l1=1e-3, l1_after_shrink=1e-3,
 )  # fmt: skip
 """Ranks by rule and by deadline, occupancy, shrink, filter and upsampling, within sixty iterations."""
 
-TINY_OCTREE = replace(
-    VQAD_QUICK, iterations=40, batch_rays=256, base_depth=3, lods=3, bits=3, grow_at=(0.25, 0.4), quantise_at=0.6,
+TINY_OCTREE = vqad.QUICK.changed(
+    iterations=40, batch_rays=256, base_depth=3, lods=3, bits=3, grow_at=(0.25, 0.4), quantise_at=0.6,
     filter_at=0.5, seen_threshold=0.1, max_vertices=30_000,
 )  # fmt: skip
 """Cells of 8, 16 and 32 a side: grown once, pruned once, rays dropped, and quantised, within forty iterations."""
 
 
 def tiny_config(**changes: object) -> Config:
-    return replace(TINY, **changes)  # type: ignore[arg-type]
+    return TINY.changed(**changes)  # type: ignore[arg-type]
 
 
 def tiny_octree_config(**changes: object) -> Config:
-    return replace(TINY_OCTREE, **changes)  # type: ignore[arg-type]
+    return TINY_OCTREE.changed(**changes)  # type: ignore[arg-type]
 
 
 def tiny_scene(*, train: int = 8, test: int = 2, depth: bool = False) -> Scene:

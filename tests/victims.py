@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from taichi_rf.fields.registry import field_type
 from taichi_rf.fields.vm import factor_coding
 from taichi_rf.storage.model_file import level_schema
 from taichi_rf.storage.trf import load_checkpoint
-from taichi_rf.training import checkpoint, restoring
+from taichi_rf.training import checkpoint
 from taichi_rf.training.checkpoint import restore
-from taichi_rf.training.presets import Config
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.methods.registry import read_config
 from taichi_rf.training.trainer import Trainer
 from tests.costly import header_around, octree_header
 from tests.mutations import plain_copy
@@ -94,15 +94,15 @@ class Training:
         trainer."""
         trainer = self.trainer
         arrays, state = load_checkpoint(path)
-        config = Config.from_json(state["config"])
+        config = read_config(state["config"])
         checkpoint._same_config(config, trainer.config, path)
         checkpoint._same_scene(state["scene"], trainer.scene, config, path)
-        trainer.filtered, trainer.model.box = False, self.box.copy()  # as a new trainer's
+        trainer.sampler.filtered, trainer.model.box = False, self.box.copy()  # as a new trainer's
         restore(trainer, arrays, state)
         for _ in range(2):
             if not trainer.done:
                 trainer.step()
-        restoring.check_state(trainer, plain_copy(checkpoint.capture(trainer)[1]))
+        checkpoint.check(trainer, plain_copy(checkpoint.capture(trainer)[1]))
 
 
 def configuration(kind: str) -> Config:
@@ -111,4 +111,4 @@ def configuration(kind: str) -> Config:
             iterations=24, shrink_at=0.3, filter_at=0.4, upsample_at=(0.5,), ranks="prefix", batch_rays=64
         )
     tiny = tiny_octree_config(codes=kind, bits=max(CODES[kind], 1), lods=3)
-    return replace(tiny, iterations=16, grow_at=(0.2,), filter_at=0.3, quantise_at=0.5, batch_rays=64)
+    return tiny.changed(iterations=16, grow_at=(0.2,), filter_at=0.3, quantise_at=0.5, batch_rays=64)

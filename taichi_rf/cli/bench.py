@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +14,7 @@ from taichi_rf.cli.options import Bench
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json
-from taichi_rf.training.presets import QUICK, VQAD_QUICK, Config
+from taichi_rf.training.methods import registry
 from taichi_rf.training.trainer import Trainer
 
 SETTLE_STEPS = 600
@@ -34,7 +33,7 @@ def run(command: Bench) -> None:
         source,
         downscale=1 if source in scenes.builtin_names() else 2,
         max_test_views=0,
-        depth=METHODS[command.method].config(SETTLE_STEPS).wants_depth,
+        depth=registry.find_preset(command.method, "quick").wants_depth,
     )
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", markup=False)
@@ -56,7 +55,7 @@ def bench(
     settle_steps: int = SETTLE_STEPS,
     log: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure everything on ``scene`` (a ``scenes.Scene``) by one of :data:`METHODS`; return what the JSON file holds.
+    """Measure everything on ``scene`` (a ``scenes.Scene``) by a method of the registry; return what the JSON file has.
 
     Times are in seconds, rates per second. ``stages`` has an entry a stage with "seconds", "items", "unit", and what
     bounds it: "gflops" or "gigabytes_per_second".
@@ -72,7 +71,10 @@ def bench(
     result["products"] = stages.products()
     log("memory copy")
     result["copy_gigabytes_per_second"] = stages.copy_rate()
-    config = METHODS[method].config(settle_steps)
+    known = registry.find(method)
+    if known.settled is None:
+        raise UserError(f"--method {method} has nothing to be measured")
+    config = known.settled(settle_steps)
     log(f"training {settle_steps} steps until the occupancy settles")
     trainer = Trainer(scene, config)
     for _ in range(settle_steps):
@@ -84,12 +86,13 @@ def bench(
     result["stages"] = stages.field_stages(trainer)
     result["training"] = {config.decoder: stages.training(trainer, log)}
     result["rendering"] = stages.rendering(trainer, log)
-    for decoder in METHODS[method].other_decoders:
-        log(f"the {decoder} decoder")
-        other = Trainer(scene, replace(config, decoder=decoder))
-        other.adopt(trainer)
-        result["stages"] |= stages.decoder_stages(other)
-        result["training"][decoder] = stages.training(other, log)
+    for decoder in known.decoders:
+        if decoder != config.decoder:
+            log(f"the {decoder} decoder")
+            other = Trainer(scene, config.changed(decoder=decoder))
+            stages.adopt(other, trainer)
+            result["stages"] |= stages.decoder_stages(other)
+            result["training"][decoder] = stages.training(other, log)
     log("cold start")
     result["cold_start"] = stages.cold_start(current.arch, method)
     found = result["stages"]
@@ -99,47 +102,6 @@ def bench(
         "scatter_over_lookup_density": found["scatter density"]["seconds"] / found["density"]["seconds"],
     }
     return result
-
-
-def _slimmerf(settle_steps: int) -> Config:
-    """All ranks, over the box that is left after a quarter of ``settle_steps``."""
-    iterations = settle_steps + 10_000
-    shrink = 0.25 * settle_steps / iterations
-    return replace(
-        QUICK,
-        ranks="plain",
-        resolutions=(128, 128),  # the second time over the box that is left
-        upsample_at=(shrink,),
-        iterations=iterations,
-        occupancy_from=0.8 * shrink,
-        shrink_at=shrink,
-        filter_at=shrink,
-    )
-
-
-def _vqad(settle_steps: int) -> Config:
-    """All levels of detail, and codes learnt for the last quarter of ``settle_steps``."""
-    iterations = settle_steps + 10_000
-    share = settle_steps / iterations
-    return replace(
-        VQAD_QUICK,
-        iterations=iterations,
-        grow_at=tuple(part * share for part in (0.15, 0.3, 0.45, 0.6)),
-        filter_at=0.65 * share,
-        quantise_at=0.7 * share,
-    )
-
-
-@dataclass(frozen=True)
-class Benched:
-    """A method that can be measured: ``config`` makes what is trained before anything is measured from the number of
-    steps that takes; ``other_decoders`` are measured besides its own."""
-
-    config: Callable[[int], Config]
-    other_decoders: tuple[Literal["sh", "mlp", "small"], ...] = ()
-
-
-METHODS = {"slimmerf": Benched(_slimmerf, ("mlp",)), "vqad": Benched(_vqad)}
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -1,12 +1,11 @@
 """The first training step of a fresh process, for measuring how long a user waits before anything happens."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from taichi_rf.kernels.rays import Cameras, look_at
-from taichi_rf.training.presets import find_preset
+from taichi_rf.training.methods.registry import find_preset
 from taichi_rf.training.trainer import Trainer
 
 
@@ -24,4 +23,4 @@ def first_step(method: str = "slimmerf") -> None:
         name="grey",
         source="grey",
     )
-    Trainer(scene, replace(find_preset(method, "quick"), iterations=10, batch_rays=256)).step()
+    Trainer(scene, find_preset(method, "quick").changed(iterations=10, batch_rays=256)).step()

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from taichi_rf.training.methods.registry import METHODS, MethodName
+
 PROGRAM = "python -m taichi_rf"
 LEVELS = tyro.conf.arg(aliases=["--rank", "--lod"])
 Arch = Literal["auto", "cpu", "cuda", "vulkan", "metal"]
@@ -123,8 +125,8 @@ class Render:
 class Bench:
     """How fast training and rendering are on this machine, stage by stage."""
 
-    # What is measured: slimmerf's tensor factors, or vqad's octree.
-    method: Literal["slimmerf", "vqad"] = "slimmerf"
+    # What is measured: a method, see train.py --help.
+    method: MethodName = METHODS[0].name
     # Write the numbers to this file.
     json: Path | None = None
     # The scene to train on. Default: one that suits the benchmark.

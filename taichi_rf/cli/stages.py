@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,12 +22,28 @@ from taichi_rf.fields.base import GridField, Stage
 from taichi_rf.rendering.decoders import MLP
 from taichi_rf.rendering.pictures import render
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
+from taichi_rf.training.samplers.pixels import PixelSampler
+from taichi_rf.training.strategies.vm import VMStrategy
 from taichi_rf.training.trainer import Trainer
 
 ROWS = 1 << 15
 SIDE = 800  # pixels of the picture that is rendered
 TIMED_STEPS = 21
 REPEATS = 7
+
+
+def adopt(ours: Trainer, theirs: Trainer) -> None:
+    """Take over another training's geometry: factors, box, occupancy and chosen rays, not decoder or optimiser."""
+    strategy, sampler = cast(VMStrategy, ours.strategy), cast(PixelSampler, ours.sampler)
+    strategy.adopt(cast(VMStrategy, theirs.strategy), ours.level)
+    ours.milestones.done = theirs.milestones.done
+    sampler.keep(cast(PixelSampler, theirs.sampler).pixels)
+
+
+def next_batch(trainer: Trainer) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of the configuration's size; see :meth:`PixelSampler.next_batch`."""
+    sampler = cast(PixelSampler, trainer.sampler)
+    return sampler.next_batch(sampler.batch_size(None), trainer.iteration)
 
 
 def best_of(run: Callable[[], Any], repeats: int | None = None) -> float:
@@ -107,7 +123,7 @@ def renderer_of(trainer: Trainer) -> VolumeRenderer:
 def field_stages(trainer: Trainer) -> dict[str, Any]:
     """Each stage alone, repeated on one batch of the settled model."""
     model, field = trainer.model, trainer.model.field
-    origins, directions, _, background = trainer.next_batch()
+    origins, directions, _, background = next_batch(trainer)
     level, renderer = trainer.level, renderer_of(trainer)
     settings, compositor = model.settings(level), renderer.compositor
     batch = renderer.forward(origins, directions, settings, background=background, seed=0)
@@ -134,10 +150,10 @@ def field_stages(trainer: Trainer) -> dict[str, Any]:
         field.backward_stages(n, samples.positions, batch.density, gradient, m, shaded.positions, d_features, level)
     )
     if isinstance(field, GridField):
-        refresh = best_of(lambda: model.refresh_occupancy(trainer.config.occupancy_threshold, level=level, grow=True))
+        refresh = best_of(lambda: trainer.strategy.refresh(level))
         stages["occupancy"] = _stage(refresh, int(np.prod(field.resolution)), "nodes")
         texels = sum(p.active for p in field.parameters(level)[:1])
-        update = best_of(lambda: trainer.adam.step(model.parameters(level), 0.0))
+        update = best_of(lambda: trainer.optimiser.adam.step(model.parameters(level), 0.0))
         stages["Adam"] = _stage(update, texels * BLOCK, "numbers", size=8.0 * texels * BLOCK * 4)
     for parameters in model.parameters():
         parameters.clear()
@@ -162,7 +178,7 @@ PRODUCTS = {"sh": 27, "mlp": 150 * 128 + 128 * 128 + 128 * 3, "small": 24 * 64 +
 def decoder_stages(trainer: Trainer) -> dict[str, Any]:
     """The decoder of ``trainer`` alone, forward and adjoint, on one batch of the settled model."""
     model, field, name = trainer.model, trainer.model.field, trainer.config.decoder
-    origins, directions, _, background = trainer.next_batch()
+    origins, directions, _, background = next_batch(trainer)
     renderer = renderer_of(trainer)
     batch = renderer.forward(origins, directions, model.settings(trainer.level), background=background, seed=0)
     samples, shaded = batch.samples, batch.shaded
@@ -185,7 +201,7 @@ def training(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
     trainer.step()
     steps = [trainer.step() for _ in range(TIMED_STEPS)]
     seconds = statistics.median(s.seconds for s in steps)
-    origins, directions, _, background = trainer.next_batch()
+    origins, directions, _, background = next_batch(trainer)
     settings = trainer.model.settings(trainer.level)
     batch = renderer_of(trainer).forward(origins, directions, settings, background=background, seed=0)
     rate = steps[0].rays / seconds

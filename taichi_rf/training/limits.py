@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from taichi_rf.coding.checks import number, shown, whole
 from taichi_rf.core.errors import UserError
@@ -16,71 +16,36 @@ from taichi_rf.core.errors import UserError
 FRACTION = (0.0, 100.0)  # of the training; above 1 is never
 WEIGHT = (0.0, 1e9)
 
-LIMITS: dict[str, tuple[float, float]] = {
-    "seed": (0, (1 << 63) - 1),
-    "iterations": (1, 1 << 40),
-    "max_seconds": (1e-9, 1e12),
-    "batch_rays": (1, 1 << 20),
-    "num_ranks": (1, 64),
-    "prefix_from": FRACTION,
-    "prefix_rate": WEIGHT,
-    "prefix_mean_from": FRACTION,
-    "upsilon": WEIGHT,
-    "eta": FRACTION,
-    "rank_deadlines": FRACTION,
-    "density_shift": (-100, 100),
-    "distance_scale": (1e-3, 1e4),
-    "resolutions": (2, 1024),
-    "upsample_at": FRACTION,
-    "step_ratio": (0.25, 16),  # asks.MOST_STEPS allows it on every grid
-    "weight_threshold": (0, 1),
-    "occupancy_from": FRACTION,
-    "occupancy_every": (1, 1 << 40),
-    "occupancy_threshold": (0, 0.999999),
-    "shrink_at": FRACTION,
-    "filter_at": FRACTION,
-    "factor_rate": WEIGHT,
-    "network_rate": WEIGHT,
-    "decay": (1e-30, 1e9),
-    "l1": WEIGHT,
-    "l1_after_shrink": WEIGHT,
-    "tv_density": WEIGHT,
-    "tv_appearance": WEIGHT,
-    "orthogonality": WEIGHT,
-    "bits": (0, 64),
-    "base_depth": (2, 7),
-    "lods": (1, 5),
-    "max_vertices": (1, 1 << 24),
-    "grow_at": FRACTION,
-    "seen_threshold": WEIGHT,
-    "quantise_at": FRACTION,
-    "vertex_rate": WEIGHT,
-    "logit_rate": WEIGHT,
-    "sharpness": WEIGHT,
-    "points": (1, 1 << 26),
-    "held_out": (0, 1 << 30),
-}
-"""Least and most of every entry that is a number, or a list of such."""
+Range = tuple[float, float]
+"""Least and most."""
+
+NONE = (0.0, -1.0)
+"""Of a number for which no limits were written: nothing is within them."""
 
 MOST_ENTRIES = 64
 """Of a list."""
 
 
-def check_entries(values: Mapping[str, Any], annotations: Mapping[str, Any]) -> None:
-    """Check the entries of a configuration; ``annotations`` says what type each is.
+def check_entries(values: Mapping[str, Any], kind: type) -> None:
+    """Check entries of a configuration.
+
+    Args:
+        values: by name; all are fields of ``kind``.
+        kind: a dataclass whose annotations say what type each entry is, and whose ``LIMITS`` say in what range.
 
     Raises:
         UserError: an entry is of another type or outside its range; it is named.
     """
+    annotations = get_type_hints(kind)
     for key, value in values.items():
-        _check(value, annotations[key], key)
+        _check(value, annotations[key], key, kind.LIMITS.get(key, NONE))  # type: ignore[attr-defined]
 
 
-def _check(value: Any, kind: Any, key: str) -> None:
+def _check(value: Any, kind: Any, key: str, limits: Range) -> None:
     where, origin = f"the configuration's '{key}'", get_origin(kind)
     if origin in (Union, types.UnionType):  # X | None
         if value is not None:
-            _check(value, next(part for part in get_args(kind) if part is not type(None)), key)
+            _check(value, next(part for part in get_args(kind) if part is not type(None)), key, limits)
     elif origin is Literal:
         if not isinstance(value, str) or value not in get_args(kind):
             raise UserError(f"{where} should be one of {', '.join(get_args(kind))}, not {shown(value)}")
@@ -90,7 +55,7 @@ def _check(value: Any, kind: Any, key: str) -> None:
         if not isinstance(value, tuple | list) or len(value) > MOST_ENTRIES or count not in (None, len(value)):
             raise UserError(f"{where} should be a list{'' if count is None else f' of {count}'}, not {shown(value)}")
         for item in value:
-            _check(item, parts[0], key)
+            _check(item, parts[0], key, limits)
     elif kind is bool:
         if not isinstance(value, bool):
             raise UserError(f"{where} should be true or false, not {shown(value)}")
@@ -98,7 +63,6 @@ def _check(value: Any, kind: Any, key: str) -> None:
         if not isinstance(value, str):
             raise UserError(f"{where} should be text, not {shown(value)}")
     elif kind is int:
-        low, high = LIMITS[key]
-        whole(value, int(low), int(high), where)
+        whole(value, int(limits[0]), int(limits[1]), where)
     else:
-        number(value, *LIMITS[key], where)
+        number(value, *limits, where)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,8 @@ from taichi_rf.core.version import VERSION
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import save_model
 from taichi_rf.training import checkpoint
-from taichi_rf.training.presets import Config
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.methods.registry import read_config
 from taichi_rf.training.trainer import StepInfo, Trainer
 
 CONFIG, MODEL, METRICS = "config.json", "model.trf", "metrics.json"
@@ -66,7 +68,7 @@ class Recipe:
     def from_json(values: Any, where: Path) -> Recipe:
         """The inverse of :meth:`to_json`; UserError for anything that it did not write."""
         try:
-            recipe = Recipe(Config.from_json(values["config"]), arch=values["arch"], **values["scene"])
+            recipe = Recipe(read_config(values["config"]), arch=values["arch"], **values["scene"])
         except (KeyError, TypeError, UserError) as error:
             raise UserError(f"{where} is not the configuration of a run ({error})") from None
         numbers = (recipe.downscale, recipe.views, recipe.eval_views)
@@ -333,6 +335,23 @@ class Training:
         for event in self.trainer.events[self._events :]:
             append_line(self.folder / EVENTS, event)
             self._events += 1
+
+
+@dataclass
+class Run:
+    """A run that this process trains."""
+
+    training: Training
+    recipe: Recipe
+    metrics: dict[str, Any] | None = None
+    """Of the whole run; None as long as it has not been evaluated."""
+    over: bool = False
+    """Nothing will be done to it any more, and its folder has been let go of."""
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with it."""
+        return f"python train.py --resume {shlex.quote(str(self.training.folder))}"
 
 
 def short(path: Path) -> str:

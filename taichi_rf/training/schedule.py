@@ -1,57 +1,58 @@
-"""What changes when: the order of pixels, the learning rate, the ranks (TRaIn), and milestones of the grid."""
+"""What changes when: the levels that train, the learning rate, and milestones of the field."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from taichi_rf.training.presets import Config
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.configs.slimmerf import SlimmerfConfig
+from taichi_rf.training.configs.vqad import VqadConfig
+from taichi_rf.training.state import Arrays, Entries, Owner
 
 Pass = tuple[int, int, int, float]
 """A part of a step: (level, first ray, last ray + 1, weight of their mean loss)."""
 
 
-class PixelOrder:
-    """All pixels in a random order without replacement, epoch after epoch, at no memory and from any position.
+class LevelSchedule(Owner, ABC):
+    """Which levels train when; ``level`` of them do so far. Its state is under "ranks" in a checkpoint."""
 
-    A Feistel network over the next power of four permutes; numbers beyond ``count`` walk on until they fall inside
-    (cycle walking, Black and Rogaway 2002).
-    """
+    level: int
 
-    ROUNDS = 4
+    @property
+    @abstractmethod
+    def highest(self) -> int:
+        """The last level there will be."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.half_bits = max(1, (max(count - 1, 1).bit_length() + 1) // 2)
-        self.seed = seed
+    @abstractmethod
+    def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
+        """What one step of ``rays`` rays that begins at ``progress`` does."""
 
-    def batch(self, start: int, size: int) -> np.ndarray:
-        """Pixels number start .. start + size of the endless sequence, int64 in [0, count)."""
-        positions = np.arange(start, start + size, dtype=np.int64)
-        epochs, places = positions // self.count, positions % self.count
-        result = self._permute(places, epochs)
-        while (outside := result >= self.count).any():
-            result[outside] = self._permute(result[outside], epochs[outside])
-        return result
+    @abstractmethod
+    def update(self, losses: Mapping[int, float], progress: float) -> str | None:
+        """Report the photometric loss, by level, of the step that began at ``progress`` (0..1).
 
-    def _permute(self, values: np.ndarray, epochs: np.ndarray) -> np.ndarray:
-        mask = (1 << self.half_bits) - 1
-        left, right = values >> self.half_bits, values & mask
-        seed = np.uint64((self.seed * 0x9E3779B97F4A7C15) % (1 << 64))
-        for r in range(self.ROUNDS):
-            key = (epochs * self.ROUNDS + r).astype(np.uint64) + seed
-            mixed = right.astype(np.uint64) ^ (key * np.uint64(0xD1B54A32D192ED03))
-            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xC4CEB9FE1A85EC53)
-            left, right = right, left ^ ((mixed >> np.uint64(32)).astype(np.int64) & mask)
-        return (left << self.half_bits) | right
+        Returns:
+            The cause if a level was added ("loss" or "deadline"), else None.
+        """
+
+    def state(self) -> dict[str, Any]:
+        return {"ranks": {"level": self.level}}
+
+    def check(self, its: Entries) -> None:
+        its.table_of("ranks").whole("level", self.highest, low=1)
+
+    def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.level = int(state["ranks"]["level"])
 
 
 @dataclass
-class RankSchedule:
+class RankSchedule(LevelSchedule):
     """How many levels take part: all from the start ("plain"), or TRaIn.
 
     TRaIn (Algorithm 1, Yuan 2024): after a step with photometric loss L[t], one level more if
@@ -65,53 +66,58 @@ class RankSchedule:
     last_increment: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.config.ranks == "plain":
-            self.level = self.config.num_ranks
+        if self._own.ranks == "plain":
+            self.level = self._own.num_ranks
+
+    @property
+    def _own(self) -> SlimmerfConfig:
+        return cast(SlimmerfConfig, self.config.strategy)
 
     def update(self, losses: Mapping[int, float], progress: float) -> str | None:
-        """Report the photometric loss, by level, of the step that began at ``progress`` (0..1).
-
-        The first began at zero and cannot fire.
-
-        Returns the cause if a level was added ("loss" or "deadline"), else None.
-        """
+        """As in the base class. The first step began at zero and cannot fire."""
         loss = losses[max(losses)]
         change = abs(self.last_loss - loss) / max(loss, 1e-12)
         self.last_loss = loss
-        if self.level >= self.config.num_ranks:
+        if self.level >= self._own.num_ranks:
             return None
         cause = None
-        if np.isfinite(change) and change > self.config.upsilon and progress - self.last_increment > self.config.eta:
+        if np.isfinite(change) and change > self._own.upsilon and progress - self.last_increment > self._own.eta:
             cause = "loss"
         elif progress >= self._deadline(self.level + 1):
             cause = "deadline"
         if cause:
             self.level += 1
-            while self.level < self.config.num_ranks and progress >= self._deadline(self.level + 1):
+            while self.level < self._own.num_ranks and progress >= self._deadline(self.level + 1):
                 self.level += 1
             self.last_increment = progress
         return cause
 
     def _deadline(self, level: int) -> float:
-        first, last = self.config.rank_deadlines
-        return first + (last - first) * (level - 2) / max(1, self.config.num_ranks - 2)
+        first, last = self._own.rank_deadlines
+        return first + (last - first) * (level - 2) / max(1, self._own.num_ranks - 2)
 
     @property
     def highest(self) -> int:
-        """The last level there will be."""
-        return self.config.num_ranks
+        return self._own.num_ranks
 
     def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
         """What one step of ``rays`` rays that begins at ``progress`` does: all rays at the level there is."""
         return [(self.level, 0, rays, 1.0)]
 
     def state(self) -> dict[str, Any]:
-        return {"level": self.level, "last_loss": self.last_loss, "last_increment": self.last_increment}
+        own = {"last_loss": self.last_loss, "last_increment": self.last_increment}
+        return {"ranks": {"level": self.level, **own}}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.level = int(state["level"])
-        self.last_loss = float(state["last_loss"])
-        self.last_increment = float(state["last_increment"])
+    def check(self, its: Entries) -> None:
+        super().check(its)
+        ranks = its.table_of("ranks")
+        ranks.number("last_loss", math.inf)
+        ranks.number("last_increment", 1.0)
+
+    def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        super().restore(arrays, state)
+        self.last_loss = float(state["ranks"]["last_loss"])
+        self.last_increment = float(state["ranks"]["last_increment"])
 
 
 class PrefixRanks(RankSchedule):
@@ -137,14 +143,14 @@ class PrefixRanks(RankSchedule):
         """What one step does: all rays at the level there is, or half of them at a prefix."""
         prefixes = self.prefixes
         group, place = divmod(iteration, self.PERIOD)
-        if progress < self.config.prefix_from or not prefixes or place == 0:
+        if progress < self._own.prefix_from or not prefixes or place == 0:
             return super().passes(rays, iteration, progress)
         turn = group * (self.PERIOD - 1) + place - 1
         return [(prefixes[turn % len(prefixes)], 0, -(-rays // 2), 1.0)]
 
 
 @dataclass
-class JointLevels:
+class JointLevels(LevelSchedule):
     """Levels of detail that train together, so that every prefix is a good model; ``level`` of them so far.
 
     "finest": every ray at the finest level alone. "random": one level a step, level l with probability proportional to
@@ -156,13 +162,16 @@ class JointLevels:
     level: int = 1
 
     @property
+    def _own(self) -> VqadConfig:
+        return cast(VqadConfig, self.config.strategy)
+
+    @property
     def highest(self) -> int:
-        """The last level there will be."""
-        return self.config.lods
+        return self._own.lods
 
     def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
         """What one step of ``rays`` rays does."""
-        joint, level = self.config.joint, self.level
+        joint, level = self._own.joint, self.level
         shares = 2.0 ** np.arange(level)
         shares /= shares.sum()
         if joint == "random":
@@ -179,22 +188,14 @@ class JointLevels:
         """Levels come with the tree, not with the loss."""
         return None
 
-    def state(self) -> dict[str, Any]:
-        return {"level": self.level}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.level = int(state["level"])
-
-
-def level_schedule(config: Config) -> RankSchedule | JointLevels:
-    """Which levels train when, by the configuration."""
-    if config.method == "vqad":
-        return JointLevels(config)
-    return PrefixRanks(config) if config.ranks == "prefix" else RankSchedule(config)
+def rank_schedule(config: Config) -> RankSchedule:
+    """Which ranks train when, by the configuration."""
+    return PrefixRanks(config) if cast(SlimmerfConfig, config.strategy).ranks == "prefix" else RankSchedule(config)
 
 
 @dataclass
-class LearningRate:
+class LearningRate(Owner):
     """factor = decay^progress, counted anew from each restart (as the paper's code does at each upsampling)."""
 
     config: Config
@@ -203,17 +204,29 @@ class LearningRate:
     def factor(self, progress: float, *, prefix: bool = False) -> float:
         """The learning rate at ``progress``, over the initial one, of a step on the whole or on a prefix."""
         rate = float(self.config.decay ** (progress - self.restarted_at))
-        return rate * self.config.prefix_rate if prefix else rate
+        return rate * self.config.strategy.rate_of_fewer_levels if prefix else rate
 
+    def state(self) -> dict[str, Any]:
+        return {"rate_restarted_at": self.restarted_at}
+
+    def check(self, its: Entries) -> None:
+        its.number("rate_restarted_at", 1.0)
+
+    def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.restarted_at = state["rate_restarted_at"]
+
+
+Milestone = tuple[float, str, int]
+"""(fraction of the training, name, argument)"""
 
 ORDER = ("shrink", "filter", "upsample", "grow", "quantise")
 """Of milestones that are due at once."""
 
 
-class Milestones:
-    """Things that happen once, in order of their fraction: (fraction, name, argument)."""
+class Milestones(Owner):
+    """Things that happen once, in order of their fraction."""
 
-    def __init__(self, entries: list[tuple[float, str, int]]) -> None:
+    def __init__(self, entries: list[Milestone]) -> None:
         # stable: what is due at once happens in the order given
         self.entries = sorted((e for e in entries if e[0] < 1), key=lambda e: (e[0], ORDER.index(e[1])))
         self.done = 0
@@ -225,3 +238,12 @@ class Milestones:
             self.done += 1
             return name, argument
         return None
+
+    def state(self) -> dict[str, Any]:
+        return {"milestones_done": self.done}
+
+    def check(self, its: Entries) -> None:
+        its.whole("milestones_done", len(self.entries))
+
+    def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
+        self.done = state["milestones_done"]

@@ -12,7 +12,6 @@ import argparse
 import resource
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,9 +19,9 @@ sys.path.insert(0, str(ROOT))
 
 import scenes  # noqa: E402
 from taichi_rf.core import backend  # noqa: E402
-from taichi_rf.training.presets import find_preset  # noqa: E402
-from taichi_rf.training.strategies.planting import needed_bytes  # noqa: E402
-from taichi_rf.training.trainer import Trainer, trainer_for  # noqa: E402
+from taichi_rf.training.methods.registry import find_preset  # noqa: E402
+from taichi_rf.training.strategies.octree import needed_bytes  # noqa: E402
+from taichi_rf.training.trainer import Trainer  # noqa: E402
 
 
 def main() -> None:
@@ -35,14 +34,14 @@ def main() -> None:
     backend.init("cpu")
     scene = scenes.load(source, downscale=int(downscale))
     said("the scene is read")
-    config = replace(find_preset("vqad", "quick"), bits=options.bits, iterations=options.iterations, grow_at=())
-    trainer = trainer_for(scene)(scene, config)
+    config = find_preset("vqad", "quick").changed(bits=options.bits, iterations=options.iterations, grow_at=())
+    trainer = Trainer(scene, config)
     planted = vertices_of(trainer)
     said(f"{planted:,} vertices are planted; counted for them: {needed_bytes(planted, config) / 1e6:.0f} MB")
     quantised = False
     while not trainer.done:
         trainer.step()
-        if trainer.progress >= config.quantise_at and not quantised:
+        if trainer.progress >= config.strategy.quantise_at and not quantised:
             quantised = True
             said(f"step {trainer.iteration}, the first with indices")
     said(f"step {trainer.iteration}, the last; {vertices_of(trainer):,} vertices")

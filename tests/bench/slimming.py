@@ -32,7 +32,8 @@ sys.path.insert(0, str(ROOT))
 from taichi_rf.core.errors import UserError  # noqa: E402
 from taichi_rf.core.files import read_json, write_json  # noqa: E402
 from taichi_rf.storage.model_file import load_model, save_model  # noqa: E402
-from taichi_rf.training.presets import Config, find_preset  # noqa: E402
+from taichi_rf.training.configs.base import Config  # noqa: E402
+from taichi_rf.training.methods.registry import find_preset  # noqa: E402
 from tests.bench.slimming_results import RANKS, collected, mean, picture, table  # noqa: E402
 
 PLAIN = ("plain-2", "plain-4", "plain-8", "plain-16")
@@ -98,8 +99,8 @@ class Schedule:
     def __init__(self, way: Way, config: Config) -> None:
         from taichi_rf.training.schedule import RankSchedule
 
-        self.way, self.highest = way, config.num_ranks
-        self.train = RankSchedule(replace(config, ranks="train" if way.train else "plain"))
+        self.way, self.highest = way, config.strategy.num_ranks
+        self.train = RankSchedule(config.changed(ranks="train" if way.train else "plain"))
         self.losses: dict[int, float] = {}
 
     @property
@@ -131,8 +132,14 @@ class Schedule:
     def state(self) -> dict[str, Any]:
         return self.train.state()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.train.restore(state)
+    def check(self, its: Any) -> None:
+        self.train.check(its)
+
+    def restore(self, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
+        self.train.restore(arrays, state)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -271,23 +278,23 @@ def fit(work: Work, scene: Any, path: Path) -> tuple[list[int], int, float]:
     """Train; the bytes of every prefix, the steps and the seconds that they took."""
     from taichi_rf.training.trainer import Trainer
 
-    config = replace(find_preset("slimmerf", work.preset), seed=work.seed, ranks="plain")
+    config = find_preset("slimmerf", work.preset).changed(seed=work.seed, ranks="plain")
     if work.seconds is not None:
-        config = replace(config, max_seconds=work.seconds)
+        config = config.changed(max_seconds=work.seconds)
     if work.iterations is not None:
-        config = replace(config, iterations=work.iterations)
+        config = config.changed(iterations=work.iterations)
     if work.way.startswith("plain-"):
-        config = replace(config, num_ranks=int(work.way.removeprefix("plain-")))
+        config = config.changed(num_ranks=int(work.way.removeprefix("plain-")))
     elif work.way == "paper":
-        config = replace(config, ranks="train", eta=0.0, rank_deadlines=NEVER)
+        config = config.changed(ranks="train", eta=0.0, rank_deadlines=NEVER)
     elif work.way in NAMED:
-        config = replace(config, ranks=work.way)
+        config = config.changed(ranks=work.way)
     elif work.way in WAYS:
         way = WAYS[work.way]
-        config = replace(config, ranks="prefix", prefix_rate=way.rate, prefix_mean_from=way.mean_from)
+        config = config.changed(ranks="prefix", prefix_rate=way.rate, prefix_mean_from=way.mean_from)
     trainer = Trainer(scene, config)
     if work.way in WAYS:
-        trainer.ranks = Schedule(WAYS[work.way], config)  # type: ignore[assignment]
+        trainer.level_schedule = Schedule(WAYS[work.way], config)  # type: ignore[assignment]
     trainer.warm_up()
     told, since = 0.0, []
     while not trainer.done:

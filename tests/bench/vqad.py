@@ -244,9 +244,8 @@ def quantise(work: Work, out: Path) -> None:
     import scenes
     from taichi_rf.core import backend
     from taichi_rf.evaluation.evaluate import evaluate
-    from taichi_rf.training.presets import Config
     from taichi_rf.training.run import RunFolder
-    from taichi_rf.training.trainer import trainer_for
+    from taichi_rf.training.trainer import Trainer
 
     assert work.after is not None
     source = RunFolder(out / work.scene / work.after)
@@ -256,12 +255,11 @@ def quantise(work: Work, out: Path) -> None:
         recipe.source, downscale=recipe.downscale, views=recipe.views, background=recipe.background,
         max_test_views=recipe.eval_views,
     )  # fmt: skip
-    trainer = trainer_for(scene).resume(source.path, scene)
+    trainer = Trainer.resume(source.path, scene)
     if not trainer.done:
         raise UserError(f"{source} is not trained to its end")
-    values = trainer.config.to_json() | {"codes": "kmeans", "bits": work.bits}
-    trainer.growth.config = Config.from_json(values)
-    for _ in trainer.growth.milestone("quantise", 0):
+    trainer.strategy.config = trainer.config.changed(codes="kmeans", bits=work.bits)
+    for _ in trainer.see_to("quantise"):
         pass
     folder = folder_of(work, out)
     sizes = save_model(trainer.model, folder / MODEL)

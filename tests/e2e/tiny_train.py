@@ -6,12 +6,12 @@ TINY_SAVE_SECONDS: training time between two checkpoints. TINY_NAN_AT: the itera
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import train
 from taichi_rf.kernels.losses import PhotometricLoss
-from taichi_rf.training import presets, run
+from taichi_rf.training import run
+from taichi_rf.training.configs import slimmerf, solid, vqad
 from tests.solids import TINY_SOLID
 from tests.tiny import TINY, TINY_OCTREE
 
@@ -30,9 +30,9 @@ def lose_at(iteration: int) -> None:
 
 
 if __name__ == "__main__":
-    presets.PRESETS["quick"] = replace(TINY, preset="quick")
-    presets.VQAD_PRESETS["quick"] = TINY_OCTREE
-    presets.SOLIDS["quick"] = TINY_SOLID
+    slimmerf.PRESETS["quick"] = TINY.changed(preset="quick")
+    vqad.PRESETS["quick"] = TINY_OCTREE
+    solid.PRESETS["quick"] = TINY_SOLID
     run.SAVE_SECONDS = float(os.environ.get("TINY_SAVE_SECONDS", run.SAVE_SECONDS))
     if "TINY_NAN_AT" in os.environ:
         lose_at(int(os.environ["TINY_NAN_AT"]))

@@ -7,15 +7,15 @@ checkpoints.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import run_viewer
-from taichi_rf.training import presets, run
+from taichi_rf.training import run
+from taichi_rf.training.configs import slimmerf, vqad
 from tests.tiny import TINY, TINY_OCTREE
 
 if __name__ == "__main__":
     iterations = int(os.environ.get("TINY_ITERATIONS", 100_000))
-    presets.PRESETS["quick"] = replace(TINY, preset="quick", iterations=iterations)
-    presets.VQAD_PRESETS["quick"] = replace(TINY_OCTREE, iterations=iterations)
+    slimmerf.PRESETS["quick"] = TINY.changed(preset="quick", iterations=iterations)
+    vqad.PRESETS["quick"] = TINY_OCTREE.changed(iterations=iterations)
     run.SAVE_SECONDS = float(os.environ.get("TINY_SAVE_SECONDS", run.SAVE_SECONDS))
     run_viewer.main()

@@ -22,7 +22,7 @@ from taichi_rf.storage.metadata import is_builtin
 from taichi_rf.storage.trf import load_checkpoint, read_trf
 from taichi_rf.streaming.download import Incoming
 from taichi_rf.training import checkpoint
-from taichi_rf.training.presets import QUICK
+from taichi_rf.training.configs.slimmerf import QUICK
 from taichi_rf.training.run import MODEL, Recipe, RunFolder, recipe_beside
 
 

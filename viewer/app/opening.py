@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,29 +16,12 @@ from taichi_rf.motion.orbit import Orbit
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
 from taichi_rf.streaming.progressive_model import reserve
-from taichi_rf.training.run import METRICS, Recipe, RunFolder, Training
-from taichi_rf.training.trainer import Trainer, trainer_for
+from taichi_rf.training.run import METRICS, Recipe, Run, RunFolder, Training
+from taichi_rf.training.trainer import Trainer
 from viewer.app.loading import Plan
 from viewer.session.session import Session
 
 Guard = Callable[[], contextlib.AbstractContextManager[None]]
-
-
-@dataclass
-class Run:
-    """The run that is trained here."""
-
-    training: Training
-    recipe: Recipe
-    metrics: dict[str, Any] | None = None
-    """Of the whole run; None as long as it has not been evaluated."""
-    over: bool = False
-    """Nothing will be done to it any more, and its folder has been let go of."""
-
-    @property
-    def again(self) -> str:
-        """The command that goes on with it."""
-        return f"python train.py --resume {shlex.quote(str(self.training.folder))}"
 
 
 @dataclass(frozen=True)
@@ -89,8 +70,7 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, gua
     )
     recipe = replace(recipe, source=scene.source)  # good from any folder
     new = plan.folder is None
-    kind = trainer_for(scene)
-    trainer = kind(scene, recipe.config) if new else kind.resume(folder.path, scene, recipe.config)
+    trainer = Trainer(scene, recipe.config) if new else Trainer.resume(folder.path, scene, recipe.config)
     describe(trainer, recipe)
     if new:
         folder.begin(recipe, trainer)

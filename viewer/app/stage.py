@@ -19,9 +19,9 @@ from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.streaming.transport import is_address
 from taichi_rf.training.finish import finishing
-from taichi_rf.training.run import MODEL, Recipe, RunFolder, Training, folder_name, free_folder
+from taichi_rf.training.run import MODEL, Recipe, Run, RunFolder, Training, folder_name, free_folder
 from viewer.app.loading import Loading, Plan, load_photographs
-from viewer.app.opening import Guard, Run, Standing, build_model, build_run, device_for, reason
+from viewer.app.opening import Guard, Standing, build_model, build_run, device_for, reason
 from viewer.overlay.stats import Message
 from viewer.session.session import Session
 

@@ -16,7 +16,7 @@ import scenes
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.model_file import model_path
 from taichi_rf.streaming.transport import is_address
-from taichi_rf.training.presets import METHODS, PRESETS, find_preset
+from taichi_rf.training.methods.registry import PRESETS, find_preset, names, teacher_for
 from taichi_rf.training.run import Recipe, RunFolder, Training
 from viewer.app import catalogue
 from viewer.app.loading import Cancelled, Loading, Plan, plan_incoming, plan_model, plan_run, plan_training
@@ -24,9 +24,6 @@ from viewer.app.opening import reason
 from viewer.app.settings import Settings
 from viewer.app.stage import Stage
 from viewer.session.session import Session
-
-FOR_MESHES = ("vqad",)
-"""Methods that can fit a mesh."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,12 @@ class Studio(Stage):
         self.settings = settings
         # What a new training would be; max_seconds None leaves its length to the preset.
         self.source: str | None = None
-        self.preset, self.method, self.downscale = "quick", next(iter(METHODS)), 2
+        self.preset, self.method, self.downscale = "quick", names()[0], 2
         self.max_seconds: float | None = None
         if settings is not None:
             self.downscale, self.share = settings.downscale, settings.share
             self.preset = settings.preset if settings.preset in PRESETS else self.preset
-            self.method = settings.method if settings.method in METHODS else self.method
+            self.method = settings.method if settings.method in names() else self.method
         self._loading: Loading | None = None  # what will be switched to
         self._plan: Plan | None = None  # loaded, to be switched to
 
@@ -72,24 +69,24 @@ class Studio(Stage):
             raise UserError(f"choose a scene first: a folder, or one of {', '.join(catalogue.builtin_scenes())}")
         if self.preset not in PRESETS:
             raise UserError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
-        if self.method not in METHODS:
-            raise UserError(f"there is no method '{self.method}': choose one of {', '.join(METHODS)}")
+        if self.method not in names():
+            raise UserError(f"there is no method '{self.method}': choose one of {', '.join(names())}")
         if self.method not in self.methods:
             raise UserError(f"{self.method} cannot fit a mesh: choose {' or '.join(self.methods)}")
         config = find_preset(self.method, self.preset, mesh=scenes.is_mesh(self.source))
         if self.max_seconds is not None:
-            config = replace(config, max_seconds=self.max_seconds)
+            config = config.changed(max_seconds=self.max_seconds)
         return Recipe(config, self.source, downscale=self.downscale, arch=self.arch)
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Those that the chosen scene can be trained by."""
         mesh = self.source is not None and scenes.is_mesh(self.source)
-        return FOR_MESHES if mesh else tuple(METHODS)
+        return names(teacher_for(mesh=mesh))
 
     def _choose(self, source: str) -> None:
         self.source = scenes.find(source)
-        if self.method not in self.methods and self.method in METHODS:
+        if self.method not in self.methods and self.method in names():
             self.method = self.methods[0]
         self._remember(self.source)
 
@@ -118,7 +115,7 @@ class Studio(Stage):
             return False
         recipe = shown.recipe
         if self.session is not None and isinstance(self.session.failure, FloatingPointError):
-            recipe = replace(recipe, config=replace(recipe.config, seed=recipe.config.seed + 1))
+            recipe = replace(recipe, config=recipe.config.changed(seed=recipe.config.seed + 1))
         if shown.scene is None:
             self._ask(_training(recipe))
         else:

@@ -11,7 +11,7 @@ from typing import Any
 from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
-from taichi_rf.training.presets import PRESETS
+from taichi_rf.training.methods.registry import PRESETS
 from viewer.app import catalogue
 from viewer.app.studio import Studio
 from viewer.desktop.menu import Menu
@@ -218,7 +218,7 @@ def _open(menu: Menu, studio: Studio, room: int) -> Rows:
     if studio.source is not None:
         minutes = 0 if studio.max_seconds is None else round(studio.max_seconds / 60)
         rows += [
-            Button(f"Preset: {studio.preset}", partial(_next, studio, "preset", tuple(PRESETS))),
+            Button(f"Preset: {studio.preset}", partial(_next, studio, "preset", PRESETS)),
             Button(f"Method: {studio.method}", partial(_next, studio, "method", studio.methods)),
             Button(f"Images: 1/{studio.downscale} of their size", partial(_next, studio, "downscale", _DOWNSCALES)),
             Text("time    " + (f"{minutes} minutes" if minutes else "as long as the preset has it")),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import coded_chunks, level_schema, load_model, model_chunks
 from taichi_rf.storage.trf import write_trf
 from taichi_rf.training import checkpoint, restoring
-from taichi_rf.training.presets import PRESETS, SOLIDS, VQAD_PRESETS, Config
+from taichi_rf.training.configs import slimmerf, solid, vqad
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.methods.registry import read_config
 from taichi_rf.training.trainer import Trainer
 from tests.tiny import tiny_config, tiny_octree_config, tiny_scene
 
@@ -226,7 +229,7 @@ class Saved:
 
     def restore(self, **changes: np.ndarray | None) -> None:
         """With arrays that are others, or are not there where they are None."""
-        self.trainer.filtered = False  # as a new trainer's
+        self.trainer.sampler.filtered = False  # as a new trainer's
         arrays = {**self.arrays, **changes}
         checkpoint.restore(self.trainer, {n: values for n, values in arrays.items() if values is not None}, self.state)
 
@@ -234,7 +237,7 @@ class Saved:
 @pytest.fixture(scope="module", params=KINDS)
 def saved(request: pytest.FixtureRequest) -> Saved:
     fresh()
-    trainer = Trainer(tiny_scene(train=4), replace(KINDS[request.param], batch_rays=64), rows=1 << 10)
+    trainer = Trainer(tiny_scene(train=4), KINDS[request.param].changed(batch_rays=64), rows=1 << 10)
     while trainer.iteration < trainer.config.iterations - 1:  # within the stretch of which the mean is kept
         trainer.step()
     return Saved(trainer, *checkpoint.capture(trainer))
@@ -333,26 +336,58 @@ def test_every_number_of_a_checkpoint_is_checked_for_its_type_and_range(saved):
             for key in path[:-1]:
                 place = place[key]
             place[path[-1]] = junk
-            refused(restoring.check_state, saved.trainer, spoilt, what=f"{path} as {junk!r}")
-    restoring.check_state(saved.trainer, saved.state)
+            refused(checkpoint.check, saved.trainer, spoilt, what=f"{path} as {junk!r}")
+    checkpoint.check(saved.trainer, saved.state)
 
 
 # Configurations
 
 
-@pytest.mark.parametrize("config", [*PRESETS.values(), *VQAD_PRESETS.values(), *SOLIDS.values()])
+@pytest.mark.parametrize("config", [*slimmerf.PRESETS.values(), *vqad.PRESETS.values(), *solid.PRESETS.values()])
 def test_every_entry_of_a_configuration_is_checked_and_those_of_presets_pass(config):
     values = config.to_json()
-    assert Config.from_json(values) == config
-    for key, value in values.items():
+    own = values["strategy"]
+    assert read_config(values) == config
+    assert read_config(json.loads(json.dumps(values))) == config
+    for key, value in {**values, **own}.items():
         for junk in ({}, [[]], math.nan, math.inf, -(1 << 70), 1 << 200, -1e300, 1e300, "?", b"?"):
-            if key == "preset" and isinstance(junk, str):
+            if (key == "preset" and isinstance(junk, str)) or (key == "strategy" and junk == {}):
                 continue
             with pytest.raises(UserError, match=key):
-                Config.from_json({**values, key: junk})
+                read_config({**values, "strategy": {**own, key: junk}} if key in own else {**values, key: junk})
         if isinstance(value, tuple):
             with pytest.raises(UserError, match=key):
-                Config.from_json({**values, key: [0.5] * 1000})
+                read_config({**values, "strategy": {**own, key: [0.5] * 1000}})
+
+
+@pytest.mark.parametrize("entries", [slimmerf.QUICK, vqad.QUICK], ids=["slimmerf", "vqad"])
+def test_every_entry_is_checked_where_they_lie_side_by_side_as_in_files_of_0_1_0(entries):
+    flat = entries.to_json()
+    flat |= flat.pop("strategy")
+    assert read_config(flat) == entries
+    both = {**flat, **asdict(slimmerf.QUICK.strategy), **asdict(vqad.QUICK.strategy), **flat}
+    assert read_config(both) == entries
+    for key in both:
+        for junk in ({}, [[]], math.nan, -(1 << 70), b"?"):
+            with pytest.raises(UserError, match=key):
+                read_config({**both, key: junk})
+    with pytest.raises(UserError, match="unknown entries: ranks_of_the_future"):
+        read_config({**both, "ranks_of_the_future": 3})
+
+
+def test_entries_of_another_method_are_unknown_in_a_method_s_own_part():
+    values = vqad.QUICK.to_json()
+    with pytest.raises(UserError, match="unknown entries: num_ranks"):
+        read_config({**values, "strategy": {**values["strategy"], "num_ranks": 4}})
+    with pytest.raises(UserError, match="unknown entries: num_ranks"):
+        vqad.QUICK.changed(num_ranks=4)
+
+
+@pytest.mark.parametrize("config", [*slimmerf.PRESETS.values(), *vqad.PRESETS.values()])
+def test_every_number_of_a_configuration_has_limits(config):
+    for part in (config, config.strategy):
+        numbers = {f.name for f in fields(part) if any(n in str(f.type) for n in ("int", "float"))}
+        assert numbers == type(part).LIMITS.keys()
 
 
 # The functions themselves
@@ -377,6 +412,6 @@ def test_a_number_is_a_number_within_its_range(value):
 def test_a_configuration_that_differs_is_quoted_in_part():
     config = tiny_config()
     with pytest.raises(UserError) as caught:
-        checkpoint._same_config(replace(config, preset="x" * 100_000), config, Path("checkpoint"))
+        checkpoint._same_config(config.changed(preset="x" * 100_000), config, Path("checkpoint"))
     assert "checkpoint was trained with preset 'xxx" in str(caught.value)
     assert len(str(caught.value)) < 200

@@ -63,16 +63,16 @@ def test_rays_that_are_kept_back_are_never_drawn(config):
     backend.init("cpu")
     scene = tiny_scene()
     trainer = Trainer(scene, config, rows=ROWS)
-    assert len(trainer.held_out) > 100
+    assert len(trainer.sampler.held_out) > 100
     kept = np.zeros(len(scene.train) * SIZE * SIZE, bool)
-    kept[trainer.held_out] = True
+    kept[trainer.sampler.held_out] = True
     chosen: list[np.ndarray] = []
-    rays_of = trainer.rays_of
-    trainer.rays_of = lambda pixels: chosen.append(pixels) or rays_of(pixels)  # type: ignore[method-assign,func-returns-value]
+    rays_of = trainer.sampler.rays_of
+    trainer.sampler.rays_of = lambda pixels: chosen.append(pixels) or rays_of(pixels)  # type: ignore[method-assign,func-returns-value]
     while not trainer.done:
         trainer.step()
     drawn = np.concatenate(chosen)
-    assert trainer.filtered
+    assert trainer.sampler.filtered
     assert not kept[drawn].any()
 
 
@@ -92,13 +92,13 @@ def test_scores_are_those_of_pictures_and_the_model_that_is_kept_begins_at_the_b
     assert metrics["best_level"] == best_level(found)
     model = load_model(folder / MODEL)
     squares = np.zeros((4, 1))
-    for view in np.unique(trainer.held_out // SIZE**2):
-        pixels = trainer.held_out[trainer.held_out // SIZE**2 == view] % SIZE**2
+    for view in np.unique(trainer.sampler.held_out // SIZE**2):
+        pixels = trainer.sampler.held_out[trainer.sampler.held_out // SIZE**2 == view] % SIZE**2
         truth = scene.train.composite(int(view), model.background).reshape(-1, 3)[pixels]
         for level in range(1, 5):
             picture = render(model, scene.train.cameras[int(view)], level=level).reshape(-1, 3)[pixels]
             squares[level - 1] += ((np.clip(picture, 0, 1) - truth) ** 2).mean(axis=1).sum()
-    np.testing.assert_allclose(found, (-10 * np.log10(squares / len(trainer.held_out)))[:, 0], atol=0.05)
+    np.testing.assert_allclose(found, (-10 * np.log10(squares / len(trainer.sampler.held_out)))[:, 0], atol=0.05)
     assert Session(model).level == metrics["best_level"]
     assert Session(model, level=4).level == 4
     for lie in ("3", [1], True, 1e99, None):
@@ -111,7 +111,7 @@ def test_scores_are_those_of_pictures_and_the_model_that_is_kept_begins_at_the_b
 def test_without_it_nothing_is_kept_back():
     backend.init("cpu")
     trainer = Trainer(tiny_scene(), tiny_config(), rows=ROWS)
-    assert len(trainer.held_out) == 0
+    assert len(trainer.sampler.held_out) == 0
     generator = trainer.measuring(trainer.model)
     with pytest.raises(StopIteration) as end:
         next(generator)
@@ -121,5 +121,5 @@ def test_without_it_nothing_is_kept_back():
 def test_parts_are_told():
     backend.init("cpu")
     trainer = Trainer(tiny_scene(), tiny_config(held_out=300), rows=ROWS)
-    parts = list(scoring(trainer.model, trainer.scene.train, trainer.held_out))
-    assert parts[-1] == (len(trainer.held_out),) * 2
+    parts = list(scoring(trainer.model, trainer.scene.train, trainer.sampler.held_out))
+    assert parts[-1] == (len(trainer.sampler.held_out),) * 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from taichi_rf.sdf.renderer import SurfaceRenderer
 from taichi_rf.sdf.shading import shade
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
 from taichi_rf.storage.trf import write_trf
-from taichi_rf.training.sdf_trainer import DistanceTrainer
+from taichi_rf.training.trainer import Trainer
 from tests.arches import per_arch
 from tests.solids import TINY_SOLID, ball_scene
 
@@ -42,7 +41,7 @@ def model() -> SurfaceModel:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = DistanceTrainer(ball_scene(Path(folder), 64), replace(TINY_SOLID, points=100))
+        trainer = Trainer(ball_scene(Path(folder), 64), TINY_SOLID.changed(points=100))
     assert isinstance(trainer.model, SurfaceModel)
     trainer.model.background = (0.2, 0.4, 0.6)
     return trainer.model

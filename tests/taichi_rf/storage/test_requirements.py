@@ -19,8 +19,9 @@ from taichi_rf.storage import requirements as asks
 from taichi_rf.storage.model_file import checked, level_schema, load_model
 from taichi_rf.storage.trf import read_trf, write_trf
 from taichi_rf.streaming.progressive_model import Outline
-from taichi_rf.training.presets import VQAD_QUICK, Config
-from taichi_rf.training.strategies.growth import check_grid_memory
+from taichi_rf.training.configs import vqad
+from taichi_rf.training.methods.registry import read_config
+from taichi_rf.training.strategies.vm import check_grid_memory
 from tests.costly import fog, full_octree, header_around, octree_header
 
 GIB = 1 << 30
@@ -112,7 +113,7 @@ def test_a_configuration_that_asks_for_more_memory_than_there_is_is_refused(mach
         check_grid_memory(64, 3_200_000, 1024)
     for entry in ({"base_depth": 12}, {"lods": 9}, {"batch_rays": 1 << 24}, {"step_ratio": 0.05}):
         with pytest.raises(UserError, match=next(iter(entry))):
-            Config.from_json(VQAD_QUICK.to_json() | entry)
+            read_config(vqad.QUICK.to_json() | entry)
 
 
 def test_rays_are_cut_where_their_samples_are_too_many():

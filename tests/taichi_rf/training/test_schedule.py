@@ -1,28 +1,27 @@
-"""TRaIn's rule on losses made by hand, the order of pixels, learning rate and milestones. Plain numpy, no Taichi."""
-
-from dataclasses import replace
+"""TRaIn's rule on losses made by hand, learning rate and milestones. Plain numpy, no Taichi."""
 
 import numpy as np
 import pytest
 
-from taichi_rf.training.presets import PAPER, PRESETS, VQAD_PRESETS, VQAD_QUICK, Config
+from taichi_rf.training.configs import vqad
+from taichi_rf.training.configs.slimmerf import PAPER, PRESETS
+from taichi_rf.training.methods import registry
 from taichi_rf.training.schedule import (
     JointLevels,
     LearningRate,
     Milestones,
-    PixelOrder,
     PrefixRanks,
     RankSchedule,
-    level_schedule,
+    rank_schedule,
 )
-from taichi_rf.training.strategies.growth import GridGrowth
-from taichi_rf.training.strategies.planting import TreeGrowth
+from taichi_rf.training.strategies.octree import OctreeStrategy
+from taichi_rf.training.strategies.vm import VMStrategy
 
 NEVER = (2.0, 3.0)  # deadlines that no training reaches
 
 
 def schedule(**changes) -> RankSchedule:
-    return RankSchedule(replace(PAPER, **{"rank_deadlines": NEVER, "num_ranks": 4, **changes}))
+    return RankSchedule(PAPER.changed(**{"rank_deadlines": NEVER, "num_ranks": 4, **changes}))
 
 
 def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> list[int]:
@@ -38,7 +37,7 @@ def run(ranks: RankSchedule, losses: list[float], *, iterations: int = 1000) -> 
 
 
 def prefix_schedule(level: int, **changes) -> PrefixRanks:
-    made = level_schedule(replace(PAPER, **{"ranks": "prefix", "num_ranks": 16, "prefix_from": 0.5, **changes}))
+    made = rank_schedule(PAPER.changed(**{"ranks": "prefix", "num_ranks": 16, "prefix_from": 0.5, **changes}))
     assert isinstance(made, PrefixRanks)
     made.level = level
     return made
@@ -71,7 +70,7 @@ def test_prefixes_of_any_number_of_ranks_are_the_powers_of_two_below_it(level, e
 
 
 def test_a_step_on_a_prefix_has_a_learning_rate_of_its_own():
-    rate = LearningRate(replace(PAPER, decay=0.1, prefix_rate=3.0))
+    rate = LearningRate(PAPER.changed(decay=0.1, prefix_rate=3.0))
     for progress in (0.0, 0.6, 1.0):
         assert rate.factor(progress) == pytest.approx(0.1**progress)
         assert rate.factor(progress, prefix=True) == pytest.approx(3 * 0.1**progress)
@@ -185,7 +184,7 @@ def test_a_restored_schedule_goes_on_as_if_nothing_had_happened():
     first = RankSchedule(whole.config)
     run(first, losses[:60], iterations=200)
     second = RankSchedule(whole.config)
-    second.restore(first.state())
+    second.restore({}, first.state())
     rest = []
     for step in range(60, 200):
         second.update({1: losses[step]}, (step + 1) / 200)
@@ -198,7 +197,7 @@ def test_a_restored_schedule_goes_on_as_if_nothing_had_happened():
 
 
 def joint(way: str, level: int = 4, **changes) -> JointLevels:
-    return JointLevels(replace(VQAD_QUICK, joint=way, **changes), level=level)
+    return JointLevels(vqad.QUICK.changed(joint=way, **changes), level=level)
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
@@ -249,72 +248,29 @@ def test_random_takes_one_level_a_step_by_the_same_shares_and_reproducibly():
 
 
 def test_levels_come_with_the_tree_and_not_with_the_loss():
-    schedule = level_schedule(replace(VQAD_QUICK, ranks="train", upsilon=0.1))
+    schedule = registry.find("vqad").level_schedule(vqad.QUICK)
     assert isinstance(schedule, JointLevels)
     for loss in (1.0, 9.0, 1.0, 9.0):
         assert schedule.update({1: loss}, 0.5) is None
     assert schedule.level == 1
     schedule.level = 3
     restored = JointLevels(schedule.config)
-    restored.restore(schedule.state())
+    restored.restore({}, schedule.state())
     assert restored.passes(100, 3, 0.5) == schedule.passes(100, 3, 0.5)
 
 
-@pytest.mark.parametrize("preset", VQAD_PRESETS.values(), ids=VQAD_PRESETS)
+@pytest.mark.parametrize("preset", vqad.PRESETS.values(), ids=vqad.PRESETS)
 def test_every_preset_of_an_octree_grows_to_its_finest_level_before_it_is_quantised(preset):
-    due = passed(Milestones(TreeGrowth.milestones(preset)), 1.0)
+    due = passed(Milestones(OctreeStrategy.milestones(preset)), 1.0)
     assert [name for name, _ in due].index("quantise") > max(i for i, (name, _) in enumerate(due) if name == "grow")
     grown = sum(name == "grow" for name, _ in due)
-    assert min(2, preset.lods) + grown >= preset.lods
+    assert min(2, preset.strategy.lods) + grown >= preset.strategy.lods
 
 
 def test_an_octree_whose_milestones_are_due_at_once_is_grown_before_it_is_quantised():
-    config = replace(VQAD_QUICK, grow_at=(0.5, 0.5), quantise_at=0.5, filter_at=0.5)
-    due = [name for name, _ in passed(Milestones(TreeGrowth.milestones(config)), 0.5)]
+    config = vqad.QUICK.changed(grow_at=(0.5, 0.5), quantise_at=0.5, filter_at=0.5)
+    due = [name for name, _ in passed(Milestones(OctreeStrategy.milestones(config)), 0.5)]
     assert due == ["filter", "grow", "grow", "quantise"]
-
-
-# The order of pixels
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 16, 17, 100, 1023, 1024, 1025, 4097])
-def test_every_epoch_is_a_permutation(count):
-    order = PixelOrder(count, seed=3)
-    for epoch in range(3):
-        np.testing.assert_array_equal(np.sort(order.batch(epoch * count, count)), np.arange(count))
-
-
-def test_epochs_and_seeds_differ():
-    orders = [PixelOrder(1000, 0).batch(start, 1000) for start in (0, 1000, 2000)] + [
-        PixelOrder(1000, 1).batch(0, 1000)
-    ]
-    for i, a in enumerate(orders):
-        for b in orders[:i]:
-            assert (a == b).sum() < 20  # one of a thousand by chance, give or take
-
-
-def test_any_batch_is_the_same_piece_of_one_endless_sequence():
-    order = PixelOrder(777, seed=5)
-    endless = order.batch(0, 4000)
-    rng = np.random.default_rng(0)
-    for start, size in zip(rng.integers(0, 3000, 50), rng.integers(1, 1000, 50)):
-        np.testing.assert_array_equal(order.batch(int(start), int(size)), endless[start : start + size])
-    assert endless.dtype == np.int64
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("seed", [0, 1, 2, 12345, 2**31 - 1])
-def test_no_seed_makes_the_order_warn(seed):
-    assert len(PixelOrder(100, seed).batch(0, 250)) == 250
-
-
-def test_a_batch_is_spread_over_all_pixels():
-    """No pixel region is favoured, and neighbours in the sequence are no neighbours in the image."""
-    batch = PixelOrder(1_000_000, seed=1).batch(0, 50_000)
-    counts = np.histogram(batch, 100, (0, 1_000_000))[0]
-    assert np.abs(counts - 500).max() < 6 * np.sqrt(500)
-    assert abs(np.corrcoef(batch[1:], batch[:-1])[0, 1]) < 0.02
-    assert len(np.unique(batch)) == len(batch)
 
 
 # The learning rate
@@ -328,7 +284,7 @@ def test_the_learning_rate_decays_to_a_tenth_and_counts_anew_from_a_restart():
     rate.restarted_at = 7 / 30
     assert rate.factor(7 / 30) == 1
     # the paper's last learning rate: 0.02 * 0.1^(23000 / 30000) = 0.0034
-    assert PAPER.factor_rate * rate.factor(1) == pytest.approx(0.0034, abs=5e-5)
+    assert PAPER.strategy.factor_rate * rate.factor(1) == pytest.approx(0.0034, abs=5e-5)
 
 
 # Milestones
@@ -342,10 +298,10 @@ def passed(milestones: Milestones, progress: float) -> list[tuple[str, int]]:
 
 
 def test_milestones_come_once_in_order_and_in_their_time():
-    config = Config(
+    config = PAPER.changed(
         resolutions=(16, 32, 64), upsample_at=(0.2, 0.4), shrink_at=0.2, filter_at=0.3
     )  # fmt: skip
-    milestones = Milestones(GridGrowth.milestones(config))
+    milestones = Milestones(VMStrategy.milestones(config))
     assert passed(milestones, 0.19) == []
     assert passed(milestones, 0.2) == [("shrink", 0), ("upsample", 32)]  # the box first, then the grid over it
     assert passed(milestones, 0.2) == []
@@ -354,12 +310,13 @@ def test_milestones_come_once_in_order_and_in_their_time():
 
 
 def test_a_milestone_at_1_never_comes():
-    milestones = Milestones(GridGrowth.milestones(Config(resolutions=(16,), upsample_at=(), shrink_at=1, filter_at=1)))
+    config = PAPER.changed(resolutions=(16,), upsample_at=(), shrink_at=1, filter_at=1)
+    milestones = Milestones(VMStrategy.milestones(config))
     assert passed(milestones, 1.0) == []
 
 
 def test_the_papers_milestones_are_where_the_paper_has_them():
-    milestones = Milestones(GridGrowth.milestones(PAPER))
+    milestones = Milestones(VMStrategy.milestones(PAPER))
     at = [(round(fraction * 30000), name, nodes) for fraction, name, nodes in milestones.entries]
     assert at == [
         (2000, "shrink", 0), (2000, "upsample", 152), (3000, "upsample", 180), (4000, "filter", 0),
@@ -369,9 +326,9 @@ def test_the_papers_milestones_are_where_the_paper_has_them():
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_every_preset_ends_at_its_finest_grid_with_all_ranks(preset):
-    ends = [argument for name, argument in passed(Milestones(GridGrowth.milestones(preset)), 1.0) if name == "upsample"]
-    assert ends[-1] == max(preset.resolutions) == preset.resolutions[-1]
+    ends = [argument for name, argument in passed(Milestones(VMStrategy.milestones(preset)), 1.0) if name == "upsample"]
+    assert ends[-1] == max(preset.strategy.resolutions) == preset.strategy.resolutions[-1]
     ranks = RankSchedule(preset)
     for step in range(1, preset.iterations + 1):
         ranks.update({1: 1.0}, step / preset.iterations)
-    assert ranks.level == preset.num_ranks
+    assert ranks.level == preset.strategy.num_ranks

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import pytest
 from scenes.base import Scene
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.trf import load_checkpoint, save_checkpoint
 from taichi_rf.training import checkpoint
-from taichi_rf.training.presets import Config
+from taichi_rf.training.configs import vqad
+from taichi_rf.training.configs.base import Config
 from taichi_rf.training.trainer import Trainer
 from tests.tiny import ROWS, tiny_config, tiny_scene
 
@@ -124,62 +127,75 @@ def test_a_resumed_training_is_the_uninterrupted_one(finished, run, iteration):
     assert_same(outcome(trainer), finished[run].outcome)
 
 
+def test_a_checkpoint_whose_configuration_has_all_entries_side_by_side_as_in_0_1_0_goes_on(finished, tmp_path):
+    fresh()
+    arrays, state = load_checkpoint(finished["sh"].folder / "44" / checkpoint.NAME)
+    flat = dict(state["config"])
+    flat |= flat.pop("strategy") | json.loads(json.dumps(asdict(vqad.QUICK.strategy)))
+    save_checkpoint(tmp_path / checkpoint.NAME, arrays, {**state, "config": flat})
+    trainer = Trainer.resume(tmp_path, tiny_scene(), rows=ROWS)
+    assert trainer.config == finished["sh"].config
+    while not trainer.done:
+        trainer.step()
+    assert_same(outcome(trainer), finished["sh"].outcome)
+
+
 def test_prefix_training_ends_with_the_mean_of_its_last_stretch(finished):
     fresh()
     trainer = Trainer.resume(finished["prefix"].folder / "54", tiny_scene(), rows=ROWS)
-    assert trainer.mean.count == 2  # steps 48 and 52
+    assert trainer.optimiser.mean.count == 2  # steps 48 and 52
     while not trainer.done:
         last = {p.name: p.value.to_numpy() for p in trainer.model.parameters()}
         trainer.step()
     for p in trainer.model.parameters():
-        mean = trainer.mean.values[f"{p.name}.mean"].to_numpy()
+        mean = trainer.optimiser.mean.values[f"{p.name}.mean"].to_numpy()
         np.testing.assert_array_equal(p.value.to_numpy(), mean)
         assert (mean != last[p.name]).any()
-    assert trainer.mean.count == 0
+    assert trainer.optimiser.mean.count == 0
 
 
 def test_the_mean_is_taken_when_the_clock_runs_out_within_a_step(finished, monkeypatch):
     fresh()
     folder = finished["prefix"].folder / "54"
-    config = replace(finished["prefix"].config, max_seconds=1000.0)
+    config = finished["prefix"].config.changed(max_seconds=1000.0)
     trainer = Trainer.resume(folder, tiny_scene(), config, rows=ROWS)
-    trainer.elapsed = 999.0
-    last_update = trainer.adam.step
+    trainer.record.elapsed = 999.0
+    last_update = trainer.optimiser.adam.step
     clock = time.perf_counter
 
     def slow(*args):
         last_update(*args)
         monkeypatch.setattr(time, "perf_counter", lambda: clock() + 1000)
 
-    monkeypatch.setattr(trainer.adam, "step", slow)
+    monkeypatch.setattr(trainer.optimiser.adam, "step", slow)
     trainer.step()
     assert trainer.done
-    assert trainer.mean.count == 0
+    assert trainer.optimiser.mean.count == 0
     for p in trainer.model.parameters():
-        np.testing.assert_array_equal(p.value.to_numpy(), trainer.mean.values[f"{p.name}.mean"].to_numpy())
+        np.testing.assert_array_equal(p.value.to_numpy(), trainer.optimiser.mean.values[f"{p.name}.mean"].to_numpy())
 
 
 def test_the_mean_of_a_training_that_goes_on_longer_begins_anew(finished):
     fresh()
     folder, config = finished["prefix"].folder / "54", finished["prefix"].config
-    trainer = Trainer.resume(folder, tiny_scene(), replace(config, iterations=200), rows=ROWS)
-    assert trainer.mean.count == 2
+    trainer = Trainer.resume(folder, tiny_scene(), config.changed(iterations=200), rows=ROWS)
+    assert trainer.optimiser.mean.count == 2
     trainer.step()
-    assert trainer.mean.count == 0
+    assert trainer.optimiser.mean.count == 0
 
 
 def test_a_training_that_is_over_where_it_was_stopped_ends_with_its_mean(finished):
     fresh()
     folder, config = finished["prefix"].folder / "54", finished["prefix"].config
-    trainer = Trainer.resume(folder, tiny_scene(), replace(config, iterations=54), rows=ROWS)
+    trainer = Trainer.resume(folder, tiny_scene(), config.changed(iterations=54), rows=ROWS)
     assert trainer.done
-    assert trainer.mean.count == 0
+    assert trainer.optimiser.mean.count == 0
     for p in trainer.model.parameters():
-        np.testing.assert_array_equal(p.value.to_numpy(), trainer.mean.values[f"{p.name}.mean"].to_numpy())
+        np.testing.assert_array_equal(p.value.to_numpy(), trainer.optimiser.mean.values[f"{p.name}.mean"].to_numpy())
 
 
 def test_another_seed_makes_another_model(finished):
-    trainer = make(replace(finished["sh"].config, seed=1))
+    trainer = make(finished["sh"].config.changed(seed=1))
     for _ in range(3):
         trainer.step()
     assert trainer.history == []
@@ -191,7 +207,7 @@ def test_another_seed_makes_another_model(finished):
 
 def test_a_longer_training_goes_on_where_a_shorter_one_ended(finished, saved):
     fresh()
-    config = replace(finished["sh"].config, iterations=90)
+    config = finished["sh"].config.changed(iterations=90)
     trainer = Trainer.resume(saved, tiny_scene(), config, rows=ROWS)
     assert trainer.progress == 25 / 90
     trainer.step()
@@ -244,8 +260,8 @@ def test_a_loss_that_is_no_number_stops_before_anything_has_changed(finished, sa
     trainer = Trainer.resume(saved, tiny_scene(), rows=ROWS)
     trainer.step()
     before = trainer.model.field.value.to_numpy()
-    loss = trainer.loss
-    monkeypatch.setattr(trainer, "loss", lambda *rays, **of: (float("nan"), loss(*rays, **of)[1]))
+    loss = trainer.sampler.loss
+    monkeypatch.setattr(trainer.sampler, "loss", lambda *rays, **of: (float("nan"), loss(*rays, **of)[1]))
     with pytest.raises(FloatingPointError, match="the loss became nan at iteration 26"):
         trainer.step()
     np.testing.assert_array_equal(trainer.model.field.value.to_numpy(), before)
@@ -258,7 +274,7 @@ def test_a_step_that_failed_leaves_no_gradient_behind(saved, monkeypatch):
     trainer.part_rays = 100
     assert trainer.part() is None
     assert any(np.any(p.gradient.to_numpy()) for p in trainer.model.parameters())
-    monkeypatch.setattr(trainer, "loss", lambda *rays, **of: (float("nan"), None))
+    monkeypatch.setattr(trainer.sampler, "loss", lambda *rays, **of: (float("nan"), None))
     with pytest.raises(FloatingPointError):
         trainer.part()
     assert not any(np.any(p.gradient.to_numpy()) for p in trainer.model.parameters())
@@ -273,7 +289,7 @@ def test_a_step_in_parts_has_the_gradient_and_the_loss_of_one_in_one_piece():
         trainer = make(tiny_config())
         trainer.part_rays = rays
         trainer.model.march = functools.partial(steady, trainer.model.march)
-        trainer.adam.step = lambda parameters, factor, found=gradients: found.append(
+        trainer.optimiser.adam.step = lambda parameters, factor, found=gradients: found.append(
             {p.name: p.gradient.to_numpy() for p in parameters}
         )
         losses.append(trainer.step().loss)

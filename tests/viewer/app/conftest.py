@@ -7,7 +7,6 @@ import gc
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ import pytest
 import scenes
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
+from taichi_rf.training.configs.slimmerf import PRESETS
 from taichi_rf.training.finish import finish
-from taichi_rf.training.presets import PRESETS
 from taichi_rf.training.run import Recipe, RunFolder, Training
 from taichi_rf.training.trainer import Trainer
 from tests.tiny import TINY, write_tiny_scene
@@ -54,7 +53,7 @@ def here(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("whole", "half"):  # the scene of the copied runs is the copied one
         change_config(tmp_path / "here" / "runs" / name, source=str(tmp_path / "here" / "balls"))
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setitem(PRESETS, "quick", replace(TINY, preset="quick"))
+    monkeypatch.setitem(PRESETS, "quick", TINY.changed(preset="quick"))
     return tmp_path / "here"
 
 

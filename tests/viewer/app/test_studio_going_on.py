@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 
 from taichi_rf.core.files import read_json, read_lines
 from taichi_rf.kernels.losses import PhotometricLoss
 from taichi_rf.training import checkpoint
-from taichi_rf.training.presets import PRESETS
+from taichi_rf.training.configs.slimmerf import PRESETS
 from taichi_rf.training.run import CONFIG, EVENTS, MODEL, Recipe, RunFolder
 from tests.tiny import TINY
 from tests.viewer.app.studios import (
@@ -143,14 +142,14 @@ def test_a_loss_that_is_no_number_is_said_and_restarted_with_another_seed(studio
     until(studio, lambda: studio.run.over)
     monkeypatch.undo()
     os.chdir(here)
-    monkeypatch.setitem(PRESETS, "quick", replace(TINY, preset="quick"))
+    monkeypatch.setitem(PRESETS, "quick", TINY.changed(preset="quick"))
     assert "the loss became nan" in alarm(studio)
     assert not is_held(run)
     assert iteration(run) == HALF
     studio.advance(0.01)
     assert studio.restart()
     studio.switch()
-    assert studio.run.recipe.config == replace(TINY, seed=TINY.seed + 1)
+    assert studio.run.recipe.config == TINY.changed(seed=TINY.seed + 1)
     until(studio, lambda: studio.session.trainer.iteration > 2)
     assert studio.session.failure is None
 

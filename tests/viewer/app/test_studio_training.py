@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,8 @@ from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json
 from taichi_rf.training import checkpoint
-from taichi_rf.training.presets import PRESETS, SOLIDS, VQAD_PRESETS
+from taichi_rf.training.configs import solid, vqad
+from taichi_rf.training.configs.slimmerf import PRESETS
 from taichi_rf.training.run import CONFIG, EVENTS, METRICS, MODEL, REPORT
 from taichi_rf.training.trainer import Trainer
 from tests.solids import ball, write_obj
@@ -58,7 +58,7 @@ def test_choices_enter_the_recipe_and_wrong_ones_are_said(studio, here):
     studio.preset, studio.downscale, studio.max_seconds = "balanced", 4, 90.0
     recipe = studio.recipe()
     assert (recipe.source, recipe.downscale) == ("builtin:lantern", 4)
-    assert recipe.config == replace(PRESETS["balanced"], max_seconds=90.0)
+    assert recipe.config == PRESETS["balanced"].changed(max_seconds=90.0)
     studio.preset = "best"
     assert not studio.start()
     assert "'best'" in alarm(studio)
@@ -71,19 +71,19 @@ def test_a_recipe_is_of_the_chosen_method_and_a_mesh_has_but_one(studio, here):
     assert studio.choose("balls")
     assert studio.methods == ("slimmerf", "vqad")
     studio.method, studio.preset = "vqad", "balanced"
-    assert studio.recipe().config == VQAD_PRESETS["balanced"]
+    assert studio.recipe().config == vqad.PRESETS["balanced"]
     write_obj(here / "ball.obj", *ball())
     studio.method = "slimmerf"
     assert studio.choose("ball.obj")
     assert (studio.methods, studio.method) == (("vqad",), "vqad")
-    assert studio.recipe().config == SOLIDS["balanced"]
+    assert studio.recipe().config == solid.PRESETS["balanced"]
     studio.method = "slimmerf"
     assert not studio.start()
     assert "cannot fit a mesh" in alarm(studio)
 
 
 def test_an_octree_is_trained_while_it_grows_and_evaluated(studio, here, monkeypatch):
-    monkeypatch.setitem(VQAD_PRESETS, "quick", TINY_OCTREE)
+    monkeypatch.setitem(vqad.PRESETS, "quick", TINY_OCTREE)
     studio.choose("balls")
     studio.method = "vqad"
     assert studio.start()
@@ -128,7 +128,7 @@ def test_what_cannot_be_built_brings_back_what_was_on_show(studio, here, monkeyp
         raise trouble
 
     broken.resume = Trainer.resume
-    monkeypatch.setattr("viewer.app.opening.trainer_for", lambda scene: broken)
+    monkeypatch.setattr("viewer.app.opening.Trainer", broken)
     studio.choose("balls")
     studio.start()
     deadline = time.monotonic() + PATIENCE

@@ -10,13 +10,13 @@ import pytest
 
 from scenes.solids.meshes import MeshScene
 from taichi_rf.core import backend
-from taichi_rf.training import presets
-from taichi_rf.training.run import MODEL, RunFolder
-from taichi_rf.training.sdf_trainer import DistanceTrainer
+from taichi_rf.training.configs import solid
+from taichi_rf.training.run import MODEL, Run, RunFolder
+from taichi_rf.training.trainer import Trainer
 from tests.solids import TINY_SOLID, ball, write_obj
 from viewer.app import catalogue
 from viewer.app.loading import Loading, load_photographs, plan_model, plan_training
-from viewer.app.opening import Run, build_model, build_run
+from viewer.app.opening import build_model, build_run
 from viewer.app.studio import Studio
 from viewer.session.session import MODES, Session
 
@@ -32,12 +32,12 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(mesh: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of the mesh as the studio begins it, and its recipe."""
     backend.init("cpu")
-    before, presets.SOLIDS["quick"] = presets.SOLIDS["quick"], TINY_SOLID
+    before, solid.PRESETS["quick"] = solid.PRESETS["quick"], TINY_SOLID
     studio = Studio(arch="cpu", runs=tmp_path_factory.mktemp("runs"))
     assert studio.choose(mesh)
     studio.downscale = 8
     recipe = studio.recipe()
-    presets.SOLIDS["quick"] = before
+    solid.PRESETS["quick"] = before
     plan = plan_training(recipe, Loading("", lambda loading: None))
     assert isinstance(plan.scene, MeshScene)
     folder, claim = RunFolder(tmp_path_factory.mktemp("run") / "ball"), contextlib.ExitStack()
@@ -54,7 +54,7 @@ def test_a_mesh_is_found_and_only_what_fits_it_is_offered(mesh, tmp_path):
 
 
 def test_it_trains_while_it_is_looked_at_at_every_level_and_in_every_mode(run):
-    assert isinstance(run.training.trainer, DistanceTrainer)
+    assert isinstance(run.training.trainer, Trainer)
     session = Session(trainer=run.training)
     middle = SIZE // 2
     for level in (1, 2):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 import scenes
 from taichi_rf.core import backend
-from taichi_rf.training.presets import QUICK
+from taichi_rf.training.configs.slimmerf import QUICK
 from taichi_rf.training.trainer import Trainer
 from viewer.session.session import MODES, Session
 
@@ -18,8 +16,8 @@ STEPS = 12
 def make_trainer() -> Trainer:
     backend.init("cpu")
     scene = scenes.load("lantern", downscale=16, max_test_views=1)
-    config = replace(
-        QUICK, iterations=STEPS, batch_rays=256, num_ranks=3, ranks="plain", resolutions=(16, 20), upsample_at=(0.5,),
+    config = QUICK.changed(
+        iterations=STEPS, batch_rays=256, num_ranks=3, ranks="plain", resolutions=(16, 20), upsample_at=(0.5,),
         occupancy_from=0.3, occupancy_every=3, shrink_at=0.7, filter_at=0.8,
     )  # fmt: skip
     return Trainer(scene, config, rows=1 << 12)

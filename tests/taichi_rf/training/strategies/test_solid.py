@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from taichi_rf.core.device import Vec3, copy_rows, empty, ti
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.octree.tree import coordinates, morton
 from taichi_rf.sdf.model import SurfaceModel
-from taichi_rf.training.presets import find_preset
-from taichi_rf.training.sdf_trainer import DistanceTrainer, hierarchical, learning_points, surface_tree, vertex_places
-from taichi_rf.training.trainer import Trainer, trainer_for
+from taichi_rf.training.methods import registry
+from taichi_rf.training.methods.registry import find_preset
+from taichi_rf.training.samplers.points import PointSampler, learning_points, vertex_places
+from taichi_rf.training.strategies.solid import SolidStrategy, hierarchical, surface_tree
+from taichi_rf.training.trainer import Trainer
 from tests.solids import TINY_SOLID, ball_scene, box, write_obj
 from tests.tiny import tiny_scene
 
@@ -61,14 +62,14 @@ def errors(trainer: Trainer, points: list[np.ndarray]) -> list[tuple[float, floa
     return [(float(np.sqrt((e**2).mean())), float(np.abs(e).max())) for e in found]
 
 
-def trained(scene: MeshScene, **changes: Any) -> DistanceTrainer:
-    trainer = DistanceTrainer(scene, replace(TINY_SOLID, **changes))
+def trained(scene: MeshScene, **changes: Any) -> Trainer:
+    trainer = Trainer(scene, TINY_SOLID.changed(**changes))
     while not trainer.done:
         trainer.step()
     return trainer
 
 
-def measured(trainer: DistanceTrainer) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
+def measured(trainer: Trainer) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
     """What it scores, and how far it said to be meanwhile."""
     parts, seen = trainer.measuring(trainer.model), []
     while True:
@@ -137,7 +138,7 @@ def test_a_vertex_is_stood_for_by_a_place_beside_it_in_one_of_its_cells(scene):
 def test_a_ball_is_fitted_to_within_what_interpolation_can_at_every_level(scene, points, arch):
     gc.collect()
     backend.init(arch)
-    begun = errors(DistanceTrainer(scene, TINY_SOLID), points)
+    begun = errors(Trainer(scene, TINY_SOLID), points)
     fitted = errors(trained(scene, codes="none", iterations=160, points=60_000, vertex_rate=5e-5), points)
     for (rms, most), (rms_before, most_before), bound in zip(fitted, begun, BOUNDS):
         assert most_before < 1.05 * bound + 3e-4  # the mesh itself is a little inside the ball
@@ -185,12 +186,12 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(scene):
 def test_a_resumed_training_is_the_uninterrupted_one(scene, tmp_path, at):
     backend.init("cpu")
     whole = trained(scene)
-    half = DistanceTrainer(scene, TINY_SOLID)
+    half = Trainer(scene, TINY_SOLID)
     half.warm_up()
     for _ in range(at):
         half.step()
     half.save(tmp_path)
-    resumed = DistanceTrainer.resume(tmp_path, scene)
+    resumed = Trainer.resume(tmp_path, scene)
     assert resumed.iteration == at
     while not resumed.done:
         resumed.step()
@@ -200,8 +201,8 @@ def test_a_resumed_training_is_the_uninterrupted_one(scene, tmp_path, at):
 
 def test_a_step_in_parts_is_the_step(scene):
     backend.init("cpu")
-    config = replace(TINY_SOLID, batch_rays=10_000)
-    whole, parted = DistanceTrainer(scene, config), DistanceTrainer(scene, config)
+    config = TINY_SOLID.changed(batch_rays=10_000)
+    whole, parted = Trainer(scene, config), Trainer(scene, config)
     parted.in_parts()
     assert parted.part_rays is not None
     info = whole.step()
@@ -216,9 +217,10 @@ def test_a_step_in_parts_is_the_step(scene):
 
 def test_a_loss_that_is_no_number_changes_nothing(scene):
     backend.init("cpu")
-    trainer = DistanceTrainer(scene, TINY_SOLID)
+    trainer = Trainer(scene, TINY_SOLID)
     before = everything(trainer)
-    trainer._pools[1].distances.fill(float("nan"))
+    assert isinstance(trainer.sampler, PointSampler)
+    trainer.sampler.pools[1].distances.fill(float("nan"))
     with pytest.raises(FloatingPointError, match="iteration 0"):
         trainer.step()
     assert everything(trainer) == before
@@ -229,32 +231,34 @@ def test_a_loss_that_is_no_number_changes_nothing(scene):
 
 def test_another_mesh_or_a_changed_configuration_is_no_resuming(scene, tmp_path):
     backend.init("cpu")
-    DistanceTrainer(scene, TINY_SOLID).save(tmp_path)
+    Trainer(scene, TINY_SOLID).save(tmp_path)
     other = ball_scene(tmp_path, rings=64)
     with pytest.raises(UserError, match="another scene .*mesh: it has changed"):
-        DistanceTrainer.resume(tmp_path, other)
+        Trainer.resume(tmp_path, other)
     with pytest.raises(UserError, match="bits 6, not 4"):
-        DistanceTrainer.resume(tmp_path, scene, replace(TINY_SOLID, bits=4))
+        Trainer.resume(tmp_path, scene, TINY_SOLID.changed(bits=4))
 
 
 def test_only_a_method_that_can_fits_a_mesh(scene, tmp_path):
-    assert trainer_for(scene) is DistanceTrainer
-    assert trainer_for(tiny_scene(train=2, test=0)) is Trainer
+    assert registry.teacher_of(scene) == "mesh"
+    assert registry.teacher_of(tiny_scene(train=2, test=0)) == "photographs"
+    method = registry.find("vqad", "mesh")
+    assert (method.strategy_type(), method.sampler_type()) == (SolidStrategy, PointSampler)
     with pytest.raises(UserError, match="give --method vqad"):
         find_preset("slimmerf", "quick", mesh=True)
     with pytest.raises(UserError, match="give --method vqad"):
-        DistanceTrainer(scene, find_preset("slimmerf", "quick"))
+        Trainer(scene, find_preset("slimmerf", "quick"))
     assert find_preset("vqad", "quick", mesh=True).decoder == "none"
 
 
 def test_levels_that_an_octree_cannot_have_and_bits_out_of_range_are_refused(scene):
     backend.init("cpu")
     with pytest.raises(UserError, match="levels"):
-        DistanceTrainer(scene, replace(TINY_SOLID, lods=9))
+        Trainer(scene, TINY_SOLID.changed(lods=9))
     with pytest.raises(UserError, match="--codes hash does not go with a mesh"):
-        DistanceTrainer(scene, replace(TINY_SOLID, codes="hash"))
+        Trainer(scene, TINY_SOLID.changed(codes="hash"))
     with pytest.raises(UserError, match="bits"):
-        DistanceTrainer(scene, replace(TINY_SOLID, bits=40))
+        Trainer(scene, TINY_SOLID.changed(bits=40))
 
 
 def test_memory_is_asked_for_before_it_is_taken(scene, monkeypatch):
@@ -262,7 +266,7 @@ def test_memory_is_asked_for_before_it_is_taken(scene, monkeypatch):
 
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
     with pytest.raises(UserError, match="vertices"):
-        DistanceTrainer(scene, TINY_SOLID)
+        Trainer(scene, TINY_SOLID)
 
 
 def test_sharp_edges_are_no_trouble(tmp_path: Path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.training import checkpoint
-from taichi_rf.training.presets import Config
-from taichi_rf.training.schedule import Milestones, level_schedule
-from taichi_rf.training.strategies.planting import LEAST_CODED, TreeGrowth, check_memory, needed_bytes
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.schedule import JointLevels, Milestones
+from taichi_rf.training.strategies.octree import LEAST_CODED, OctreeStrategy, check_memory, needed_bytes
 from taichi_rf.training.trainer import Trainer
 from tests.tiny import ROWS, tiny_octree_config, tiny_scene
 
@@ -55,12 +55,6 @@ def run(trainer: Trainer, until: int | None = None) -> Trainer:
     while not trainer.done and trainer.iteration != until:
         trainer.step()
     return trainer
-
-
-def see_to(growth: TreeGrowth, name: str) -> None:
-    """A milestone, in all its parts."""
-    for _ in growth.milestone(name, 0):
-        pass
 
 
 def events(trainer: Trainer, name: str) -> list[dict[str, Any]]:
@@ -125,12 +119,12 @@ def test_everything_that_a_schedule_can_do_happens_in_the_training_that_is_compa
     dropped = next(event for event in state["events"] if event["event"] == "filter")
     assert 0 < dropped["rays"] < dropped["of"]
     quantised = [event["iteration"] for event in state["events"] if event["event"] == "quantise"]
-    assert quantised == ([24] if finished.config.codes != "none" else [])
-    assert state["field"]["coder"]["codes"] == finished.config.codes
+    assert quantised == ([24] if finished.config.strategy.codes != "none" else [])
+    assert state["field"]["coder"]["codes"] == finished.config.strategy.codes
     assert state["field"]["levels"] == state["ranks"]["level"] == 3
     assert all(np.isfinite(np.frombuffer(arrays[name], np.float32)).all() for name in arrays if "value" in name)
     assert np.mean(finished.psnr[19:24]) > np.mean(finished.psnr[:5]) + 3
-    if finished.config.codes != "hash":  # whose rows begin anew
+    if finished.config.strategy.codes != "hash":  # whose rows begin anew
         assert np.mean(finished.psnr[-5:]) > np.mean(finished.psnr[:5]) + 3
 
 
@@ -148,8 +142,8 @@ def resumed(finished: Finished, iteration: int) -> Trainer:
 
 def test_a_training_resumed_after_it_was_quantised_is_the_uninterrupted_one(finished):
     trainer = resumed(finished, 30)
-    assert octree(trainer).coder.kind == finished.config.codes
-    if finished.config.codes == "learned":  # warming up leaves no trace there either
+    assert octree(trainer).coder.kind == finished.config.strategy.codes
+    if finished.config.strategy.codes == "learned":  # warming up leaves no trace there either
         trainer.warm_up()
     assert_same(outcome(run(trainer)), finished.outcome)
 
@@ -181,7 +175,7 @@ def test_a_training_resumed_before_its_octree_grew_is_the_uninterrupted_one_and_
 @only_learned
 def test_another_configuration_is_refused(finished):
     with pytest.raises(UserError, match="bits 3, not 4"):
-        Trainer.resume(finished.folder / "30", tiny_scene(), replace(finished.config, bits=4), rows=ROWS)
+        Trainer.resume(finished.folder / "30", tiny_scene(), finished.config.changed(bits=4), rows=ROWS)
 
 
 # Files of trainings
@@ -189,7 +183,7 @@ def test_another_configuration_is_refused(finished):
 
 def test_quantised_features_are_smaller_by_what_their_bits_say(finished):
     """16 numbers in half precision a vertex, against bits and a codebook a level; compressed files are below it."""
-    codes, bits = finished.config.codes, finished.config.bits
+    codes, bits = finished.config.strategy.codes, finished.config.strategy.bits
     header = finished.outcome[1]["field"]
     assert header["coder"].get("bits", bits) == bits
     vertices = sum(next(e for e in reversed(finished.outcome[1]["events"]) if e["event"] == "grow")["vertices"])
@@ -310,6 +304,11 @@ def test_an_octree_that_memory_does_not_hold_is_refused_with_the_figure(monkeypa
 # Levels together
 
 
+def reconfigure(trainer: Trainer, config: Config) -> None:
+    """Let it go on by another configuration."""
+    trainer.config = trainer.strategy.config = trainer.sampler.config = config
+
+
 class Bench:
     """One training that is begun again and again: making another would compile all its kernels anew."""
 
@@ -321,9 +320,9 @@ class Bench:
     def again(self, **changes: Any) -> Trainer:
         """As it began, but for some entries of the configuration that do not matter before its first step."""
         trainer = self.trainer
-        trainer.config = trainer.growth.config = tiny_octree_config(**self.changes, **changes)
-        trainer.ranks = level_schedule(trainer.config)
-        trainer.milestones = Milestones(trainer.growth.milestones(trainer.config))
+        reconfigure(trainer, tiny_octree_config(**self.changes, **changes))
+        trainer.level_schedule = JointLevels(trainer.config)
+        trainer.milestones = Milestones(trainer.strategy.milestones(trainer.config))
         trainer.part_rays = None
         checkpoint.restore(trainer, *self.start)
         return trainer
@@ -358,16 +357,16 @@ def bench() -> Bench:
 def test_what_a_training_that_ended_early_left_undone_is_said(bench):
     trainer = bench.again()
     assert trainer.shortfalls() == []  # nothing is to be compressed
-    trainer.config = trainer.growth.config = replace(trainer.config, codes="learned")
+    reconfigure(trainer, trainer.config.changed(codes="learned"))
     assert [text.split(":")[0] for text in trainer.shortfalls()] == ["the features are not compressed"]
-    trainer.iteration = 100
+    trainer.record.iteration = 100
     trainer.event("quantise")
-    trainer.iteration += LEAST_CODED - 1
+    trainer.record.iteration += LEAST_CODED - 1
     assert f"trained for {LEAST_CODED - 1} iterations only" in trainer.shortfalls()[0]
-    trainer.config = trainer.growth.config = replace(trainer.config, codes="kmeans")
+    reconfigure(trainer, trainer.config.changed(codes="kmeans"))
     assert trainer.shortfalls() == []  # which are found in features that are trained
-    trainer.config = trainer.growth.config = replace(trainer.config, codes="learned", held_out=100)
-    trainer.iteration += 1
+    reconfigure(trainer, trainer.config.changed(codes="learned", held_out=100))
+    trainer.record.iteration += 1
     assert "no level was chosen" in trainer.shortfalls()[0]
 
 
@@ -375,7 +374,7 @@ def test_without_depth_it_begins_with_two_levels_inside_the_hull(bench):
     trainer = bench.again()
     field = octree(trainer)
     assert field.grown == trainer.level == 2
-    assert field.num_levels == trainer.ranks.highest == 3
+    assert field.num_levels == trainer.level_schedule.highest == 3
     side = trainer.model.box[1] - trainer.model.box[0]
     np.testing.assert_allclose(side, side[0], rtol=1e-6)  # cells are cubes
     assert_holds_the_balls(trainer)
@@ -384,16 +383,16 @@ def test_without_depth_it_begins_with_two_levels_inside_the_hull(bench):
 
 def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
     trainer = run(bench.again(), 9)
-    config, growth = trainer.config, trainer.growth
-    assert isinstance(growth, TreeGrowth)
+    config, strategy = trainer.config, trainer.strategy
+    assert isinstance(strategy, OctreeStrategy)
     before = octree(trainer).tree
     features = octree(trainer).coder.features()
-    seen = growth.seen()
+    seen = strategy.seen(trainer)
     assert seen.shape == (len(before.layers[-1].cells),)
-    assert 0 <= seen.min() < config.seen_threshold < seen.max() <= 1 + 1e-5
-    list(growth.milestone("grow", 0))
+    assert 0 <= seen.min() < config.strategy.seen_threshold < seen.max() <= 1 + 1e-5
+    list(trainer.see_to("grow"))
     tree = octree(trainer).tree
-    kept = neighbourhood(before.layers[-1].cells[seen > config.seen_threshold], before.depth)
+    kept = neighbourhood(before.layers[-1].cells[seen > config.strategy.seen_threshold], before.depth)
     expected = np.intersect1d(before.layers[-1].cells, kept)
     assert len(expected) < len(before.layers[-1].cells)
     np.testing.assert_array_equal(tree.layers[1].cells, expected)
@@ -405,7 +404,7 @@ def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
         of_old = tree.surviving(before, level)
         np.testing.assert_array_equal(after[first : first + len(of_old)], features[old + of_old])
         first, old = first + len(of_old), old + len(layer.vertices)
-    list(growth.milestone("grow", 0))  # nothing is missing now: pruned, not divided
+    list(trainer.see_to("grow"))  # nothing is missing now: pruned, not divided
     assert octree(trainer).grown == 3
     assert len(octree(trainer).tree.layers[2].cells) < len(tree.layers[2].cells)
     assert trainer.level == octree(trainer).grown == 3
@@ -414,14 +413,14 @@ def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
 def test_cells_that_rays_see_are_those_that_stop_them(bench):
     """Nothing lies in front of the balls: what is seen after a training is near their surface."""
     trainer = run(bench.again(iterations=120))
-    field, growth = octree(trainer), trainer.growth
-    assert isinstance(growth, TreeGrowth)
+    field, strategy = octree(trainer), trainer.strategy
+    assert isinstance(strategy, OctreeStrategy)
     low, high = trainer.model.box
     cells = coordinates(field.tree.layers[-1].cells)
     centres = low + (cells + 0.5) / 32 * (high - low)
     away = np.min([np.abs(np.linalg.norm(centres - c, axis=1) - r) for c, r in zip(BOTH, (0.6, 0.4))], axis=0)
     spacing = (high - low)[0] / 32
-    strongly = growth.seen() > 0.5
+    strongly = strategy.seen(trainer) > 0.5
     assert strongly.sum() > 100
     assert np.median(away[strongly]) < 1.5 * spacing
     assert np.median(away[strongly]) < np.median(away)
@@ -436,15 +435,15 @@ def test_an_octree_that_no_ray_sees_stays_as_it_is(bench):
 @pytest.mark.parametrize("share", [0.7, 0.25])
 def test_an_octree_that_would_not_fit_is_pruned_harder(bench, monkeypatch, share):
     trainer = run(bench.again(), 9)
-    field, growth = octree(trainer), trainer.growth
-    assert isinstance(growth, TreeGrowth)
-    seen, before = growth.seen(), field.tree
-    whole, threshold = growth._grown(seen)
+    field, strategy = octree(trainer), trainer.strategy
+    assert isinstance(strategy, OctreeStrategy)
+    seen, before = strategy.seen(trainer), field.tree
+    whole, threshold = strategy._grown(seen)
     assert whole is not None
-    assert threshold == trainer.config.seen_threshold
+    assert threshold == trainer.config.strategy.seen_threshold
     room = int(share * sum(len(layer.vertices) for layer in whole.layers))
     monkeypatch.setattr(field, "capacity", room)
-    tree, harder = growth._grown(seen)
+    tree, harder = strategy._grown(seen)
     assert tree is not None
     assert harder > threshold
     assert len(tree.layers) == 3
@@ -480,7 +479,7 @@ def test_a_step_in_parts_has_the_gradient_and_the_loss_of_one_in_one_piece(bench
             )  # fmt: skip
 
         monkeypatch.setattr(trainer.model, "march", functools.partial(steady, type(trainer.model).march, trainer.model))
-        monkeypatch.setattr(trainer.adam, "step", look)
+        monkeypatch.setattr(trainer.optimiser.adam, "step", look)
         losses.append(trainer.step().loss)
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
     for name, whole in gradients[0].items():
@@ -500,7 +499,7 @@ def test_a_step_that_failed_leaves_no_gradient_behind(bench, monkeypatch):
     assert isinstance(field.coder, Uncompressed)
     assert trainer.part() is None
     assert field.gradients.density.to_numpy().any()
-    monkeypatch.setattr(trainer, "loss", lambda *rays, **of: (float("nan"), None))
+    monkeypatch.setattr(trainer.sampler, "loss", lambda *rays, **of: (float("nan"), None))
     with pytest.raises(FloatingPointError):
         trainer.part()
     assert not field.gradients.density.to_numpy().any()

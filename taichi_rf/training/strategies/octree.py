@@ -1,4 +1,4 @@
-"""The growth of an octree field: begun from depth images or from a coarse hull, pruned to what rays see, and quantised.
+"""The strategy of an octree field (VQAD): begun from depth images or a coarse hull, pruned to what rays see, quantised.
 
 Where depth images say where the surface is, the tree is whole from the start. Otherwise it begins with two coarse
 levels inside the visual hull, and at each milestone cells that no training ray gives weight are dropped and the others
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from taichi_rf.coding import checks
+from taichi_rf.core import memory
 from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.octree.field import OctreeField, check_levels
@@ -24,102 +25,112 @@ from taichi_rf.fields.quantisers.base import Uncompressed
 from taichi_rf.geometry.depth_points import bounds, surface_points
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
-from taichi_rf.training.presets import Config
-from taichi_rf.training.strategies.growth import Growth, Milestone
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.configs.vqad import VqadConfig
+from taichi_rf.training.schedule import Milestone
+from taichi_rf.training.strategies.base import Context, Strategy
 
 LEAST_CODED = 50
-"""Iterations after codes were made, with fewer of which they are as good as untrained."""
+"""Iterations that codes need after they were made: with fewer, quality is that of codes which never trained."""
 
 SEEN_RAYS = 4
-"""Training rays that are looked along to find which cells matter, for each cell of one side of the box."""
+"""Training rays to march, for each cell of one side of the box, to find which cells rays see."""
 SEEN_BATCH = 1 << 12
-"""Of them at once, about as long as a part of a step takes; more on a GPU."""
+"""Of those rays at once on the CPU, which takes about as long as a part of a step; eight times as many on a GPU."""
 PATIENCE = 0.01
-"""Seconds that are waited for a new octree before a window may show a picture."""
+"""Seconds to wait for a new octree before a window may show the next picture."""
 
 
-class TreeGrowth(Growth):
-    """An octree field: planted, pruned, divided, quantised."""
+class OctreeStrategy(Strategy):
+    """An octree field: begun around the surface or inside the hull, pruned, divided, quantised."""
 
     feedback = False
-    """Whether levels make up for what those before them lose, see :func:`coding.coded`."""
+    """Whether a level is quantised to make up for the error of those before it, see :func:`coding.coded`."""
+
+    @property
+    def own(self) -> VqadConfig:
+        """The method's part of the configuration."""
+        return cast(VqadConfig, self.config.strategy)
 
     @staticmethod
     def milestones(config: Config) -> list[Milestone]:
-        entries: list[Milestone] = [(at, "grow", 0) for at in config.grow_at]
-        return [*entries, (config.quantise_at, "quantise", 0), (config.filter_at, "filter", 0)]
+        own = cast(VqadConfig, config.strategy)
+        entries: list[Milestone] = [(at, "grow", 0) for at in own.grow_at]
+        return [*entries, (own.quantise_at, "quantise", 0), (config.filter_at, "filter", 0)]
 
     def _make(self) -> Model:
-        config = self.config
-        check_levels(config.base_depth, config.lods)
-        coding.check(config.codes, config.bits)
-        finest = config.base_depth + config.lods - 1
+        config, own = self.config, self.own
+        check_levels(own.base_depth, own.lods)
+        coding.check(own.codes, own.bits)
+        finest = own.base_depth + own.lods - 1
         box = np.asarray(self.scene.box, np.float32)
-        found = bounds(self.scene.train, box) if config.depth else None
+        found = bounds(self.scene.train, box) if own.depth else None
         hull = self._carve(box)  # where there is depth, it only tells which images contradict the others
         if found is not None:
             box = cube(found)
             points = surface_points(self.scene.train, box)
             assert points is not None
-            tree = Octree.from_points(points, finest, config.base_depth, grow=1)
+            tree = Octree.from_points(points, finest, own.base_depth, grow=1)
         else:
             box = cube(box if hull is None else hull.bounds())
-            depth = min(config.base_depth + 1, finest)
+            depth = min(own.base_depth + 1, finest)
             side = 1 << depth
             cells = np.ones((side,) * 3, bool) if hull is None else hull.on_grid((side, side, side), box)
-            tree = Octree.from_mask(cells, depth, config.base_depth)
+            tree = Octree.from_mask(cells, depth, own.base_depth)
         counts = tuple(len(layer.vertices) for layer in tree.layers)
-        whole = len(tree.layers) == config.lods
-        capacity = sum(counts) if whole else max(config.max_vertices, sum(counts))
+        whole = len(tree.layers) == own.lods
+        capacity = sum(counts) if whole else max(own.max_vertices, sum(counts))
         check_memory(capacity, config)
-        coder = Uncompressed(counts, capacity, rate=config.vertex_rate, seed=config.seed)
+        coder = Uncompressed(counts, capacity, rate=own.vertex_rate, seed=config.seed)
         self.field = OctreeField(
-            tree, coder, levels=config.lods, density_shift=config.density_shift, rows=self.rows,
-            rates=(config.vertex_rate, config.logit_rate),
+            tree, coder, levels=own.lods, density_shift=config.density_shift, rows=self.rows,
+            rates=(own.vertex_rate, own.logit_rate),
         )  # fmt: skip
-        self.trainer.ranks.level = self.field.grown
         return self._model(self.field, box)
 
-    def milestone(self, name: str, argument: int) -> Iterator[None]:
-        if name == "grow":
-            yield from self._grow()
-        elif name == "quantise":
-            self._quantise()
-        elif name == "filter":
-            self.trainer.filter_rays()
+    @property
+    def grown(self) -> int:
+        return self.field.grown
 
-    def shortfalls(self) -> list[str]:
-        config, trainer = self.config, self.trainer
-        if config.codes == "none":
+    def milestone(self, name: str, argument: int, training: Context) -> Iterator[None]:
+        if name == "grow":
+            yield from self._grow(training)
+        elif name == "quantise":
+            self._quantise(training)
+        elif name == "filter":
+            self._filter(training)
+
+    def shortfalls(self, events: list[dict[str, Any]], iteration: int) -> list[str]:
+        own = self.own
+        if own.codes == "none":
             return []
-        at = [event["iteration"] for event in trainer.events if event["event"] == "quantise"]
+        at = [event["iteration"] for event in events if event["event"] == "quantise"]
         if not at:
             return [
-                f"the features are not compressed: codes are made after {config.quantise_at:.0%} of a training, and "
+                f"the features are not compressed: codes are made after {own.quantise_at:.0%} of a training, and "
                 "this one ended before; the file is many times as large as it would be"
             ]
-        if config.codes != "kmeans" and trainer.iteration - at[-1] < LEAST_CODED:
+        if own.codes != "kmeans" and iteration - at[-1] < LEAST_CODED:
             return [
-                f"the codes were trained for {trainer.iteration - at[-1]} iterations only, so that quality is well "
+                f"the codes were trained for {iteration - at[-1]} iterations only, so that quality is well "
                 "below what they can reach: train longer"
             ]
         return []
 
-    def check_structure(self, described: Any, milestones_done: int) -> None:
-        config = self.config
-        checks.whole(checks.entry(described, "levels", "'field'"), 1, config.lods, "'levels' of 'field'")
-        past = [name for _, name, _ in self.trainer.milestones.entries[:milestones_done]]
+    def check_structure(self, described: Any, past: list[str]) -> None:
+        own = self.own
+        checks.whole(checks.entry(described, "levels", "'field'"), 1, own.lods, "'levels' of 'field'")
         expected: dict[str, Any] = {"codes": "none"}
-        if "quantise" in past and config.codes != "none":
-            expected = {"codes": config.codes, "rank" if config.codes == "lowrank" else "bits": config.bits}
+        if "quantise" in past and own.codes != "none":
+            expected = {"codes": own.codes, "rank" if own.codes == "lowrank" else "bits": own.bits}
         found = checks.entry(described, "coder", "'field'")
         if found != expected:
             raise UserError(f"'coder' of 'field' should be {expected} at this point, not {checks.shown(found)}")
 
-    def _grow(self) -> Iterator[None]:
-        """Drop what no ray sees, and divide what is left if the tree is not as deep as it shall be; in parts."""
-        field, trainer = self.field, self.trainer
-        seen = yield from self.looking()
+    def _grow(self, training: Context) -> Iterator[None]:
+        """Drop the cells that no ray sees, and divide those left if levels are still missing; in parts."""
+        field = self.field
+        seen = yield from self.looking(training)
         with ThreadPoolExecutor(1) as pool:  # seconds for numpy, in which a window shows its pictures
             work = pool.submit(self._grown, seen)
             while not work.done():
@@ -127,27 +138,33 @@ class TreeGrowth(Growth):
                 yield
         tree, threshold = work.result()
         if tree is None:
-            trainer.event("grow", note="no ray sees anything: the octree stays")
+            training.event("grow", note="no ray sees anything: the octree stays")
             return
-        field.replant(tree, np.random.default_rng((self.config.seed, trainer.iteration)))
-        trainer.ranks.level = field.grown
-        trainer.event(
+        field.replant(tree, np.random.default_rng((self.config.seed, training.iteration)))
+        training.event(
             "grow", cells=[len(layer.cells) for layer in tree.layers], threshold=threshold,
             vertices=[len(layer.vertices) for layer in tree.layers],
         )  # fmt: skip
 
     def _grown(self, seen: np.ndarray) -> tuple[Octree | None, float]:
-        """The tree that follows from what is seen, None where that is nothing; and the threshold with which it fits."""
-        field, threshold = self.field, self.config.seen_threshold
-        divide, finest = field.grown < self.config.lods, field.tree.layers[-1]
+        """The pruned and divided tree that has room, and the least weight of the cells that it was made from.
+
+        Args:
+            seen: (cells of the finest layer,), the largest weight of a sample in each.
+
+        Returns:
+            The tree is None where no ray sees anything.
+        """
+        field, threshold = self.field, self.own.seen_threshold
+        divide, finest = field.grown < self.own.lods, field.tree.layers[-1]
         best = np.argsort(-seen, kind="stable")
         count = int((seen > threshold).sum())
         while count:
             seen_cells = np.sort(finest.cells[best[:count]])
-            # with the cells around them if there is room: better none of those than too few that are seen
+            # with their neighbours if there is room; without, before any cell that rays see is left out
             for cells in (neighbourhood(seen_cells, finest.depth), seen_cells):
                 keep = np.isin(finest.cells, cells)
-                # a layer has more vertices than cells: what cannot fit need not be built
+                # a layer has more vertices than cells: do not build a tree whose cells alone are too many
                 if not divide or 8 * int(keep.sum()) < field.capacity:
                     tree = field.tree.pruned(keep)
                     if divide:
@@ -158,9 +175,9 @@ class TreeGrowth(Growth):
             threshold = float(seen[best[count]])
         return None, threshold
 
-    def seen(self) -> np.ndarray:
+    def seen(self, training: Context) -> np.ndarray:
         """(cells of the finest layer,): the largest weight that a sample of a training ray has there."""
-        parts = self.looking()
+        parts = self.looking(training)
         while True:
             try:
                 next(parts)
@@ -168,41 +185,42 @@ class TreeGrowth(Growth):
                 found: np.ndarray = end.value
                 return found
 
-    def looking(self) -> Generator[None, None, np.ndarray]:
-        """:meth:`seen` in parts."""
-        model, field, trainer = self.model, self.field, self.trainer
+    def looking(self, training: Context) -> Generator[None, None, np.ndarray]:
+        """:meth:`seen` in parts, between which a window may show a picture; the generator's value is the array."""
+        model, field, sampler = self.model, self.field, training.sampler
         renderer = model.renderer
         assert isinstance(renderer, VolumeRenderer)
         count = len(field.tree.layers[-1].cells)
         seen = model.scratch.get("seen", ti.f32, count)
         seen.fill(0)
-        rng = np.random.default_rng((self.config.seed, trainer.iteration, 1))
+        rng = np.random.default_rng((self.config.seed, training.iteration, 1))
         batch = SEEN_BATCH if field.owner else 8 * SEEN_BATCH
-        total = min(len(trainer.pixels), SEEN_RAYS * 4**field.tree.depth)
-        chosen = rng.choice(trainer.pixels, total, replace=False)
+        total = min(len(sampler.pixels), SEEN_RAYS * 4**field.tree.depth)
+        chosen = rng.choice(sampler.pixels, total, replace=False)
         for first in range(0, total, batch):
-            samples, *_ = renderer.weigh(*trainer.rays_of(chosen[first : first + batch]), model.settings(), seed=first)
+            origins, directions = sampler.rays_of(chosen[first : first + batch])
+            samples, *_ = renderer.weigh(origins, directions, model.settings(), seed=first)
             field.note(samples.count, samples.positions, renderer.compositor.weights, seen)
             yield
         found: np.ndarray = seen.to_numpy()[:count]
         return found
 
-    def _quantise(self) -> None:
-        """From uncompressed features to what the configuration asks for."""
-        config, field = self.config, self.field
-        if config.codes == "none":
+    def _quantise(self, training: Context) -> None:
+        """Replace uncompressed features by the codes that the configuration asks for."""
+        config, own, field = self.config, self.own, self.field
+        if own.codes == "none":
             return
         old = field.coder
         assert isinstance(old, Uncompressed)
         weights, channels = importance(old.parameters(field.gradients)[0].second.to_numpy()[: old.vertices])
-        if config.codes == "kmeans":  # the baseline knows the features alone, as in the paper
+        if own.codes == "kmeans":  # the baseline knows the features alone, as in the paper
             weights, channels = np.ones_like(weights), np.ones_like(channels)
         field.coder = coding.coded(
-            config.codes, config.bits, old.features(), weights, field.tree, rate=config.vertex_rate,
-            logit_rate=config.logit_rate, sharpness=config.sharpness, seed=config.seed, feedback=self.feedback,
+            own.codes, own.bits, old.features(), weights, field.tree, rate=own.vertex_rate,
+            logit_rate=own.logit_rate, sharpness=own.sharpness, seed=config.seed, feedback=self.feedback,
             channels=channels,
         )  # fmt: skip
-        self.trainer.event("quantise", codes=config.codes, bits=config.bits)
+        training.event("quantise", codes=own.codes, bits=own.bits)
 
 
 def importance(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,17 +245,17 @@ def cube(box: np.ndarray) -> np.ndarray:
 def needed_bytes(vertices: int, config: Config) -> int:
     """What training a field of so many vertices takes: features with Adam's moments and gradients, the tree, and logits
     with their second moments."""
-    logits = 2 * 4 * max(16, 1 << config.bits) if config.codes == "learned" else 0
+    own = cast(VqadConfig, config.strategy)
+    logits = 2 * 4 * max(16, 1 << own.bits) if own.codes == "learned" else 0
     return vertices * (4 * 64 + 4 + 2 * 32 + logits)
 
 
 def check_memory(vertices: int, config: Config) -> None:
     """UserError when a field of so many vertices does not fit this machine's memory."""
-    from taichi_rf.core.memory import available_memory
-
-    free, needed = available_memory(), needed_bytes(vertices, config)
+    free, needed = memory.available_memory(), needed_bytes(vertices, config)
     if free is not None and needed > free:
+        bits = cast(VqadConfig, config.strategy).bits
         raise UserError(
-            f"an octree of {vertices:,} vertices with codes of {config.bits} bits takes {needed / 2**30:.1f} GiB to "
+            f"an octree of {vertices:,} vertices with codes of {bits} bits takes {needed / 2**30:.1f} GiB to "
             f"train, but {free / 2**30:.1f} GiB are free: choose fewer --bits, or --levels that end sooner"
         )

@@ -1,0 +1,108 @@
+"""The options of ``train.py``: those of every training, and each method's own. Nothing here needs Taichi."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from taichi_rf.cli.options import Arch
+from taichi_rf.core.errors import UserError
+from taichi_rf.training.configs.base import names_of
+from taichi_rf.training.methods.registry import METHODS, DecoderName, MethodName, PresetName
+
+WITH_RESUME = ("scene", "resume", "arch", "max_seconds", "iterations", "eval_views", "view")
+"""Options that go with --resume; all others are the run's own."""
+
+
+ABOUT = ". ".join(dict.fromkeys(f"{method.name}: {method.about}" for method in METHODS))
+"""What each method is."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a slimmable radiance field: a scene in, a model and a report out."""
+
+    # A folder in the NeRF-synthetic (Blender) format, a built-in scene (lantern, orrery, rotunda), or a mesh (.obj) for
+    # --method vqad. Default: orrery.
+    scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    method: Annotated[MethodName, tyro.conf.arg(help=f"How the field is represented and slimmed. {ABOUT}.")] = METHODS[
+        0
+    ].name
+    # quick: minutes on two CPU cores. balanced: minutes on a GPU. paper: every constant of the paper. Default: quick.
+    preset: PresetName | None = None
+    # The run's folder. Default: a new one, runs/SCENE-1 or the next number that is free.
+    out: Path | None = None
+    # Average this many pixels a side into one. Default: 1.
+    downscale: int | None = None
+    # Learn from this many training views, evenly spread. Default: all.
+    views: int | None = None
+    # What is behind transparent pixels; random trains against a new colour every batch. Default: the preset's.
+    background: Literal["white", "black", "random"] | None = None
+    # Read images to which links lead out of the scene's folder.
+    follow_links: bool = False
+    # Find the level (rank, LOD) that is best, on training rays that are kept back for that: with few views it may be
+    # well below the highest. The file keeps all levels; the viewer begins with that one, and slim --rank auto cuts
+    # there.
+    rank: Annotated[Literal["auto"] | None, tyro.conf.arg(aliases=["--level", "--lod"])] = None
+    # What makes colours. slimmerf: spherical harmonics (sh), or the paper's mlp. vqad: small. Default: the preset's.
+    decoder: DecoderName | None = None
+    # Training time; the schedule is stretched or shortened to fit. Loading, compiling and evaluating do not count.
+    max_seconds: float | None = None
+    # Training steps. Default: the preset's.
+    iterations: int | None = None
+    # Of all random numbers. Default: 0.
+    seed: int | None = None
+    # The device to compute on. Default: auto, which is CUDA or Metal where there is one, else the CPU.
+    arch: Arch | None = None
+    # Evaluate on this many test views, evenly spread; 0 for none. Default: all.
+    eval_views: int | None = None
+    # Go on with the run in this folder. Its own options hold; only training time and iterations may change.
+    resume: Path | None = None
+    # Replace the run that --out holds.
+    overwrite: bool = False
+    # Train in a window, with the slider live.
+    view: bool = False
+
+
+OF_METHODS = tuple(dict.fromkeys(method.options for method in METHODS))
+
+
+@dataclass(frozen=True)
+class Options(*reversed(OF_METHODS), TrainOptions):  # type: ignore[misc]  # the last base's fields come first
+    """Train a slimmable radiance field: a scene in, a model and a report out."""
+
+
+def parse(arguments: list[str] | None = None) -> TrainOptions:
+    """What the command line says; by default that of this process. SystemExit where it cannot be read."""
+    options: TrainOptions = tyro.cli(Options, prog="train.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    return options
+
+
+def check(options: TrainOptions) -> None:
+    """UserError where options do not go together, or a number is out of its range."""
+    if options.max_seconds is not None and options.iterations is not None:
+        raise UserError("--max-seconds and --iterations both say how long to train: give one of the two")
+    if options.max_seconds is not None and not 0 < options.max_seconds < 1e9:
+        raise UserError(f"--max-seconds {options.max_seconds:g}: more than 0 is expected")
+    if options.iterations is not None and options.iterations < 1:
+        raise UserError(f"--iterations {options.iterations}: 1 or more is expected")
+    if options.seed is not None and not 0 <= options.seed < 2**31:
+        raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
+    if options.eval_views is not None and options.eval_views < 0:
+        raise UserError(f"--eval-views {options.eval_views}: 0 (none) or more is expected")
+    given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
+    if options.resume is not None:
+        for name in given:
+            if name not in WITH_RESUME:
+                raise UserError(f"{_flag(name)} does not go with --resume: the run in {options.resume} has its own")
+    for name in given:
+        methods = [m.name for m in METHODS if name in names_of(m.options)]
+        if methods and options.method not in methods:
+            raise UserError(f"{_flag(name)} goes with --method {methods[0]}, not with {options.method}")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

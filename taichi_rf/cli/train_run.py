@@ -1,0 +1,186 @@
+"""``train.py`` at work: begin a run or go on with one, train with a progress bar or in a window, evaluate, report."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import scenes
+from taichi_rf.cli import entry
+from taichi_rf.cli.console import announce_memory, bar, duration, rate_distortion, say, waiting
+from taichi_rf.cli.train_options import TrainOptions
+from taichi_rf.cli.train_recipe import new_recipe, resumed_recipe
+from taichi_rf.core import backend
+from taichi_rf.core.files import write_json
+from taichi_rf.training.finish import finish
+from taichi_rf.training.run import (
+    CONFIG,
+    METRICS,
+    MODEL,
+    REPORT,
+    Recipe,
+    Run,
+    RunFolder,
+    Training,
+    folder_name,
+    free_folder,
+    rays_per_second_meter,
+    short,
+)
+from taichi_rf.training.trainer import Trainer
+
+RUNS = Path("runs")
+
+Describe = Callable[[Trainer, Recipe], None]
+"""Lets the model's file say how to look at it."""
+Watch = Callable[[Run], None]
+"""Trains a run in a window until that is closed, and reports what came of it."""
+
+
+def train(options: TrainOptions, stopper: entry.Stopper, *, describe: Describe, watch: Watch | None = None) -> None:
+    """Train, evaluate and report, as ``options`` ask, which have been checked.
+
+    Args:
+        stopper: puts off signals while a part of a step is taken.
+        watch: where to train instead of behind a progress bar.
+
+    Raises:
+        UserError: something is wrong with the scene, the folder or the machine.
+        FloatingPointError: the loss is no longer a number.
+        entry.Stopped: someone wanted to stop; what has been trained is saved.
+    """
+    new = options.resume is None
+    made = new_recipe(options) if new else None
+    folder = RunFolder(options.resume or options.out or free_folder(RUNS, folder_name(made.source if made else "")))
+    with contextlib.ExitStack() as claim:
+        claim.enter_context(folder.claimed(new=new, overwrite=options.overwrite))
+        recipe = made or resumed_recipe(folder.recipe(), options)
+        trainer = _trainer(recipe, folder, new=new)
+        describe(trainer, recipe)
+        recipe = replace(recipe, source=trainer.scene.source)  # good from any folder
+        if new:
+            folder.begin(recipe, trainer)
+        else:
+            write_json(folder / CONFIG, recipe.to_json())
+        run = Run(Training(trainer, folder, guard=stopper.step, claim=claim), recipe)
+        _train(run, watch)
+
+
+def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
+    """Start the device, load the scene, and make a trainer or bring back that of ``folder``."""
+    arch = backend.init(recipe.arch).arch
+    mesh = scenes.is_mesh(recipe.source)
+    with bar("drawing the mesh" if mesh else "loading images") as show:
+        scene = scenes.load(
+            recipe.source,
+            downscale=recipe.downscale,
+            views=recipe.views,
+            background=recipe.background,
+            max_test_views=recipe.eval_views,
+            progress=show.counted,
+            depth=recipe.config.wants_depth,
+            follow_links=recipe.follow_links,
+            announce=announce_memory,
+        )
+    say(f"{scene.describe()}, on {arch}")
+    for text in scene.warnings:
+        say(f"warning: {text}")
+    with waiting("measuring distances") if mesh else contextlib.nullcontext():
+        trainer = Trainer(scene, recipe.config) if new else Trainer.resume(folder.path, scene, recipe.config)
+    for text in trainer.warnings:
+        say(f"warning: {text}")
+    if trainer.iteration:
+        say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
+    if warning := folder.room_warning(trainer):
+        say(f"warning: {warning}")
+    return trainer
+
+
+def _train(run: Run, watch: Watch | None) -> None:
+    """Train to the end, then evaluate; whatever stops it, the last good checkpoint is there."""
+    training = run.training
+    if not training.done:
+        with _if_stopped(f"nothing new was trained; start it with: {run.again}"), waiting("compiling"):
+            training.warm_up()
+    if watch is not None:
+        watch(run)
+        return
+    if not training.done:
+        with _saving(run):
+            _show(training)
+            training.save()
+    report(run)
+
+
+def report(run: Run) -> None:
+    """Evaluate a run that is trained, and say what came of it."""
+    training, metrics = run.training, run.metrics
+    if metrics is None:
+        stopped = _if_stopped(f"the training is done and saved; evaluate it with: {run.again}")
+        with stopped, bar("evaluating") as show:
+            run.metrics = metrics = finish(training, run.recipe, progress=show.counted)
+    rate_distortion(metrics)
+    for text in metrics.get("warnings", ()):
+        say(f"warning: {text}")
+    if not metrics["views"]:
+        reason = "as asked" if run.recipe.eval_views == 0 else "the scene has no test views"
+        say(f"no view was evaluated ({reason}), so there is no PSNR")
+    if (best := metrics.get("best_level")) is not None:
+        say(f"{metrics['level_name']} {best} is the best by training rays that were kept back: the viewer begins there")
+    say(
+        f"trained for {metrics['train_seconds']:.0f} s, {metrics['iterations']:,} iterations at "
+        f"{metrics['rays_per_second']:,.0f} {training.trainer.unit}/s"
+    )
+    for name in (MODEL, METRICS, REPORT):
+        say(f"  {short(training.folder / name)}")
+    say(f"look at it: python run_viewer.py {training.folder}")
+
+
+@contextlib.contextmanager
+def _saving(run: Run) -> Iterator[None]:
+    """Have what stops the training saved, and answered with how to go on."""
+    training = run.training
+    try:
+        yield
+    except entry.Stopped as stopped:
+        with _if_stopped(f"not saved; go on from the last checkpoint with: {run.again}"):
+            training.save()
+            if not training.whole:
+                raise entry.Stopped(stopped.number) from None
+        stopped.args = (
+            f"stopped by {stopped.name}: saved at iteration {training.iteration:,}; go on with: {run.again}",
+        )
+        raise
+    except FloatingPointError as error:
+        kept = f"the last good checkpoint is kept: try another --seed, or go on from it with: {run.again}"
+        raise FloatingPointError(f"{error}; {kept}") from None
+
+
+@contextlib.contextmanager
+def _if_stopped(message: str) -> Iterator[None]:
+    """Have Ctrl-C answered with ``message``."""
+    try:
+        yield
+    except entry.Stopped as stopped:
+        stopped.args = (f"stopped by {stopped.name}: {message}",)
+        raise
+
+
+def _show(training: Training) -> None:
+    """Train with a progress bar."""
+    trainer, rate = training.trainer, rays_per_second_meter()
+    name, most = training.model.field.level_name, training.model.field.num_levels
+    psnr: float | None = None
+    with bar("training") as show:
+        while not training.done:
+            info = training.step()
+            psnr = info.psnr if psnr is None else 0.95 * psnr + 0.05 * info.psnr
+            left = trainer.elapsed * (1 - training.progress) / max(training.progress, 1e-9)
+            show(
+                training.progress,
+                f"{info.iteration:,} · {psnr:.2f} dB · {name} {info.level}/{most} · "
+                f"{rate(info.rays):,.0f} {trainer.unit}/s · "
+                f"{duration(left)} left",
+            )
