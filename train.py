@@ -46,9 +46,8 @@ def train(options: train_options.TrainOptions, stopper: entry.Stopper) -> None:
 
         watch = functools.partial(train_window.watch, arch=options.arch or "auto", stopper=stopper)
     from taichi_rf.cli import train_run
-    from viewer.app.opening import describe
 
-    train_run.train(options, stopper, describe=describe, watch=watch)
+    train_run.train(options, stopper, watch)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from taichi_rf.cli.train_options import TrainOptions
 from taichi_rf.cli.train_recipe import new_recipe, resumed_recipe
 from taichi_rf.core import backend
 from taichi_rf.core.files import write_json
+from taichi_rf.training.describing import describe
 from taichi_rf.training.finish import finish
 from taichi_rf.training.run import (
     CONFIG,
@@ -33,13 +34,11 @@ from taichi_rf.training.trainer import Trainer
 
 RUNS = Path("runs")
 
-Describe = Callable[[Trainer, Recipe], None]
-"""Lets the model's file say how to look at it."""
 Watch = Callable[[Run], None]
 """Trains a run in a window until that is closed, and reports what came of it."""
 
 
-def train(options: TrainOptions, stopper: entry.Stopper, *, describe: Describe, watch: Watch | None = None) -> None:
+def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = None) -> None:
     """Train, evaluate and report, as ``options`` ask, which have been checked.
 
     Args:

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 import scenes
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
@@ -16,7 +14,8 @@ from taichi_rf.motion.orbit import Orbit
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
 from taichi_rf.streaming.progressive_model import reserve
-from taichi_rf.training.run import METRICS, Recipe, Run, RunFolder, Training
+from taichi_rf.training.describing import describe
+from taichi_rf.training.run import METRICS, Run, RunFolder, Training
 from taichi_rf.training.trainer import Trainer
 from viewer.app.loading import Plan
 from viewer.session.session import Session
@@ -91,17 +90,6 @@ def build_model(plan: Plan) -> Model:
         return reserve(plan.incoming.outline)
     assert plan.model is not None
     return load_model(plan.model)
-
-
-def describe(trainer: Trainer, recipe: Recipe) -> None:
-    """Let the model's file say how to look at it and how its scene was loaded."""
-    train, test = trainer.scene.train.cameras, trainer.scene.test.cameras
-    first = test[0] if len(test) else train[0]
-    poses = np.concatenate([train.poses, test.poses])
-    trainer.model.metadata |= {
-        "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
-        "downscale": recipe.downscale,
-    }
 
 
 def device_for(plan: Plan, asked: str) -> str:
