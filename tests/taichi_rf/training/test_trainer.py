@@ -22,6 +22,7 @@ from taichi_rf.training import checkpoint
 from taichi_rf.training.configs import vqad
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.trainer import Trainer
+from tests.places import ROOT
 from tests.tiny import ROWS, tiny_config, tiny_scene
 
 RUNS: dict[str, dict[str, Any]] = {"sh": {}, "mlp": {"decoder": "mlp"}, "prefix": {"ranks": "prefix"}}
@@ -138,6 +139,18 @@ def test_a_checkpoint_whose_configuration_has_all_entries_side_by_side_as_in_0_1
     while not trainer.done:
         trainer.step()
     assert_same(outcome(trainer), finished["sh"].outcome)
+
+
+def test_a_checkpoint_that_0_1_0_wrote_goes_on():
+    fresh()
+    trainer = Trainer.resume(ROOT / "tests/data/0.1.0", tiny_scene(), rows=ROWS)
+    assert trainer.config == tiny_config(ranks="prefix", iterations=30)
+    assert (trainer.iteration, trainer.level) == (20, 4)
+    assert [text for text in trainer.warnings if "0.1.0" in text]
+    before = trainer.history[-1]["psnr"]
+    while not trainer.done:
+        trainer.step()
+    assert trainer.history[-1]["psnr"] > before - 1
 
 
 def test_prefix_training_ends_with_the_mean_of_its_last_stretch(finished):
