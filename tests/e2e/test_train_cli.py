@@ -52,7 +52,8 @@ def test_time_is_counted_options_are_kept_and_overwrite_replaces(place, tmp_path
     assert metrics["iterations"] > 5
     assert metrics["views"] == 1
     kept = {"ranks": "plain", "background": "random", "seed": 7, "max_seconds": 1.0}
-    assert {key: config["config"][key] for key in kept} == kept
+    entries = config["config"] | config["config"]["strategy"]
+    assert {key: entries[key] for key in kept} == kept
     assert (config["scene"]["views"], config["scene"]["downscale"], config["arch"]) == (6, 2, "cpu")
 
 
@@ -67,7 +68,7 @@ def test_an_octree_is_trained_as_its_options_say(place, tmp_path):
     sizes = [level["bytes"] for level in metrics["levels"]]
     assert sizes[0] < sizes[1] == (tmp_path / "run" / MODEL).stat().st_size
     kept = {"codes": "lowrank", "bits": 2, "base_depth": 2, "lods": 2, "joint": "random", "depth": False}
-    assert {key: config[key] for key in kept} == kept
+    assert {key: config["strategy"][key] for key in kept} == kept
     field = read_trf(tmp_path / "run" / MODEL).header["field"]
     assert (field["codes"], field["rank"], field["base_depth"], field["num_levels"]) == ("lowrank", 2, 2, 2)
     assert "LOD" in done.stdout
