@@ -19,7 +19,7 @@ from PIL import Image
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, read_lines
-from taichi_rf.kernels.optim import Mean
+from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
 from taichi_rf.training import checkpoint, run
 from taichi_rf.training.finish import finish, finishing
@@ -92,7 +92,7 @@ def test_free_folder_never_names_one_that_is_there(tmp_path):
 
 
 def test_too_little_room_is_said_beforehand(tmp_path, monkeypatch):
-    trainer = SimpleNamespace(model=SimpleNamespace(parameters=list), mean=Mean([]), scene=tiny_scene())
+    trainer = SimpleNamespace(owners=[])
     needed = 2 * checkpoint.size_limit(trainer)
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: SimpleNamespace(free=needed))
     assert RunFolder(tmp_path).room_warning(trainer) is None
@@ -292,11 +292,11 @@ def test_a_model_that_could_not_be_written_is_written_with_the_next_save(trained
     again = Training(training.trainer, folder)
     again._saved_iteration = again._saved_at = -1
 
-    def full(path: Path) -> list[int]:
+    def full(model: Model, path: Path) -> list[int]:
         raise UserError("the disk is full")
 
     with monkeypatch.context() as disk:
-        disk.setattr(training.model, "save", full)
+        disk.setattr(run, "save_model", full)
         with pytest.raises(UserError):
             again.save()
     (tmp_path / MODEL).write_bytes(b"of an earlier iteration")
