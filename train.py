@@ -16,7 +16,7 @@ if __name__ == "__main__" or entry.started_as("taichi-rf-train"):
 
 import functools
 
-from taichi_rf.cli import train_options
+from taichi_rf.cli.train import options as train_options
 from taichi_rf.core.errors import UserError
 
 # What needs Taichi is imported inside functions, so that --help and wrong options are answered at once.
@@ -45,7 +45,7 @@ def train(options: train_options.TrainOptions, stopper: entry.Stopper) -> None:
         from viewer.desktop import train_window
 
         watch = functools.partial(train_window.watch, arch=options.arch or "auto", stopper=stopper)
-    from taichi_rf.cli import train_run
+    from taichi_rf.cli.train import run as train_run
 
     train_run.train(options, stopper, watch)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taichi_rf.cli import entry
-from taichi_rf.cli.train_run import RUNS, report
+from taichi_rf.cli.train.run import RUNS, report
 from taichi_rf.training.run import Run
 from viewer.app.closing import until_closed
 from viewer.app.settings import Settings

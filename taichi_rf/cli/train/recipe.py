@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import scenes
-from taichi_rf.cli.train_options import TrainOptions
+from taichi_rf.cli.train.options import TrainOptions
 from taichi_rf.core.errors import UserError
 from taichi_rf.evaluation.autorank import PIXELS
 from taichi_rf.training.methods import registry

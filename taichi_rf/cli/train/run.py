@@ -10,8 +10,8 @@ from pathlib import Path
 import scenes
 from taichi_rf.cli import entry
 from taichi_rf.cli.console import announce_memory, bar, duration, rate_distortion, say, waiting
-from taichi_rf.cli.train_options import TrainOptions
-from taichi_rf.cli.train_recipe import new_recipe, resumed_recipe
+from taichi_rf.cli.train.options import TrainOptions
+from taichi_rf.cli.train.recipe import new_recipe, resumed_recipe
 from taichi_rf.core import backend
 from taichi_rf.core.files import write_json
 from taichi_rf.training.describing import describe
