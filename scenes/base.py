@@ -53,7 +53,12 @@ class Split:
         return len(self.cameras)
 
     def composite(self, index: int, background: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Image ``index`` over ``background`` (3,): (H, W, 3) float32."""
+        """Image ``index`` over ``background`` (3,): (H, W, 3) float32.
+
+        Args:
+            index: of the view, from 0.
+            background: (3,) in [0, 1].
+        """
         image = self.images[index].astype(np.float32)
         over: npt.NDArray[np.float32] = image[..., :3] + (1 - image[..., 3:]) * np.asarray(background, dtype=np.float32)
         return over

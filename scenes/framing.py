@@ -26,6 +26,13 @@ def near_far(cameras: Cameras, box: npt.NDArray[np.float32]) -> tuple[float, flo
     """The nearest and the farthest distance at which a ray of ``cameras`` can meet ``box`` (2, 3), in world units.
 
     For cameras within the box, nearest is a little before the lens.
+
+    Args:
+        cameras: of one split.
+        box: min and max corner.
+
+    Returns:
+        Nearest and farthest distance, in world units.
     """
     positions = cameras.poses[:, :, 3].astype(np.float64)
     to_box = np.linalg.norm(positions - np.clip(positions, box[0], box[1]), axis=1)
@@ -56,6 +63,11 @@ def focus_of(cameras: Cameras) -> Points | None:
 def check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> None:
     """Check that cameras see something of ``box`` (2, 3) and do not all stand in one place; images are not needed.
 
+    Args:
+        cameras: of one split.
+        box: min and max corner, in world units.
+        where: the file that errors name.
+
     Raises:
         UserError: they do not; ``where`` is the file to name.
     """
@@ -81,6 +93,11 @@ def check_framing(split: Split, box: npt.NDArray[np.float32], where: str) -> tup
     """What is wrong with the way in which a split's images show ``box`` (2, 3).
 
     Measured are the shares of the cameras, and of opaque pixels where images have alpha, that look through the box.
+
+    Args:
+        split: images with their cameras.
+        box: min and max corner, in world units.
+        where: the file that errors name.
 
     Returns:
         Warnings, where it is usable.

@@ -145,7 +145,12 @@ def decoded(path: Path, header: Header, orientation: int, where: str) -> Iterato
 
 
 def turned(array: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
-    """A view of ``array`` (height, width, ...) of stored pixels as the EXIF ``orientation`` wants them seen."""
+    """A view of ``array`` (height, width, ...) of stored pixels as the EXIF ``orientation`` wants them seen.
+
+    Args:
+        array: as the file stores it.
+        orientation: 1 to 8, as EXIF counts them.
+    """
     if orientation >= 5:
         array = np.swapaxes(array, 0, 1)
     if orientation in (2, 3, 6, 7):
@@ -257,7 +262,12 @@ def smaller_size(width: int, height: int, downscale: int) -> tuple[int, int]:
 
 
 def shrink(image: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    """(H, W, C) averaged by area to (height, width, C), see :func:`shrink_into`."""
+    """(H, W, C) averaged by area to (height, width, C), see :func:`shrink_into`.
+
+    Args:
+        image: float32 or any other real kind.
+        width, height: of the result, in pixels, no more than the image's.
+    """
     out = np.empty((height, width, image.shape[2]), np.float32)
     shrink_into(out, lambda first, end: image[first:end], *image.shape[:2])
     return out

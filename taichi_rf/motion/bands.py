@@ -38,6 +38,12 @@ class BandRenderer:
     def band(self, camera: Camera, level: int, mode: str, first: int, rows: int) -> tuple[npt.NDArray[np.uint8], float]:
         """Render ``rows`` rows of the picture of ``camera``, from row ``first`` downwards.
 
+        Args:
+            camera: of the whole picture.
+            level, mode: what to show.
+            first: row, counted from the top.
+            rows: one at least.
+
         Returns:
             The rows, (rows, W, 3) uint8, and the seconds that rendering them took.
         """

@@ -17,6 +17,12 @@ def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -
     A model's own near and far fit the cameras it was trained with: someone who steps back would see it vanish, and
     someone who comes close would lose its front.
 
+    Args:
+        model: to be rendered.
+        camera: anywhere, in world units.
+        level: how many levels to use.
+        mode: one of ``taichi_rf.rendering.pictures.MODES``.
+
     Returns:
         (H, W, 3) float32 in [0, 1].
     """
@@ -26,7 +32,15 @@ def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -
 
 def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
     """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3), in world units; the first is
-    above 0."""
+    above 0.
+
+    Args:
+        box: min and max corner, world units.
+        position: of the camera, world units.
+
+    Returns:
+        The nearest and the farthest distance.
+    """
     low, high = np.asarray(box, dtype=np.float64)
     eye = np.clip(np.nan_to_num(np.asarray(position, dtype=np.float64)), -1e30, 1e30)
     nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))

@@ -54,6 +54,11 @@ class Orbit:
         """The view of a scene's ``camera``; it turns about the point it looks at that is nearest to the box's middle.
 
         What is up is taken from the ``poses`` (N, 3, 4) of all cameras: people hold theirs level, more or less.
+
+        Args:
+            camera: the one to look through.
+            poses: of all the scene's cameras, camera to world.
+            box: (2, 3) min and max corner of the scene, world units.
         """
         view = cls.around(box)
         view.up = _common_up(np.asarray(poses, dtype=np.float64))
@@ -67,7 +72,12 @@ class Orbit:
 
     @classmethod
     def from_state(cls, state: object, box: npt.ArrayLike) -> Orbit:
-        """The view that :meth:`state` described, or :meth:`around` ``box`` (2, 3) where ``state`` makes no view."""
+        """The view that :meth:`state` described, or :meth:`around` ``box`` (2, 3) where ``state`` makes no view.
+
+        Args:
+            state: whatever a file says; numbers as of :meth:`state`, angles in degrees.
+            box: min and max corner of the scene, world units.
+        """
         view = cls.around(box)
         if not isinstance(state, dict):
             return view
@@ -91,6 +101,11 @@ class Orbit:
         """Look from ``position`` at ``target``, both (3,), with ``up`` (3,) upwards; angles in radians.
 
         Numbers that make no view (not finite, no distance, no up) change nothing.
+
+        Args:
+            position, target: world units.
+            up: a direction, of any length.
+            field_of_view: vertical, in radians; as it was by default.
         """
         eye, at, above = (np.asarray(value, dtype=np.float64).reshape(-1) for value in (position, target, up))
         numbers = np.concatenate([eye, at, above])

@@ -97,6 +97,10 @@ class Screenshot:
 def save_picture(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     """Write ``picture``, (H, W, 3) uint8, as PNG; the file is there when it is whole.
 
+    Args:
+        path: the file to write; it is replaced.
+        picture: row 0 the top.
+
     Raises:
         UserError: it cannot be written.
     """

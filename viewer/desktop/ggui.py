@@ -77,6 +77,10 @@ def set_image(canvas: Any, pixels: npt.NDArray[np.uint8]) -> None:
 
     What ``canvas.set_image`` comes to for pixels that are RGBA bytes already. Its own conversion takes 25 ms for
     1280x720 on two cores, and it keeps a copy of every size of picture for ever.
+
+    Args:
+        canvas: GGUI's.
+        pixels: (width, height, 4) uint8, contiguous.
     """
     utilities = importlib.import_module(f"{ti.__name__}.ui.utils")
     canvas.canvas.set_image(utilities.get_field_info(pixels.view(np.uint32)[..., 0]))

@@ -46,6 +46,10 @@ def blend(picture: Pixels, overlays: Iterable[Overlay]) -> None:
     What reaches beyond the picture is cut off; a fourth channel stays as it is. Any layout in memory will do; pixels
     of four bytes, as windows have them, are the fastest, also when only three of the bytes are shown here.
 
+    Args:
+        picture: changed in place.
+        overlays: each with its place; those further on cover those before.
+
     Raises:
         ValueError: the picture has another shape or type.
     """

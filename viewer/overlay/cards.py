@@ -50,6 +50,12 @@ class Levels:
 def figures(entries: Sequence[Figure], levels: Levels | None, size: float, room: float) -> Pixels | None:
     """Draw figures side by side over a row of pips, one a level; what has no room is left out from the end.
 
+    Args:
+        entries: the figures, from the left.
+        levels: how many pips there are and how many are lit; None leaves them out.
+        size: of the text, in pixels.
+        room: how wide the card may be, in pixels.
+
     Returns:
         (h, w, 4) uint8, None where nothing has room.
     """
@@ -95,6 +101,11 @@ def _pips(page: Page, box: plot.Box, levels: Levels) -> None:
 def line(text: str, size: float, room: float, *, colour: str = DARK.ink, rows: int = 1, bar: str = "") -> Pixels | None:
     """Draw text in as many rows as it needs, ``rows`` at most; ``bar`` is the colour of a stripe at its left.
 
+    Args:
+        size: of the text, in pixels.
+        room: how wide the card may be, in pixels.
+        colour: of the text, as is ``bar`` of the stripe: "#rrggbb"; no stripe where that is empty.
+
     Returns:
         (h, w, 4) uint8, None where the text has no room.
     """
@@ -139,7 +150,16 @@ def wrap(text: str, size: float, width: float, rows: int) -> list[str]:
 
 
 def progress(text: str, share: float, size: float, room: float, colour: str = RECORDING) -> Pixels | None:
-    """Draw a dot, a text, the ``share`` (0 to 1) that is done, and a bar that says the same."""
+    """Draw a dot, a text, the ``share`` (0 to 1) that is done, and a bar that says the same.
+
+    Args:
+        size: of the text, in pixels.
+        room: how wide the card may be, in pixels.
+        colour: of the bar, "#rrggbb".
+
+    Returns:
+        (h, w, 4) uint8, None where the text has no room.
+    """
     padding, dot = 0.75 * size, 1.1 * size
     width = min(room, max(18 * size, text_width(f"{text}  100 %", size) + 2 * padding + dot))
     inner = width - 2 * padding - dot - text_width("  100 %", size)
@@ -170,7 +190,16 @@ def colour_bar(
     size: float,
     room: float,
 ) -> Pixels | None:
-    """Draw what the colours of a picture mean: ``colours`` of 0 to 1 as (n, 3), with numbers at some of them."""
+    """Draw what the colours of a picture mean: ``colours`` of 0 to 1 as (n, 3), with numbers at some of them.
+
+    Args:
+        marks: places on the bar, 0 to 1, and what is written there.
+        size: of the text, in pixels.
+        room: how wide the card may be, in pixels.
+
+    Returns:
+        (h, w, 4) uint8, None where it has no room.
+    """
     padding = 0.75 * size
     width = min(room, max(18 * size, text_width(title, size) + 2 * padding))
     if width < 11 * size:

@@ -60,6 +60,13 @@ def rate_distortion(
 
     Levels without a PSNR take their place on the axis of sizes; when none has one, the card shows the sizes as bars,
     and says that the quality is being measured if it is (``measuring``).
+
+    Args:
+        points: size and quality of every level.
+        level: the one to mark.
+        level_name: what a level is called.
+        width, height: of the card, in pixels.
+        measuring: whether levels without a quality are still to be measured.
     """
     rated = [(p.level, p.megabytes * 1e6, _decibels(p.psnr)) for p in points if finite(p.megabytes)]
     rated = [entry for entry in rated if entry[1] >= 1]
@@ -79,6 +86,12 @@ def training_curve(history: History, level_name: str, width: int, height: int, *
     """Draw the card of the training so far, (height, width, 4) uint8, with a line where each level entered.
 
     ``note`` stands beside its title: how far the training is.
+
+    Args:
+        history: what to draw.
+        level_name: what a level is called.
+        width, height: of the card, in pixels.
+        note: a few words on how far it is.
     """
     batch, test = _curve(history.batch), _curve(history.test)
     entries = [(float(i), int(level)) for i, level in history.levels if finite(i) and finite(level)]

@@ -30,6 +30,10 @@ def screen(
 
     The block stands in the middle, or beside ``panels``, the width and height of what covers the top left corner. Text
     that does not fit is broken into more lines, then cut; in a sliver of a window nothing is left of it.
+
+    Args:
+        width, height: of the window, in pixels.
+        panels: width and height, from the top left corner, of what the front end itself puts there.
     """
     width, height = max(int(width), 1), max(int(height), 1)
     shade = np.linspace(_TOP, _BOTTOM, height).round().astype(np.uint8)

@@ -172,7 +172,17 @@ def budget_shares(budget: float, renders: list[bool]) -> list[float]:
 
 def placed(photograph: Bytes, camera: Camera, width: int, height: int, around: npt.ArrayLike) -> Bytes:
     """A photograph (H, W, 3) where its camera's picture of ``width`` x ``height`` has it, as canvas columns, with the
-    colour ``around`` (3,) beside it."""
+    colour ``around`` (3,) beside it.
+
+    Args:
+        photograph: (H, W, 3) uint8.
+        camera: of the photograph.
+        width, height: of the picture, in pixels.
+        around: (3,) the colour beside it, in bytes.
+
+    Returns:
+        (width, height, 4) uint8, x first and y upwards.
+    """
     left, top, right, bottom = image_area(camera, width, height)
     picture = np.empty((height, width, 3), dtype=np.uint8)
     picture[:] = around

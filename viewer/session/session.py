@@ -224,10 +224,6 @@ class Session:
         """Stand again where one stood at first."""
         self.viewpoint.reset()
 
-    def stand(self, position: npt.ArrayLike, target: npt.ArrayLike, up: npt.ArrayLike, field_of_view: float) -> None:
-        """Stand at ``position`` and look at ``target``, (3,) each, with a vertical ``field_of_view`` in radians."""
-        self.orbit.stand(position, target, up, field_of_view)
-
     def camera(self, width: int, height: int) -> Camera:
         """The camera of a picture of ``width`` x ``height`` pixels from here."""
         return self.viewpoint.camera(width, height)

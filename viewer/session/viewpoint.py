@@ -123,7 +123,12 @@ class Viewpoint:
         return camera
 
     def photograph(self, view: SceneView, background: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """The photograph itself over ``background``, (H, W, 3) in [0, 1]."""
+        """The photograph itself over ``background``, (H, W, 3) in [0, 1].
+
+        Args:
+            view: which photograph.
+            background: (3,) in [0, 1].
+        """
         picture: npt.NDArray[np.float32] = getattr(self.scene, view.split).composite(view.index, background)
         return picture
 

@@ -114,7 +114,12 @@ class FrameSender:
 
 
 def compressed(picture: Bytes, quality: int) -> bytes:
-    """(H, W, 3) ``picture`` as a JPEG."""
+    """(H, W, 3) ``picture`` as a JPEG.
+
+    Args:
+        picture: uint8.
+        quality: 1 to 95.
+    """
     return iio.imwrite("<bytes>", picture, plugin="pillow", extension=".jpg", quality=quality)  # type: ignore[return-value]
 
 
@@ -122,6 +127,13 @@ def letterboxed(picture: Bytes, width: int, height: int) -> Bytes:
     """``picture`` (H, W, 3) with dark bars beside or above it, so that it has the shape of ``width`` x ``height``.
 
     It is made smaller where it would get more than some eight million pixels with them.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        width, height: of the browser's window, in pixels.
+
+    Returns:
+        (h, w, 3) uint8, of that shape up to a pixel's rounding.
     """
     rows, columns = picture.shape[:2]
     across, down = max(columns, round(rows * width / height)), max(rows, round(columns * height / width))

@@ -233,7 +233,7 @@ class Site:
             if session.demo:
                 session.toggle_demo()
             place = report.within(session.model.box)
-            session.stand(place.position, place.target, place.up, place.field_of_view)
+            session.orbit.stand(place.position, place.target, place.up, place.field_of_view)
             self._stood, self._still_since = standing(session), now
 
     # What goes out

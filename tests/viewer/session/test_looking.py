@@ -59,7 +59,7 @@ def test_a_drag_while_flying_turns_the_head_and_moves_nothing():
 
 def test_standing_is_where_one_was_told_to():
     session, _, _ = make()
-    session.stand((1, 2, 3), (0.5, 0, 0), (0, 0, 1), 0.8)
+    session.orbit.stand((1, 2, 3), (0.5, 0, 0), (0, 0, 1), 0.8)
     camera = session.camera(64, 64)
     np.testing.assert_allclose(camera.pose, look_at((1, 2, 3), (0.5, 0, 0)), atol=1e-5)
     assert camera.fy == pytest.approx(32 / math.tan(0.4))
@@ -78,7 +78,7 @@ def test_standing_is_where_one_was_told_to():
 def test_standing_nowhere_changes_nothing(position, target, up):
     session, _, _ = make()
     before = session.orbit.state()
-    session.stand(position, target, up, 0.8)
+    session.orbit.stand(position, target, up, 0.8)
     assert session.orbit.state() == before
 
 
@@ -213,7 +213,7 @@ def test_photograph_is_beside_the_picture_and_goes_when_one_moves():
 
 def test_comparing_with_a_photograph_goes_to_the_nearest_view():
     session, _, _ = make()
-    session.stand(session.scene.test.cameras[1].position + 0.01, (0, 0, 0), (0, 0, 1), 0.7)
+    session.orbit.stand(session.scene.test.cameras[1].position + 0.01, (0, 0, 0), (0, 0, 1), 0.7)
     session.set_compare("photo")
     assert (session.at_view.split, session.at_view.index) == ("test", 1)
 
