@@ -129,7 +129,7 @@ def _towards(n: int, value: ti.template(), mean: ti.template(), share: float):
         mean[i] = mean[i] + (value[i] - mean[i]) * share
 
 
-class Mean:
+class PolyakAverage:
     """The mean of parameters over the last stretch of a training, to end with (Polyak and Juditsky 1992).
 
     Steps that pull in different directions leave the parameters on a walk around what they agree on; its mean is closer

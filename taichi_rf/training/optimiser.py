@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf.kernels.optim import Adam, Mean
+from taichi_rf.kernels.optim import Adam, PolyakAverage
 from taichi_rf.rendering.model import Model
 from taichi_rf.training.restoring import shape_of, values_for, without_tail
 from taichi_rf.training.state import MOST, Arrays, Entries, Owner
@@ -22,7 +22,7 @@ class Optimiser(Owner):
     def __init__(self, model: Model, mean_from: float | None) -> None:
         self.model, self.mean_from = model, mean_from
         self.adam = Adam()
-        self.mean = Mean([] if mean_from is None else model.parameters())
+        self.mean = PolyakAverage([] if mean_from is None else model.parameters())
 
     def step(self, level: int, factor: float) -> None:
         """Update each parameter that ``level`` has by its rate times ``factor``."""
@@ -32,7 +32,7 @@ class Optimiser(Owner):
         """Let the parameters that ``level`` has count for the mean, if it is time; called once a step."""
         if self.mean_from is None or progress < self.mean_from:
             self.mean.drop()  # a resumed training may end later than it was to
-        elif iteration % Mean.EVERY == 0:
+        elif iteration % PolyakAverage.EVERY == 0:
             self.mean.add(self.model.parameters(level))
 
     def end(self) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.backend import ti
-from taichi_rf.kernels.optim import Adam, Mean, Parameters
+from taichi_rf.kernels.optim import Adam, Parameters, PolyakAverage
 from tests.arches import per_arch
 from tests.twins import AdamTwin
 
@@ -142,7 +142,7 @@ def walk(parameters: list[Parameters], rng: np.random.Generator) -> list[np.ndar
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_the_mean_is_that_of_all_that_were_added_and_what_was_before_does_not_count(arrays, rng, count):
     parameters = fresh(arrays, rng)
-    mean = Mean(parameters)
+    mean = PolyakAverage(parameters)
     for times in (3, count):
         seen = []
         for _ in range(times):
@@ -158,14 +158,14 @@ def test_the_mean_is_that_of_all_that_were_added_and_what_was_before_does_not_co
 def test_with_nothing_added_the_parameters_stay(arrays, rng):
     parameters = fresh(arrays, rng)
     before = [p.value.to_numpy() for p in parameters]
-    Mean(parameters).take(parameters)
+    PolyakAverage(parameters).take(parameters)
     for p, value in zip(parameters, before):
         np.testing.assert_array_equal(p.value.to_numpy(), value)
 
 
 def test_parameters_that_have_no_mean_are_left_alone(arrays, rng):
     parameters = fresh(arrays, rng)
-    mean = Mean(parameters[:1])
+    mean = PolyakAverage(parameters[:1])
     mean.add(parameters)
     values = walk(parameters, rng)
     mean.take(parameters)
@@ -175,7 +175,7 @@ def test_parameters_that_have_no_mean_are_left_alone(arrays, rng):
 
 def test_a_mean_goes_on_from_its_state(arrays, rng):
     parameters = fresh(arrays, rng)
-    ours, theirs = Mean(parameters), Mean(parameters)
+    ours, theirs = PolyakAverage(parameters), PolyakAverage(parameters)
     for step in range(5):
         if step == 3:
             theirs.restore(ours.count, ours.state())
@@ -185,4 +185,4 @@ def test_a_mean_goes_on_from_its_state(arrays, rng):
     assert ours.count == theirs.count == 5
     for name, values in ours.state().items():
         np.testing.assert_array_equal(values, theirs.state()[name])
-    assert Mean(parameters).state() == {}
+    assert PolyakAverage(parameters).state() == {}
