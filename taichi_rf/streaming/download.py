@@ -20,7 +20,8 @@ from taichi_rf.storage.trf import TrfFile
 from taichi_rf.streaming.parser import LIMIT, Feed
 from taichi_rf.streaming.progressive_model import Outline, Part
 from taichi_rf.streaming.rate import Pace
-from taichi_rf.streaming.transport import Beyond, Broken, Identity, Opened, Refused, Source, source_of
+from taichi_rf.streaming.source import Beyond, Broken, Identity, Opened, Refused, Source
+from taichi_rf.streaming.transport import source_of
 
 FIRST_ATTEMPTS = 4
 """Of connecting, as long as nothing has ever come: then it is said rather than tried for ever."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib
 import os
 import re
 import socket
@@ -16,84 +15,18 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import open_regular
+from taichi_rf.streaming.bucket import BUCKETS, Bucket
+from taichi_rf.streaming.source import Beyond, Broken, Identity, Opened, Refused, Source
 
 WEB = ("http", "https")
-BUCKETS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
-"""Schemes that fsspec is asked for, and the package that it needs for them."""
-
 TIMEOUT = 10.0  # seconds without a byte after which a connection counts as broken
 _ANSWER = 2.0  # times that, for everything a server says before the first byte of the file
-_PORTION = 1 << 16  # bytes asked of a bucket at first; each request costs a round trip, so that later ones are larger
-_LARGEST_PORTION = 1 << 20
 _TEMPORARY = (408, 425, 429)  # and all from 500 on: what a server may answer otherwise in a moment
-
-
-class Broken(Exception):
-    """The bytes do not come for the moment; the message says why. ``wait`` is how long the server asks for, in
-    seconds."""
-
-    def __init__(self, message: str, wait: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
-class Refused(Broken):
-    """The server has answered, and gives nothing: at first that is final, later it may be mended."""
-
-
-class Beyond(Broken):
-    """The file is no longer than what has come."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What tells one version of a file from another, as far as a server says it."""
-
-    size: int | None
-    tag: str | None
-
-    def differs(self, other: Identity) -> bool:
-        """Whether ``other`` is surely of another version."""
-        return any(
-            a is not None and b is not None and a != b for a, b in ((self.size, other.size), (self.tag, other.tag))
-        )
-
-
-class Opened(Protocol):
-    """A file that is being read."""
-
-    identity: Identity
-    begin: int
-    """Where in the file the first byte is: where it was asked for, or 0 where a server knows no ranges."""
-
-    def read(self, count: int) -> bytes:
-        """At least one byte and up to ``count``, as soon as there are any; none at the end. Broken when it breaks."""
-
-    def close(self) -> None: ...
-
-
-class Source(Protocol):
-    """A file that can be opened."""
-
-    name: str
-    """Who it is asked of, for people."""
-
-    def open(self, offset: int, known: Identity | None) -> Opened:
-        """Its bytes from ``offset`` on, of the version ``known``, else of any: the caller has to look.
-
-        Raises:
-            Broken: not now.
-            UserError: not at all.
-        """
-
-    def close(self) -> None:
-        """From any thread, for good: let what is being waited for break."""
 
 
 def is_address(text: str | os.PathLike[str]) -> bool:
@@ -347,60 +280,3 @@ def _proxy_of(address: str) -> str | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text.strip()) else None
-
-
-# Everything that fsspec knows
-
-
-class Bucket:
-    """A file in a bucket, by fsspec and the package that it has for this kind."""
-
-    def __init__(self, address: str, scheme: str) -> None:
-        self.address, self.name, self._package = address, address.split("/")[2], BUCKETS[scheme]
-        try:
-            self._core: Any = importlib.import_module("fsspec.core")
-        except ImportError:
-            raise UserError(f"{address} needs fsspec: pip install 'taichi-rf[remote]' {self._package}") from None
-
-    def open(self, offset: int, known: Identity | None) -> Opened:
-        """Open the file at byte ``offset``."""
-        try:
-            files, path = self._core.url_to_fs(self.address)
-            files.invalidate_cache()  # or it would not see that the file was changed
-            info = files.info(path)
-            file = files.open(path, "rb", cache_type="none")
-            file.seek(offset)
-        except ImportError as error:
-            raise UserError(f"{self.address} needs {self._package}: pip install {self._package} ({error})") from None
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-            raise Refused(f"{type(error).__name__}: {error}") from None
-        except Exception as error:  # each kind has errors of its own
-            raise Broken(f"{type(error).__name__}: {error}") from None
-        tag = next(
-            (str(info[key]) for key in ("ETag", "etag", "generation", "LastModified", "mtime") if info.get(key)), None
-        )
-        size = info.get("size")
-        return _OpenedBucket(file, Identity(size if isinstance(size, int) else None, tag), offset)
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-
-class _OpenedBucket:
-    def __init__(self, file: Any, identity: Identity, begin: int) -> None:
-        self._file, self.identity, self.begin = file, identity, begin
-        self._ready, self._portion = b"", _PORTION
-
-    def read(self, count: int) -> bytes:
-        if not self._ready:
-            try:
-                self._ready = bytes(self._file.read(self._portion))
-            except Exception as error:  # each kind has errors of its own
-                raise Broken(f"{type(error).__name__}: {error}") from None
-            self._portion = min(2 * self._portion, _LARGEST_PORTION)
-        data, self._ready = self._ready[:count], self._ready[count:]
-        return data
-
-    def close(self) -> None:
-        with contextlib.suppress(Exception):
-            self._file.close()
