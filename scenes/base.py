@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from taichi_rf.core import memory
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixels import over
 from taichi_rf.kernels.rays import Cameras
 
 Progress = Callable[[int, int], None]
@@ -60,8 +61,7 @@ class Split:
             background: (3,) in [0, 1].
         """
         image = self.images[index].astype(np.float32)
-        over: npt.NDArray[np.float32] = image[..., :3] + (1 - image[..., 3:]) * np.asarray(background, dtype=np.float32)
-        return over
+        return over(image, background)
 
 
 @dataclass(frozen=True)

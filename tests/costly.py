@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.coding.arrays import pack_arrays
-from taichi_rf.fields.octree.tree import Octree
 from taichi_rf.fields.registry import field_type
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.storage.model_file import level_schema
 from taichi_rf.storage.trf import write_trf
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from taichi_rf.coding.bits import pack_aligned
 from taichi_rf.fields.base import COMPACT
-from taichi_rf.fields.octree.tree import Octree
 from taichi_rf.fields.registry import field_type
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.fields.vm import factor_coding
 from taichi_rf.storage.model_file import level_schema
 from taichi_rf.storage.trf import load_checkpoint

@@ -41,7 +41,7 @@ def run(command: Evaluate) -> None:
     with bar("evaluating") as show:
         found = score(model, scene.test, model.metadata["prefix_bytes"], progress=show.counted)
     levels = [{"level": s.level, "psnr": s.psnr, "ssim": s.ssim, "bytes": s.bytes} for s in found.scores]
-    if isinstance(scene, MeshScene) and model.renders == "surface":
+    if isinstance(scene, MeshScene) and model.has_surface:
         with waiting("measuring the surface"):
             for level, fit in zip(levels, score_levels(model, scene.shape), strict=True):
                 level |= fit.entry()

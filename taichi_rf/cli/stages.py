@@ -19,7 +19,7 @@ import numpy as np
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.base import GridField, Stage
-from taichi_rf.rendering.decoders import MLP
+from taichi_rf.rendering.decoders.perceptrons import MLP
 from taichi_rf.rendering.pictures import render
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.samplers.pixels import PixelSampler

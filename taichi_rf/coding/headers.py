@@ -1,4 +1,4 @@
-"""What a file's JSON header may claim: checks of single entries, each told apart by its key."""
+"""Check single entries of a file's JSON header; a message names the entry's key."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where Taichi keeps the kernels that it has compiled: it crashes where it cannot, and the reason is not ours to mend.
+"""Find a folder in which Taichi can keep the kernels that it compiles: it crashes where it cannot write there.
 
 Import this before Taichi. Measured on 1.7.4: without ``HOME`` it aborts as it starts, and with a ``HOME`` that cannot
 be written it ends with a segmentation fault after everything is done.

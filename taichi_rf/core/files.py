@@ -1,4 +1,4 @@
-"""Files that are either whole or not there.
+"""Write files atomically, so that each is whole or absent; read JSON strictly.
 
 Everything the program saves goes through :func:`atomic_write`: a crash, a full disk or a kill in the middle leaves the
 earlier file as it was. Whatever the system answers becomes a :class:`~taichi_rf.core.errors.UserError` that names the

@@ -1,4 +1,4 @@
-"""Which level to show: the one that is best on training rays that were never trained on.
+"""Choose the level to show: the one with the best PSNR on training rays that were kept back.
 
 With few views more components can make things worse: they fit floaters in front of the cameras (Yuan 2024).
 Small patches of the training images are kept back and tell, without any test view. Patches and not pixels, because a
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from taichi_rf.core.pixels import decibels, over
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.ray_parts import bands
 
@@ -23,8 +24,6 @@ TOLERANCE = 0.05
 """Decibels that are not worth another level."""
 CHUNK = 1024
 """Rays at once."""
-LEAST_ERROR = 1e-12
-"""Mean squared error of what is matched exactly: 120 dB rather than infinitely many."""
 
 
 def kept_back(views: int, width: int, height: int, wanted: int, seed: int) -> np.ndarray:
@@ -54,7 +53,6 @@ def scoring(model: Model, split: Any, pixels: np.ndarray) -> Generator[tuple[int
     settings = model.settings()
     errors = np.zeros(model.field.num_levels)
     height, width = split.images.shape[1:3]
-    behind = np.asarray(model.background, np.float32)
     for band in bands(len(pixels), CHUNK):
         part = pixels[band]
         view, place = np.divmod(part, height * width)
@@ -62,10 +60,10 @@ def scoring(model: Model, split: Any, pixels: np.ndarray) -> Generator[tuple[int
         origins, directions = split.cameras.pixel_rays(view, x, y)
         colours = np.clip(model.renderer.prefixes(origins, directions, settings), 0, 1)
         rgba = split.images.reshape(-1, 4)[part].astype(np.float32)
-        truth = rgba[:, :3] + (1 - rgba[:, 3:]) * behind
+        truth = over(rgba, model.background)
         errors += ((colours.astype(np.float64) - truth) ** 2).mean(axis=2).sum(axis=1)
         yield band.stop, len(pixels)
-    return [float(d) for d in -10 * np.log10(np.maximum(errors / len(pixels), LEAST_ERROR))]
+    return [float(d) for d in decibels(errors / len(pixels))]
 
 
 def best_level(psnr: Sequence[float]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixels import decibels, over
 from taichi_rf.rendering.model import Model
 
 CHUNK = 1024
@@ -21,8 +22,6 @@ SMALLEST = 128
 """Fewer rays at once would be all overhead: some fifty kernels for a model of sixteen levels."""
 PATIENCE = 0.02
 """Seconds that one chunk should take: chunks shrink until they do."""
-LEAST_ERROR = 1e-12
-"""Mean squared error of a sample that is matched exactly: 120 dB rather than infinitely many."""
 
 
 class HeldOut:
@@ -100,9 +99,8 @@ class HeldOut:
             self._views[sample.view[part]], sample.x[part], sample.y[part]
         )
         colours = np.clip(model.renderer.prefixes(origins, directions, model.settings(measured.levels)), 0, 1)
-        behind = np.asarray(model.background, np.float32)
         rgba = sample.rgba[part]
-        truth = rgba[:, :3] + (1 - rgba[:, 3:]) * behind
+        truth = over(rgba, model.background)
         errors = ((colours.astype(np.float64) - truth) ** 2).mean(axis=2)
         for level, of_level in enumerate(errors):
             measured.errors[level] += np.bincount(sample.view[part], of_level, len(self._views))
@@ -116,8 +114,7 @@ class HeldOut:
 
     def _score(self, measured: _Round) -> list[float]:
         counts = np.bincount(self._sample.view, minlength=len(self._views))
-        errors = np.maximum(measured.errors / counts, LEAST_ERROR)
-        return [float(decibels) for decibels in (-10 * np.log10(errors)).mean(axis=1)]
+        return [float(mean) for mean in decibels(measured.errors / counts).mean(axis=1)]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A page to draw on with pillow alone: text, lines, markers, pictures, and labels that keep clear of one another.
+"""Draw a page with pillow alone: text, lines, markers, pictures, and labels that do not overlap.
 
 Coordinates are pixels of the finished page, y down. Shapes and text are drawn several times larger and shrunk at the
 end, which smooths them; pictures are pasted after that, so their pixels stay as they are.
@@ -95,6 +95,7 @@ class Page:
         return left / self._scale, top / self._scale, right / self._scale, bottom / self._scale
 
     def line(self, points: Iterable[Point], colour: str | None = None, width: float = 1.0) -> None:
+        """A line through ``points`` (x, y) of the page; nothing for fewer than two."""
         colour = colour or self.theme.ink
         scaled = [(x * self._scale, y * self._scale) for x, y in points]
         if len(scaled) > 1:
@@ -121,6 +122,7 @@ class Page:
             self._draw.ellipse(corners, fill=fill)
 
     def rectangle(self, box: Box, fill: str | None = None, outline: str | None = None, corner: float = 0.0) -> None:
+        """A rectangle (left, top, right, bottom), with corners rounded by ``corner``."""
         scaled = [value * self._scale for value in box]
         if corner:
             self._draw.rounded_rectangle(scaled, corner * self._scale, fill=fill, outline=outline, width=self._scale)

@@ -1,4 +1,4 @@
-"""What every field is to the rest of the house: a stack of levels, every prefix of which is a model.
+"""What every field offers: a stack of levels, every prefix of which is a model.
 
 A level is a tensor rank for the VM factorisation and a level of detail for the octree; nothing outside ``fields/``
 knows which. Samples are packed: positions (n, 3) in the unit box of the field.
@@ -61,7 +61,11 @@ class Stage:
 class Field(ABC):
     """Density and features in the unit box, as a sum over levels. All calls take effect on the device.
 
-    How many levels take part, 1..num_levels, goes along with each call as ``level``; no field remembers one.
+    Args that the calls share:
+        n: samples.
+        first: the sample with which a part of a batch begins.
+        positions: device array (samples, 3) in the unit box; places outside count as on its faces.
+        level: how many levels take part, 1..num_levels. No field remembers one.
     """
 
     kind: str
@@ -71,7 +75,7 @@ class Field(ABC):
     """Numbers in one row of features, what the decoder reads. Of the class: a file is checked by it."""
 
     knows_space: bool = False
-    """Whether the field itself knows what is empty (:meth:`space`), and the model keeps no grid of that."""
+    """Whether the field itself knows what is empty (:meth:`occupancy`), and the model keeps no grid of that."""
 
     compressed: frozenset[str] = frozenset()
     """Names of arrays of :meth:`pack` that are worth deflating."""
@@ -90,10 +94,12 @@ class Field(ABC):
 
     @abstractmethod
     def density(self, n: int, positions: Any, density: Any, level: int) -> None:
-        """density[i] (n,), per world unit before ``distance_scale``, at ``positions`` (n, 3)."""
+        """Write the density, per world unit before ``distance_scale``, at ``positions`` to ``density`` (n,). Of a solid
+        it is the signed distance in lengths of the box, negative inside, and 1 where the field has no cell."""
 
     def density_along(self, samples: Samples, distance_scale: float, density: Any, level: int) -> None:
-        """density[i] (samples.count,) of a batch's samples, as far along each ray as anything is seen.
+        """Write the density of a batch's samples to ``density`` (samples.count,), as far along each ray as anything is
+        seen.
 
         Beyond, where no more than :data:`taichi_rf.kernels.march.STOP` of the light comes from, it may be zero whatever
         is there: such samples have neither weight nor gradient.
@@ -102,11 +108,12 @@ class Field(ABC):
 
     @abstractmethod
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
-        """density[i * num_levels + l]: that of every prefix l + 1 in one lookup."""
+        """Write the density of every prefix in one lookup: that of level l + 1 to density[i * num_levels + l]."""
 
     @abstractmethod
     def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any, level: int) -> None:
-        """Add to the gradients what ``d_density`` (n,) = dL/d density asks for."""
+        """Add to the gradients what ``d_density`` (n,), dL/d density, asks for; it is overwritten. ``density`` (n,) is
+        what :meth:`density` wrote."""
 
     @abstractmethod
     def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
@@ -140,7 +147,7 @@ class Field(ABC):
     def resolution(self) -> tuple[int, int, int]:
         """Grid nodes along x, y and z."""
 
-    def space(self, level: int) -> Any:
+    def occupancy(self, level: int) -> Any:
         """What the field itself knows to be empty at a level: an Occupancy, or None where the model keeps that."""
         return None
 
@@ -180,7 +187,7 @@ class Field(ABC):
         """Check every entry that is relied on, of the header of a file that holds the first ``levels`` levels.
 
         Nothing has been checked but that it is an object and its "kind" this one. Sizes are bounded here, before
-        anybody takes memory by them; the file may hold fewer levels than "num_levels", never more.
+        memory is taken by them; the file may hold fewer levels than "num_levels", never more.
 
         Raises:
             UserError: it names the entry as "field.KEY"; the caller adds which file it was.

@@ -1,28 +1,24 @@
-"""The fields, by the name of their kind, which is what model files and presets say.
+"""The fields by the name of their kind, which is what model files and presets say."""
 
-Each is imported when it is asked for: modules of this package may need each other, and none needs them all.
-"""
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.fields.base import Field
+from taichi_rf.fields.octree.field import OctreeField
+from taichi_rf.fields.vm.field import VMField
 
-if TYPE_CHECKING:
-    from taichi_rf.fields.base import Field
-
-FIELDS = {"vm": ("taichi_rf.fields.vm.field", "VMField"), "octree": ("taichi_rf.fields.octree.field", "OctreeField")}
-"""Kind -> module and class."""
+FIELDS: dict[str, type[Field]] = {field.kind: field for field in (VMField, OctreeField)}
 
 
-def field_type(kind: Any) -> "type[Field]":
+def field_type(kind: Any) -> type[Field]:
     """The class of the fields of one kind.
+
+    Args:
+        kind: as a file's header has it, of any type.
 
     Raises:
         UserError: no field is of this kind.
     """
     if not isinstance(kind, str) or kind not in FIELDS:
         raise UserError(f"there is no field of kind {kind!r:.40}: choose one of {', '.join(FIELDS)}")
-    module, name = FIELDS[kind]
-    found: type[Field] = getattr(import_module(module), name)
-    return found
+    return FIELDS[kind]

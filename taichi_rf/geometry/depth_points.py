@@ -1,4 +1,4 @@
-"""Depth images to where the surface is: points in the box of an octree, the box itself, and depth in a wrong unit.
+"""From depth images to points on the surface, in the box of an octree; find that box, and tell depth in a wrong unit.
 
 View by view, so that memory follows the points that are asked for and not the images.
 """

@@ -1,4 +1,4 @@
-"""Which silhouettes can be believed: images whose masks or poses contradict the others are found and left out.
+"""Find the images whose masks or poses contradict those of the others, and leave them out of the visual hull.
 
 Every opaque pixel promises that something lies along its ray; every view promises that nothing lies in the cells around
 which it sees only transparent pixels (it *clears* them). Views of one object agree: no view alone clears all that is
@@ -40,7 +40,7 @@ FEWEST = 5
 one fared worst: 0.073 against 0.057."""
 
 MOST_LEFT_OUT = 1 / 3
-"""Of the views that see something: where more contradict, nobody can say which of them are right."""
+"""Of the views that see something: where more contradict, it cannot be said which of them are right."""
 
 Bits = npt.NDArray[np.uint8]
 

@@ -157,6 +157,7 @@ class Linear:
 
     @ti.func
     def takes_part(self, block, blocks):
+        """Whether a block of inputs is one of the first ``blocks`` of its segment."""
         return block < self.input_blocks and block % self.segment_blocks < blocks
 
     @ti.kernel

@@ -4,7 +4,7 @@ Every loop ends after a number of looks that the grid alone decides, whatever th
 """
 
 from taichi_rf.core.backend import ti
-from taichi_rf.kernels.march import COARSE
+from taichi_rf.kernels.occupancy import COARSE, bit_at
 
 NUDGE = 1e-3
 """Cells by which a ray is put beyond the face that it leaves through, or before it."""
@@ -22,7 +22,7 @@ def cell_at(u, cells):
 @ti.func
 def marked(c, cells, words, bits: ti.template()):
     """Whether a cell is occupied."""
-    return (bits[(c[2] * cells[1] + c[1]) * words + c[0] // 32] >> (c[0] % 32)) & 1 != 0
+    return bit_at(c, cells[1], words, bits) != 0
 
 
 @ti.func

@@ -10,7 +10,8 @@ from typing import Any
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.kernels.march import SCAN, STOP, Samples, prefix_sum
+from taichi_rf.kernels.march import STOP, Samples
+from taichi_rf.kernels.scan import SCAN, prefix_sum
 
 WEIGHT_THRESHOLD = 1e-4
 """Samples of smaller weight are not shaded: TensoRF's rayMarch_weight_thres, the default."""
@@ -91,6 +92,13 @@ class Compositor:
         return d_colours, d_density
 
 
+@ti.func
+def attenuate(transmittance, density, delta):
+    """Weight of a sample that ``transmittance`` of the light reaches, and what it lets through (Eq. 3, NeRF)."""
+    keep = ti.exp(-density * delta)
+    return transmittance * (1.0 - keep), transmittance * keep
+
+
 @ti.kernel
 def _weights(
     n: int,
@@ -111,9 +119,7 @@ def _weights(
         for i in range(offsets[r], offsets[r + 1]):
             w = 0.0
             if transmittance > STOP:
-                keep = ti.exp(-density[i] * delta)
-                w = transmittance * (1.0 - keep)
-                transmittance *= keep
+                w, transmittance = attenuate(transmittance, density[i], delta)
             weights[i] = w
             expected += w * ts[i]
             if w > threshold:

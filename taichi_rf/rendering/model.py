@@ -1,4 +1,4 @@
-"""A model: a field, the decoder that colours it, and what is known of its empty space. All that a pixel needs.
+"""A model: a field, the decoder that colours it, and what is known of its empty space.
 
 How its pixels come about is its renderer's business: see :mod:`taichi_rf.rendering.renderer`.
 """
@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from taichi_rf.coding.headers import wrong
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import Scratch
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Field, GridField
 from taichi_rf.geometry.visual_hull import Hull
-from taichi_rf.kernels.march import Marcher, Occupancy, Samples
+from taichi_rf.kernels.march import Marcher, Samples
+from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.kernels.volume import WEIGHT_THRESHOLD
-from taichi_rf.rendering.decoders import Decoder
+from taichi_rf.rendering.decoders.base import Decoder
 from taichi_rf.rendering.pictures import render
 from taichi_rf.rendering.renderer import Renderer
 from taichi_rf.rendering.settings import RenderSettings
@@ -37,8 +39,18 @@ class Model:
 
     renders: ClassVar[str]
     """How its pictures are made, as the file says it."""
+    has_surface: ClassVar[bool] = False
+    """Whether it is a solid, which can be compared with a mesh."""
     renderer: Renderer
     """What makes them; each subclass has its own."""
+
+    @classmethod
+    def check_header(cls, header: dict[str, Any]) -> None:
+        """Raise UserError where a file's header, whose entries are checked one by one, describes no model of this
+        kind: a surface is that of a field of distances and has no colours, a volume has a density and colours."""
+        distances = (header["decoder"] == "none", header["field"].get("activation") == "none")
+        if distances != (cls.has_surface, cls.has_surface):
+            raise wrong("render", "'surface' for a field of distances without a decoder, and for no other")
 
     def __init__(
         self,
@@ -118,7 +130,7 @@ class Model:
     def occupancy_at(self, level: int) -> Occupancy:
         """What may be occupied at ``level``: the same at every one where the field does not know its own space."""
         if self.field.knows_space:
-            space: Occupancy = self.field.space(level)
+            space: Occupancy = self.field.occupancy(level)
             return space
         assert self._grid is not None
         return self._grid

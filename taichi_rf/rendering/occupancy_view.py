@@ -1,4 +1,4 @@
-"""The occupancy grid as it is, cube by cube: what the marcher takes for solid and therefore samples.
+"""Draw the occupancy grid as cubes: the cells that the marcher takes samples in.
 
 The first occupied cell that each ray meets is found exactly, face by face (Amanatides and Woo 1987), not sample by
 sample: samples may step over the corner of a cell, and the picture would show that instead of the grid.
@@ -8,7 +8,8 @@ import numpy as np
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.kernels.march import Occupancy, box_interval
+from taichi_rf.kernels.march import box_interval
+from taichi_rf.kernels.occupancy import Occupancy, bit_at
 from taichi_rf.kernels.ray_arrays import copy_rays
 
 FACES = (0.62, 0.78, 1.0)
@@ -175,7 +176,7 @@ def occupied(bits: ti.template(), cell, cells, words):
     """1 where the cell is marked, 0 where it is not or lies outside."""
     found = 0
     if 0 <= cell[0] < cells[0] and 0 <= cell[1] < cells[1] and 0 <= cell[2] < cells[2]:
-        found = (bits[(cell[2] * cells[1] + cell[1]) * words + cell[0] // 32] >> (cell[0] % 32)) & 1
+        found = bit_at(cell, cells[1], words, bits)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Pictures from a model: its colours, and what lies behind them, a chunk of rays at a time.
+"""Render pictures of a model in every mode (colour, depth, normals, ...), a chunk of rays at a time.
 
 Every pixel is made from its own ray alone. So a picture may be rendered in bands, at any resolution, and the bands join
 without a seam; nothing is scaled to what happens to be in the picture.

@@ -1,5 +1,5 @@
-"""Every prefix of a model rendered at once: one march and one lookup serve all levels, because a prefix is a prefix
-sum.
+"""Render every prefix of a model at once: one march and one lookup serve all levels, for what a sample looks up is a
+sum over levels, of which every prefix is a partial sum.
 
 Sixteen ranks would otherwise cost sixteen renders. Each level keeps its own transmittance, and its own choice of
 samples worth shading; what is shared is everything that touches the factors.
@@ -12,7 +12,9 @@ import numpy as np
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.kernels.march import SCAN, STOP, prefix_sum
+from taichi_rf.kernels.march import STOP
+from taichi_rf.kernels.scan import SCAN, prefix_sum
+from taichi_rf.kernels.volume import attenuate
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.ray_parts import in_parts
 from taichi_rf.rendering.settings import RenderSettings
@@ -106,9 +108,7 @@ def _weights(
             for i in range(offsets[r], offsets[r + 1]):
                 w = 0.0
                 if transmittance > STOP:
-                    keep = ti.exp(-density[i * stride + level] * delta)
-                    w = transmittance * (1.0 - keep)
-                    transmittance *= keep
+                    w, transmittance = attenuate(transmittance, density[i * stride + level], delta)
                 weights[i * levels + level] = w
             opacity[r * levels + level] = 1.0 - transmittance
         shaded = 0

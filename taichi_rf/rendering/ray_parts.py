@@ -1,4 +1,4 @@
-"""Batches of rays in as many parts as their samples need: memory is bounded by samples, whatever is in the box.
+"""Split a batch of rays so that no part has more samples than memory is meant for, whatever is in the box.
 
 Where the samples of a batch fit, which is nearly always, it is made in one part, and this costs nothing.
 """

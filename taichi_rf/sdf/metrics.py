@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import Scratch, Vec3, copy_rows
-from taichi_rf.kernels.march import Occupancy
+from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.sphere_tracing import Distance, Tracer

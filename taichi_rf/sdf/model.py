@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from taichi_rf.coding.headers import wrong
 from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.renderer import SurfaceRenderer
 
@@ -18,7 +19,15 @@ class SurfaceModel(Model):
     """
 
     renders = "surface"
+    has_surface = True
     renderer: SurfaceRenderer
+
+    @classmethod
+    def check_header(cls, header: dict[str, Any]) -> None:
+        super().check_header(header)
+        sides = [b - a for a, b in zip(*header["box"], strict=True)]
+        if max(sides) > 1.001 * min(sides):
+            raise wrong("box", "a cube around a surface")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -1,4 +1,4 @@
-"""The bytes of a ``.trf`` file: its preamble, header and frames, taken apart and checked, wherever they come from.
+"""Parse and check the bytes of a ``.trf`` file: its preamble, header and frames.
 
     preamble  magic 8 | version u4 | levels u4 | header length u4 | crc32 of version, levels, length and header u4
     header    canonical JSON
@@ -152,6 +152,7 @@ def passed_on_start(header: Mapping[str, Any], levels: int, start: bytes) -> byt
 
 
 def header_crc(version: int, levels: int, text: bytes) -> int:
+    """CRC-32 of everything in the header, as whole numbers and its JSON text."""
     return zlib.crc32(struct.pack("<III", version, levels, len(text)) + text)
 
 
@@ -166,6 +167,7 @@ def chunk_hasher(previous: bytes, index: int, length: int) -> blake2b:
 
 
 def chunk_checksum(previous: bytes, index: int, length: int, payload: bytes) -> bytes:
+    """The checksum of a chunk, into which that of the part before goes: a chunk fits one file only."""
     digest = chunk_hasher(previous, index, length)
     digest.update(payload)
     return digest.digest()

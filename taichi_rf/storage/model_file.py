@@ -18,7 +18,7 @@ from taichi_rf.coding.headers import are_numbers, is_number, wrong
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.fields.registry import field_type
-from taichi_rf.rendering.decoders import DECODERS, make_decoder
+from taichi_rf.rendering.decoders.registry import DECODERS, make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.sdf.model import SurfaceModel
@@ -222,9 +222,4 @@ def _check_render(header: Header) -> None:
     render = header.get("render", RadianceModel.renders)
     if not isinstance(render, str) or render not in MODELS:
         raise wrong("render", f"one of {', '.join(MODELS)}")
-    surface = render == SurfaceModel.renders
-    if surface != (header["decoder"] == "none") or surface != (header["field"].get("activation") == "none"):
-        raise wrong("render", "'surface' for a field of distances without a decoder, and for no other")
-    sides = [b - a for a, b in zip(*header["box"], strict=True)]
-    if surface and max(sides) > 1.001 * min(sides):
-        raise wrong("box", "a cube around a surface")
+    MODELS[render].check_header(header)

@@ -16,7 +16,7 @@ from taichi_rf.coding.headers import wrong
 from taichi_rf.core.memory import check_memory
 from taichi_rf.fields.base import COMPACT, Field, Header
 from taichi_rf.kernels.linear import blocks_of
-from taichi_rf.rendering.decoders import DECODERS
+from taichi_rf.rendering.decoders.registry import DECODERS
 from taichi_rf.rendering.ray_parts import MOST_SAMPLES
 
 MOST_STEPS = 8192

@@ -1,4 +1,4 @@
-"""A model file on its way: one thread fetches it, checks it and takes it apart; whoever has Taichi takes what has come.
+"""Download a model file: one thread fetches, checks and unpacks it; the thread that has Taichi takes the levels over.
 
 The thread never touches Taichi. A connection that breaks is opened again where it broke, for as long as it takes, and
 what came stays. Bytes of two versions of a file never meet: sizes and tags of the server are compared, bytes that come

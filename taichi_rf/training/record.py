@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from taichi_rf.coding import checks
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixels import decibels
 from taichi_rf.training.state import MAX_LOSS, MAX_SECONDS, Arrays, Entries, Owner
 
 HISTORY_EVERY = 10
@@ -44,7 +43,7 @@ class Record(Owner):
         self.recent_loss += loss
         if self.iteration % HISTORY_EVERY == 0:
             mean = self.recent_loss / HISTORY_EVERY
-            self.history.append({"iteration": self.iteration, "psnr": round(decibels(mean), 3)})
+            self.history.append({"iteration": self.iteration, "psnr": round(float(decibels(mean)), 3)})
             self.recent_loss = 0.0
 
     def state(self) -> dict[str, Any]:
@@ -79,8 +78,3 @@ class Record(Owner):
         self.iteration, self.elapsed, self.rays_seen = state["iteration"], state["elapsed"], state["rays_seen"]
         self.recent_loss, self.last_loss = state["recent_loss"], state["last_loss"]
         self.events, self.history = list(state["events"]), list(state["history"])
-
-
-def decibels(loss: float) -> float:
-    """PSNR of a mean squared error of colours in [0, 1]: -10 log10(MSE)."""
-    return float(-10 * np.log10(max(loss, 1e-12)))

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from taichi_rf.core.backend import current
+from taichi_rf.core.pixels import decibels
 from taichi_rf.rendering.model import Model
 from taichi_rf.training import checkpoint
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.methods import registry
 from taichi_rf.training.model_state import ModelState
 from taichi_rf.training.optimiser import Optimiser
-from taichi_rf.training.record import Record, decibels
+from taichi_rf.training.record import Record
 from taichi_rf.training.samplers.base import MOST_PARTS, Sampler
 from taichi_rf.training.schedule import LearningRate, LevelSchedule, Milestones
 from taichi_rf.training.state import Owner
@@ -222,7 +223,7 @@ class Trainer:
         if cause:
             self.event("rank", level=levels.level, cause=cause, loss=loss)
         record.add_loss(loss)
-        return StepInfo(self.iteration, loss, decibels(loss), levels.level, seen, self.elapsed - started)
+        return StepInfo(self.iteration, loss, float(decibels(loss)), levels.level, seen, self.elapsed - started)
 
     def restart(self, *, learning_rate: bool = False) -> None:
         """Begin the optimiser anew, for the parameters are others now; on request the learning rate, too."""

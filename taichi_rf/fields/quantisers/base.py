@@ -1,10 +1,10 @@
 """How the features of an octree's vertices are represented: as they are, or as combinations of a few vectors.
 
-A coder holds k = 16 numbers for every vertex in a form that costs less, and knows how a gradient with regard to those
-numbers changes that form. Vertices of all levels lie in one list, level after level. The field's kernels read features
-through :meth:`row` and :meth:`density`, and leave gradients in ``gradient`` (and those of channel 0 from densities
-alone in ``d_density``); the updates here take them from there, and leave zeros. Only vertices that got a gradient
-since the last update are touched at all.
+A quantiser holds k = 16 numbers for every vertex in a form that costs less, and knows how a gradient with regard to
+those numbers changes that form. Vertices of all levels lie in one list, level after level. The field's kernels read
+features through :meth:`Quantiser.row` and :meth:`Quantiser.density`, and leave gradients in :class:`Gradients`; the
+updates here take them from there, and leave zeros. Only vertices that got a gradient since the last update are touched
+at all.
 """
 
 from abc import ABC, abstractmethod
@@ -37,11 +37,12 @@ class Gradients:
         self.density = ti.field(ti.f32, capacity)
 
     def clear(self) -> None:
+        """Forget what was asked."""
         self.features.fill(0)
         self.density.fill(0)
 
 
-class Coder(ABC):
+class Quantiser(ABC):
     """Features of ``counts[l]`` vertices of level l + 1, for up to ``capacity`` in all."""
 
     kind: str
@@ -57,6 +58,7 @@ class Coder(ABC):
 
     @property
     def vertices(self) -> int:
+        """Vertices of all levels."""
         return self.firsts[-1]
 
     @abstractmethod
@@ -100,8 +102,7 @@ class Coder(ABC):
         """The inverse of :meth:`pack`."""
 
     def placed(self, level: int, vertices: np.ndarray) -> None:
-        """The vertices of a level lie at lattice points of these Morton codes (n,): for coders whose codes follow from
-        that."""
+        """Take the lattice points, Morton codes (n,), of a level's vertices: for indices that follow from places."""
 
 
 def half(values: np.ndarray) -> np.ndarray:
@@ -118,19 +119,19 @@ def fresh(count: int, width: int, rng: np.random.Generator) -> np.ndarray:
 class VertexParameters(Parameters):
     """Numbers of vertices, updated by Adam only where there is a gradient."""
 
-    def __init__(self, coder: Any, gradients: Gradients, name: str, value: Any, rate: float) -> None:
-        super().__init__(name, value, gradients.features, rate, coder.vertices)
-        self.coder, self.gradients = coder, gradients
+    def __init__(self, quantiser: Any, gradients: Gradients, name: str, value: Any, rate: float) -> None:
+        super().__init__(name, value, gradients.features, rate, quantiser.vertices)
+        self.quantiser, self.gradients = quantiser, gradients
 
     def update(self, rate: float, moments: Moments) -> None:
-        self.coder.update(self, rate, moments)
+        self.quantiser.update(self, rate, moments)
 
     def clear(self) -> None:
         self.gradients.clear()
 
 
 @ti.data_oriented
-class Uncompressed(Coder):
+class Uncompressed(Quantiser):
     """Features as they are, 16 numbers a vertex in half precision on disk: NGLOD's, Takikawa et al. 2021."""
 
     kind = "none"

@@ -8,7 +8,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Block
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
-from taichi_rf.fields.quantisers.base import EPSILON, PARTITIONS, Coder, Gradients, asked, half, moment, put_rows
+from taichi_rf.fields.quantisers.base import EPSILON, PARTITIONS, Gradients, Quantiser, asked, half, moment, put_rows
 from taichi_rf.kernels.optim import Moments, Parameters, zeros_like
 
 MAX_RANK = 15
@@ -17,19 +17,19 @@ MAX_RANK = 15
 class FactorParameters(Parameters):
     """The vertices' few numbers: takes their gradients, and gives the matrices their own."""
 
-    def __init__(self, coder: Any, gradients: Gradients, rate: float) -> None:
-        super().__init__("factors", coder.value, gradients.features, rate, coder.vertices)
-        self.coder, self.gradients = coder, gradients
+    def __init__(self, quantiser: Any, gradients: Gradients, rate: float) -> None:
+        super().__init__("factors", quantiser.value, gradients.features, rate, quantiser.vertices)
+        self.quantiser, self.gradients = quantiser, gradients
 
     def update(self, rate: float, moments: Moments) -> None:
-        self.coder.update(self, rate, moments)
+        self.quantiser.update(self, rate, moments)
 
     def clear(self) -> None:
         self.gradients.clear()
 
 
 @ti.data_oriented
-class LowRank(Coder):
+class LowRank(Quantiser):
     """feature = z M_l with z (rank,) of the vertex and M_l (rank, 16) of its level; both in half precision on disk."""
 
     kind = "lowrank"

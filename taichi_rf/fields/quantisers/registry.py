@@ -1,4 +1,4 @@
-"""Which coder is which: made from features that were trained, and read from a file."""
+"""Which quantiser is which: made from features that were trained, and read from a file."""
 
 from typing import Any, Literal, get_args
 
@@ -8,14 +8,19 @@ from taichi_rf.coding.bits import unpack_aligned
 from taichi_rf.coding.headers import is_whole, wrong
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
-from taichi_rf.fields.octree.tree import Octree, coordinates
-from taichi_rf.fields.quantisers.base import Coder, Uncompressed
-from taichi_rf.fields.quantisers.codebook import CHUNK, MAX_HASH_BITS, MAX_LEARNED_BITS, Codes, check_bits, hashed
+from taichi_rf.fields.quantisers.base import Quantiser, Uncompressed
+from taichi_rf.fields.quantisers.codebook import MAX_HASH_BITS, MAX_LEARNED_BITS, Codebook, check_bits
+from taichi_rf.fields.quantisers.hashed import HashedCodebook, hashed
 from taichi_rf.fields.quantisers.kmeans import distances, kmeans
+from taichi_rf.fields.quantisers.learned import CHUNK, LearnedCodebook
 from taichi_rf.fields.quantisers.lowrank import MAX_RANK, LowRank, check_rank
+from taichi_rf.fields.trees.morton import coordinates
+from taichi_rf.fields.trees.octree import Octree
 
 CodeKind = Literal["learned", "none", "kmeans", "lowrank", "hash"]
 KINDS: tuple[CodeKind, ...] = get_args(CodeKind)
+CODEBOOKS: dict[str, type[Codebook]] = {c.kind: c for c in (LearnedCodebook, Codebook, HashedCodebook)}
+"""Of "learned", "kmeans" and "hash"."""
 
 
 def check(kind: str, bits: int) -> None:
@@ -28,11 +33,11 @@ def check(kind: str, bits: int) -> None:
         check_bits(kind, bits)
 
 
-def coded(
+def quantised(
     kind: CodeKind, bits: int, features: np.ndarray, weights: np.ndarray, tree: Octree, *, rate: float,
     logit_rate: float, sharpness: float, seed: int, feedback: bool = False, channels: np.ndarray | None = None,
-) -> Coder:  # fmt: skip
-    """A coder that comes as near as it can to ``features`` (vertices, 16), each vertex by its weight (vertices,).
+) -> Quantiser:  # fmt: skip
+    """A quantiser that comes as near as it can to ``features`` (vertices, 16), each vertex by its weight (vertices,).
 
     Args:
         bits: of an index; for "lowrank" the numbers a vertex.
@@ -54,7 +59,7 @@ def coded(
         return LowRank(counts, total, rank=bits, rate=rate, values=values, matrices=matrices)
     if kind == "hash":
         indices = np.concatenate([hashed(coordinates(layer.vertices), bits) for layer in tree.layers])
-        return Codes(counts, total, kind=kind, bits=bits, rate=rate, indices=indices, seed=seed)
+        return HashedCodebook(counts, total, bits=bits, rate=rate, indices=indices, seed=seed)
     root = np.ones(features.shape[1], np.float32) if channels is None else np.sqrt(channels).astype(np.float32)
     features = features * root
     books, indices, begun = [], np.empty(total, np.int32), []
@@ -70,11 +75,12 @@ def coded(
             nearest = (lost**2).sum(axis=1)
             scale = max(float(np.average(nearest, weights=weights[part] + 1e-12)), 1e-12)
             begun.append((part.start, wanted, means, sharpness / scale))
-    codes = Codes(
-        counts, total, kind=kind, bits=bits, rate=rate, logit_rate=logit_rate, indices=indices, book=np.stack(books),
+    codes = CODEBOOKS[kind](
+        counts, total, bits=bits, rate=rate, logit_rate=logit_rate, indices=indices, book=np.stack(books),
         seed=None,
     )  # fmt: skip
     for start, wanted, means, steepness in begun:
+        assert isinstance(codes, LearnedCodebook)
         for first in range(0, len(wanted), CHUNK):
             codes.begin(start + first, -steepness * distances(wanted[first : first + CHUNK], means))
     return codes
@@ -87,8 +93,8 @@ def _principal(features: np.ndarray, weights: np.ndarray, rank: int) -> tuple[np
     return (features @ matrix.T).astype(np.float32), matrix
 
 
-def empty_coder(header: dict[str, Any], tree: Octree, *, rate: float, logit_rate: float) -> Coder:
-    """A coder as :func:`coded` makes it, to which a checkpoint then gives its values."""
+def empty_quantiser(header: dict[str, Any], tree: Octree, *, rate: float, logit_rate: float) -> Quantiser:
+    """A quantiser as :func:`quantised` makes it, to which a checkpoint then gives its values."""
     counts = tuple(len(layer.vertices) for layer in tree.layers)
     kind, total = header["codes"], sum(counts)
     if kind == "lowrank":
@@ -96,11 +102,11 @@ def empty_coder(header: dict[str, Any], tree: Octree, *, rate: float, logit_rate
     indices = None
     if kind == "hash":
         indices = np.concatenate([hashed(coordinates(layer.vertices), header["bits"]) for layer in tree.layers])
-    return Codes(counts, total, kind=kind, bits=header["bits"], rate=rate, logit_rate=logit_rate, indices=indices)
+    return CODEBOOKS[kind](counts, total, bits=header["bits"], rate=rate, logit_rate=logit_rate, indices=indices)
 
 
-def check_coder(header: dict[str, Any]) -> None:
-    """UserError when a file's header does not say which coder, of a size that there is."""
+def check_quantiser(header: dict[str, Any]) -> None:
+    """UserError when a file's header does not say which quantiser, of a size that there is."""
     kind = header.get("codes")
     if kind not in KINDS:
         raise wrong("field.codes", f"one of {', '.join(KINDS)}")
@@ -111,10 +117,10 @@ def check_coder(header: dict[str, Any]) -> None:
         raise wrong("field.bits", f"a whole number from 1 to {most}")
 
 
-def coder_schema(header: dict[str, Any], vertices: int) -> Schema:
+def quantiser_schema(header: dict[str, Any], vertices: int) -> Schema:
     """The arrays of one level of ``vertices`` vertices."""
-    kinds = {"none": Uncompressed, "lowrank": LowRank}
-    schema: Schema = kinds.get(header["codes"], Codes).schema(header, vertices)  # type: ignore[attr-defined]
+    kinds: dict[str, Any] = {"none": Uncompressed, "lowrank": LowRank, **CODEBOOKS}
+    schema: Schema = kinds[header["codes"]].schema(header, vertices)
     return schema
 
 
@@ -124,20 +130,20 @@ def check_stored(header: dict[str, Any], arrays: Arrays, vertices: int) -> None:
         unpack_aligned(arrays["indices"], vertices, header["bits"])
 
 
-def reserved_coder(header: dict[str, Any], counts: tuple[int, ...], capacity: int) -> Coder:
-    """A coder of ``counts`` vertices that is to be unpacked, and :meth:`~Coder.placed`; it does not train."""
+def reserved_quantiser(header: dict[str, Any], counts: tuple[int, ...], capacity: int) -> Quantiser:
+    """A quantiser of ``counts`` vertices that is to be unpacked, and :meth:`~Quantiser.placed`; it does not train."""
     kind = header["codes"]
     if kind == "none":
         return Uncompressed(counts, capacity, seed=None)
     if kind == "lowrank":
         return LowRank(counts, capacity, rank=header["rank"], trains=False)
     indices = np.zeros(sum(counts), np.int32)
-    return Codes(counts, capacity, kind=kind, bits=header["bits"], indices=indices, trains=False, seed=None)
+    return CODEBOOKS[kind](counts, capacity, bits=header["bits"], indices=indices, trains=False, seed=None)
 
 
-def stored_coder(header: dict[str, Any], counts: tuple[int, ...], tree: Octree) -> Coder:
-    """A coder that is to be unpacked; it does not train."""
-    coder = reserved_coder(header, counts, sum(counts))
+def stored_quantiser(header: dict[str, Any], counts: tuple[int, ...], tree: Octree) -> Quantiser:
+    """A quantiser that is to be unpacked; it does not train."""
+    quantiser = reserved_quantiser(header, counts, sum(counts))
     for level, layer in enumerate(tree.layers, 1):
-        coder.placed(level, layer.vertices)
-    return coder
+        quantiser.placed(level, layer.vertices)
+    return quantiser

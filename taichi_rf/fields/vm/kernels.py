@@ -13,6 +13,7 @@ from taichi_rf.fields.activations import softplus
 from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, VMLayout
 from taichi_rf.kernels.linear import Linear, blocks_of
 from taichi_rf.kernels.march import STOP, Samples
+from taichi_rf.kernels.volume import attenuate
 
 FEATURES = 27
 
@@ -37,14 +38,9 @@ class VMKernels(VMLayout):
     feature_width = FEATURES
 
     def __init__(
-        self,
-        ranks: int,
-        resolution: tuple[int, int, int],
-        capacity_texels: int | None,
-        activation: str,
-        density_shift: float,
-        rows: int,
-    ) -> None:
+        self, ranks: int, resolution: tuple[int, int, int], capacity_texels: int | None, activation: str,
+        density_shift: float, rows: int,
+    ) -> None:  # fmt: skip
         super().__init__(ranks, resolution, capacity_texels)
         self.relu = activation == "relu"
         self.activation = activation
@@ -52,16 +48,13 @@ class VMKernels(VMLayout):
         self.rows = rows
         self.owner = current().owner_computes
         self._scratch = Scratch()
-        self.product_blocks = 3 * self.appearance_blocks
-        self.product_width = self.product_blocks * BLOCK
+        self.product_blocks, self.product_width = 3 * self.appearance_blocks, 3 * self.appearance_blocks * BLOCK
         self.products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks))
         self.d_products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks))
         self.basis = Linear(self.product_width, FEATURES, bias=False, offset=0, segments=3)
         self.output = ti.Vector.field(BLOCK, ti.f32, (rows, self.basis.output_blocks))
         self.basis_value = ti.field(ti.f32, self.basis.size)
         self.basis_gradient = ti.field(ti.f32, self.basis.size)
-
-    # Lookups
 
     @ti.func
     def plane_value(self, base, i, j, fi, fj, ni):
@@ -73,12 +66,12 @@ class VMKernels(VMLayout):
 
     @ti.func
     def line_value(self, base, k, fk):
+        """Linear at node k plus a fraction of the line that starts at texel ``base``."""
         return self.value[base + k] * (1 - fk) + self.value[base + k + 1] * fk
 
     @ti.func
     def mode_products(self, block, unit, nx, ny, nz, p):
-        """Products of plane and line of one block, a (3) x 16 list of blocks for the three modes, at unit position
-        p."""
+        """Products of plane and line of one block at unit position p: 16 numbers for each of the three modes."""
         ix, fx = locate(p[0], nx)
         iy, fy = locate(p[1], ny)
         iz, fz = locate(p[2], nz)
@@ -91,6 +84,7 @@ class VMKernels(VMLayout):
 
     @ti.func
     def activate(self, feature):
+        """Density from the density feature: softplus with a shift, or ReLU (Chen et al. 2022, code)."""
         result = feature
         if ti.static(self.relu):
             result = ti.max(feature, 0.0)
@@ -148,7 +142,7 @@ class VMKernels(VMLayout):
                 here = 0.0
                 if transmittance > STOP:
                     here = self.density_at(blocks, level, unit, nx, ny, nz, positions[i])
-                    transmittance *= ti.exp(-here * delta)
+                    _, transmittance = attenuate(transmittance, here, delta)
                 density[i] = here
 
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
@@ -309,28 +303,23 @@ class VMKernels(VMLayout):
             self.add_to(s, dl * (1 - fk))
             self.add_to(s + 1, dl * fk)
 
+    @ti.func
+    def task_of(self, task, parts):
+        """What a task owns: a mode, a block of it, and of that both (0), the planes (1) or the lines (2)."""
+        part = 0
+        if parts == 2:
+            part = 1 + task % 2
+        return task // parts % 3, task // parts // 3, part
+
     @ti.kernel
     def _scatter_density_owner(
-        self,
-        n: int,
-        nx: int,
-        ny: int,
-        nz: int,
-        unit: int,
-        blocks: int,
-        level: int,
-        parts: int,
-        cells: Cells,
-        fractions: Vec3s,
-        d_feature: F32,
-    ):
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, level: int, parts: int, cells: Cells,
+        fractions: Vec3s, d_feature: F32,
+    ):  # fmt: skip
         # a task owns one block of one mode, or its planes or its lines, and walks all samples in order
         ti.loop_config(block_dim=1)
         for task in range(3 * blocks * parts):
-            mode, b = task // parts % 3, task // parts // 3
-            part = 0
-            if parts == 2:
-                part = 1 + task % 2
+            mode, b, part = self.task_of(task, parts)
             ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
             mask = self.mask[level - 1, b]
             for i in range(n):
@@ -343,24 +332,12 @@ class VMKernels(VMLayout):
 
     @ti.kernel
     def _scatter_products_owner(
-        self,
-        n: int,
-        nx: int,
-        ny: int,
-        nz: int,
-        unit: int,
-        blocks: int,
-        level: int,
-        parts: int,
-        cells: Cells,
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, level: int, parts: int, cells: Cells,
         fractions: Vec3s,
-    ):
+    ):  # fmt: skip
         ti.loop_config(block_dim=1)
         for task in range(3 * blocks * parts):
-            mode, b = task // parts % 3, task // parts // 3
-            part = 0
-            if parts == 2:
-                part = 1 + task % 2
+            mode, b, part = self.task_of(task, parts)
             block = self.density_blocks + b
             column = mode * self.appearance_blocks + b
             ni, plane, line, ai, aj, ak = self.mode_layout(mode, nx, ny, nz)
@@ -388,18 +365,9 @@ class VMKernels(VMLayout):
 
     @ti.kernel
     def _scatter_density_atomic(
-        self,
-        n: int,
-        nx: int,
-        ny: int,
-        nz: int,
-        unit: int,
-        blocks: int,
-        level: int,
-        cells: Cells,
-        fractions: Vec3s,
+        self, n: int, nx: int, ny: int, nz: int, unit: int, blocks: int, level: int, cells: Cells, fractions: Vec3s,
         d_feature: F32,
-    ):
+    ):  # fmt: skip
         for i, b, c in ti.ndrange(n, blocks, BLOCK):
             d = d_feature[i] * self.mask[level - 1, b][c]
             if d != 0.0:

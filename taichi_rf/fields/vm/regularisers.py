@@ -41,6 +41,7 @@ class VMRegularisers:
 
     @ti.func
     def add_to(self, texel, amount):
+        """Plain read, add, write: only the task that owns a texel calls this."""
         self.field.gradient[texel] = self.field.gradient[texel] + amount
 
     @ti.kernel
@@ -96,6 +97,7 @@ class VMRegularisers:
 
     @ti.func
     def line_start(self, mode, nx, ny, nz):
+        """Where the lines of a mode begin in a unit, and how many nodes each has."""
         start = nx * ny + nx * nz + ny * nz
         size = nz
         if mode == 1:

@@ -149,7 +149,7 @@ def entries(options: VqadOptions) -> dict[str, Any]:
 
 def _depths(levels: str) -> dict[str, Any]:
     """What "5-8" means: the first depth and the number of levels."""
-    from taichi_rf.fields.octree.field import check_levels  # imports Taichi, which --help does without
+    from taichi_rf.fields.octree.layout import check_levels  # imports Taichi, which --help does without
 
     found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", levels.strip())
     if found is None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from taichi_rf.core.device import Scratch, Vec3, copy_rows
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import kept_back, scoring
 from taichi_rf.kernels.losses import PhotometricLoss
 from taichi_rf.rendering.model import Model
@@ -89,7 +90,7 @@ class PixelSampler(Sampler):
         if self.config.background == "random":
             background = np.random.default_rng((self.config.seed, iteration)).random(3, dtype=np.float32)
         rgba = self.scene.train.images.reshape(-1, 4)[chosen].astype(np.float32)
-        targets = rgba[:, :3] + (1 - rgba[:, 3:]) * background
+        targets = over(rgba, background)
         return origins, directions, np.ascontiguousarray(targets), background
 
     def rays_of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

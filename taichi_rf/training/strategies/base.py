@@ -15,7 +15,7 @@ import numpy as np
 
 from taichi_rf.fields.base import Field
 from taichi_rf.geometry.visual_hull import Carving, Hull, carve
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.metadata import origin

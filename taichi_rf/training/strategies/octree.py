@@ -18,10 +18,12 @@ from taichi_rf.coding import checks
 from taichi_rf.core import memory
 from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.field import OctreeField, check_levels
-from taichi_rf.fields.octree.tree import Octree, neighbourhood
+from taichi_rf.fields.octree.field import OctreeField
+from taichi_rf.fields.octree.layout import check_levels
 from taichi_rf.fields.quantisers import registry as coding
 from taichi_rf.fields.quantisers.base import Uncompressed
+from taichi_rf.fields.trees.morton import neighbourhood
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.geometry.depth_points import bounds, surface_points
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
@@ -45,7 +47,7 @@ class OctreeStrategy(Strategy):
     """An octree field: begun around the surface or inside the hull, pruned, divided, quantised."""
 
     feedback = False
-    """Whether a level is quantised to make up for the error of those before it, see :func:`coding.coded`."""
+    """Whether a level is quantised to make up for the error of those before it, see :func:`coding.quantised`."""
 
     @property
     def own(self) -> VqadConfig:
@@ -81,9 +83,9 @@ class OctreeStrategy(Strategy):
         whole = len(tree.layers) == own.lods
         capacity = sum(counts) if whole else max(own.max_vertices, sum(counts))
         check_memory(capacity, config)
-        coder = Uncompressed(counts, capacity, rate=own.vertex_rate, seed=config.seed)
+        quantiser = Uncompressed(counts, capacity, rate=own.vertex_rate, seed=config.seed)
         self.field = OctreeField(
-            tree, coder, levels=own.lods, density_shift=config.density_shift, rows=self.rows,
+            tree, quantiser, levels=own.lods, density_shift=config.density_shift, rows=self.rows,
             rates=(own.vertex_rate, own.logit_rate),
         )  # fmt: skip
         return self._model(self.field, box)
@@ -210,12 +212,12 @@ class OctreeStrategy(Strategy):
         config, own, field = self.config, self.own, self.field
         if own.codes == "none":
             return
-        old = field.coder
+        old = field.quantiser
         assert isinstance(old, Uncompressed)
         weights, channels = importance(old.parameters(field.gradients)[0].second.to_numpy()[: old.vertices])
         if own.codes == "kmeans":  # the baseline knows the features alone, as in the paper
             weights, channels = np.ones_like(weights), np.ones_like(channels)
-        field.coder = coding.coded(
+        field.quantiser = coding.quantised(
             own.codes, own.bits, old.features(), weights, field.tree, rate=own.vertex_rate,
             logit_rate=own.logit_rate, sharpness=own.sharpness, seed=config.seed, feedback=self.feedback,
             channels=channels,

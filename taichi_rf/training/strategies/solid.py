@@ -10,10 +10,12 @@ from typing import cast
 import numpy as np
 
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.field import OctreeField, check_levels
-from taichi_rf.fields.octree.tree import Octree, morton
+from taichi_rf.fields.octree.field import OctreeField
+from taichi_rf.fields.octree.layout import check_levels
 from taichi_rf.fields.quantisers import registry as coding
 from taichi_rf.fields.quantisers.base import Uncompressed
+from taichi_rf.fields.trees.morton import morton
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.model import SurfaceModel
@@ -51,16 +53,16 @@ class SolidStrategy(OctreeStrategy):
         tree = surface_tree(shape, own.base_depth, own.base_depth + own.lods - 1, config.seed)
         counts = tuple(len(layer.vertices) for layer in tree.layers)
         check_memory(sum(counts), config)
-        coder = Uncompressed(counts, sum(counts), rate=own.vertex_rate, seed=None)
+        quantiser = Uncompressed(counts, sum(counts), rate=own.vertex_rate, seed=None)
         features = np.zeros((sum(counts), 16), np.float32)
         self.distances: list[np.ndarray] = [
             shape.distance(tree.vertex_positions(level)) for level in range(1, own.lods + 1)
         ]
         """At the vertices of each level."""
         features[:, 0] = np.concatenate(hierarchical(tree, self.distances))
-        coder.value.from_numpy(features)
+        quantiser.value.from_numpy(features)
         self.field = OctreeField(
-            tree, coder, levels=own.lods, activation="none", density_shift=0.0, rows=1,
+            tree, quantiser, levels=own.lods, activation="none", density_shift=0.0, rows=1,
             rates=(own.vertex_rate, own.logit_rate),
         )  # fmt: skip
         return self._model(self.field, np.asarray(self.scene.box, np.float32), SurfaceModel)

@@ -24,12 +24,12 @@ from taichi_rf.coding.arrays import pack_arrays, unpack_arrays
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.octree.field import OctreeField
-from taichi_rf.fields.octree.tree import Octree
 from taichi_rf.fields.quantisers.base import Uncompressed
-from taichi_rf.fields.quantisers.registry import coded
+from taichi_rf.fields.quantisers.registry import quantised
 from taichi_rf.fields.registry import field_type
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.fields.vm.field import VMField
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import coded_chunks, level_schema, load_model, model_chunks
@@ -132,12 +132,12 @@ def octree_model(codes: str) -> Model:
     tree = Octree.from_points((0.5 + points).astype(np.float32), 4, 2)
     counts = tuple(len(layer.vertices) for layer in tree.layers)
     features = rng.standard_normal((sum(counts), 16)).astype(np.float32)
-    coder: Any = Uncompressed(counts, sum(counts))
+    quantiser: Any = Uncompressed(counts, sum(counts))
     if codes != "none":
-        coder = coded(
+        quantiser = quantised(
             codes, CODES[codes], features, np.ones(sum(counts)), tree, rate=0.02, logit_rate=0.1, sharpness=1.0, seed=0
         )  # type: ignore[arg-type]
-    field = OctreeField(tree, coder, levels=3, rows=ROWS)
+    field = OctreeField(tree, quantiser, levels=3, rows=ROWS)
     box = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)
     return RadianceModel(field, make_decoder("small", rows=ROWS), box=box, near=1.0, far=5.0)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import scenes
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.tree import Octree
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.geometry import depth_points as depths
 from taichi_rf.geometry.depth_points import bounds, surface_points
 from taichi_rf.geometry.visual_hull import carve

@@ -6,7 +6,9 @@ import pytest
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import empty, upload
 from taichi_rf.fields.vm.field import VMField
-from taichi_rf.kernels.march import COARSE, Marcher, Occupancy, prefix_sum
+from taichi_rf.kernels.march import Marcher
+from taichi_rf.kernels.occupancy import COARSE, Occupancy
+from taichi_rf.kernels.scan import prefix_sum
 from tests.arches import per_arch
 from tests.twins import jitter, march
 

@@ -6,7 +6,10 @@ import pytest
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Vec3, empty, upload
 from taichi_rf.core.errors import UserError
-from taichi_rf.rendering.decoders import DECODERS, MLP, Decoder, Perceptron, Small, SphericalHarmonics, make_decoder
+from taichi_rf.rendering.decoders.base import Decoder
+from taichi_rf.rendering.decoders.perceptrons import MLP, Perceptron, Small
+from taichi_rf.rendering.decoders.registry import DECODERS, make_decoder
+from taichi_rf.rendering.decoders.spherical_harmonics import SphericalHarmonics
 from tests import twins
 from tests.arches import per_arch
 from tests.twins import MLPTwin, PerceptronTwin, SmallTwin, assert_gradient

@@ -8,7 +8,9 @@ from taichi_rf.fields.vm.field import VMField
 from taichi_rf.kernels.losses import PhotometricLoss
 from taichi_rf.kernels.optim import Adam
 from taichi_rf.kernels.volume import STOP, WEIGHT_THRESHOLD
-from taichi_rf.rendering.decoders import MLP, Decoder, SphericalHarmonics
+from taichi_rf.rendering.decoders.base import Decoder
+from taichi_rf.rendering.decoders.perceptrons import MLP
+from taichi_rf.rendering.decoders.spherical_harmonics import SphericalHarmonics
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.rendering.volume_renderer import Batch
 from tests import twins

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.device import Scratch
-from taichi_rf.kernels.march import Occupancy
+from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.rendering import occupancy_view as cubes
 from taichi_rf.rendering.occupancy_view import CREASE, EDGE, FACES, shade_cubes
 from tests.arches import per_arch

@@ -13,7 +13,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
 from taichi_rf.kernels.rays import Camera, look_at
 from taichi_rf.rendering import colormaps
-from taichi_rf.rendering.decoders import SphericalHarmonics
+from taichi_rf.rendering.decoders.spherical_harmonics import SphericalHarmonics
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import MODES, SAMPLES_AT_TOP, render
 from taichi_rf.rendering.radiance_model import RadianceModel

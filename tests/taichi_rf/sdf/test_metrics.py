@@ -7,7 +7,7 @@ import pytest
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, Vec3s
-from taichi_rf.kernels.march import Occupancy
+from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.metrics import ShapeMetrics, contains, solid_cells
 from tests.arches import per_arch

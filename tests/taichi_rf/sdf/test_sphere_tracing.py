@@ -7,7 +7,7 @@ import pytest
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Vec3s
-from taichi_rf.kernels.march import Occupancy
+from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.kernels.traverse import cell_at, marked
 from taichi_rf.sdf.sphere_tracing import Surface, Tracer
 from tests.arches import per_arch

@@ -15,7 +15,7 @@ from taichi_rf.coding.weight_coding import rounded, signed, values_of, zigzag
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.compress import LADDER, LOSSES, Compactor

@@ -18,7 +18,7 @@ from taichi_rf.coding.arrays import pack_arrays, unpack_arrays
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
-from taichi_rf.rendering.decoders import DECODERS, make_decoder
+from taichi_rf.rendering.decoders.registry import DECODERS, make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
 from taichi_rf.rendering.radiance_model import RadianceModel

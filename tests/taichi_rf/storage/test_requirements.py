@@ -9,8 +9,9 @@ import pytest
 
 from taichi_rf.coding.arrays import pack_arrays
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.tree import Octree
-from taichi_rf.kernels.march import Marcher, Occupancy, TooManySamples
+from taichi_rf.fields.trees.octree import Octree
+from taichi_rf.kernels.march import Marcher, TooManySamples
+from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.kernels.rays import Camera, look_at
 from taichi_rf.rendering.pictures import render, render_prefixes
 from taichi_rf.rendering.ray_parts import cuts, in_parts
@@ -162,7 +163,7 @@ def test_all_levels_in_parts_are_the_same_bit_for_bit(tmp_path, monkeypatch):
 
 def test_occupancy_is_unpacked_in_bands(monkeypatch):
     rng = np.random.default_rng(0)
-    monkeypatch.setattr("taichi_rf.kernels.march.BAND", 500)
+    monkeypatch.setattr("taichi_rf.kernels.occupancy.BAND", 500)
     for nodes in ((8, 8, 31), (34, 6, 18), (2, 2, 2), (66, 3, 9)):
         grid = Occupancy(nodes)
         cells = rng.random(grid.cells[::-1]) < 0.3

@@ -16,7 +16,7 @@ import pytest
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import save_model
 from taichi_rf.storage.trf import read_trf, write_trf

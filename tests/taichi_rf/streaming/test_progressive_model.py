@@ -15,11 +15,11 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Field
 from taichi_rf.fields.octree.field import OctreeField
-from taichi_rf.fields.octree.tree import Octree
 from taichi_rf.fields.quantisers.base import Uncompressed
-from taichi_rf.fields.quantisers.registry import coded
+from taichi_rf.fields.quantisers.registry import quantised
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.fields.vm.field import VMField
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
 from taichi_rf.rendering.radiance_model import RadianceModel
@@ -64,16 +64,16 @@ def made(kind: str) -> Model:
             distance = np.linalg.norm(at - 0.5, axis=1) - 0.3
             features[first : first + len(at), 0] = distance if level == 1 else 0.02 * rng.standard_normal(len(at))
     if kind in ("none", "solid"):
-        coder: Any = Uncompressed(counts, sum(counts))
-        coder.value.from_numpy(features)
+        quantiser: Any = Uncompressed(counts, sum(counts))
+        quantiser.value.from_numpy(features)
     else:
-        coder = coded(
+        quantiser = quantised(
             kind, CODERS[kind], features, np.ones(sum(counts)), tree, rate=0.02, logit_rate=0.1, sharpness=1.0, seed=0
         )  # type: ignore[arg-type]
     if kind == "solid":
-        field = OctreeField(tree, coder, levels=3, rows=ROWS, activation="none")
+        field = OctreeField(tree, quantiser, levels=3, rows=ROWS, activation="none")
         return SurfaceModel(field, make_decoder("none", rows=ROWS), box=BOX, near=1.0, far=6.0)
-    field = OctreeField(tree, coder, levels=3, rows=ROWS, density_shift=0.0)
+    field = OctreeField(tree, quantiser, levels=3, rows=ROWS, density_shift=0.0)
     return RadianceModel(
         field, make_decoder("small", rows=ROWS, seed=4), box=BOX, near=1.0, far=6.0, distance_scale=4.0
     )
@@ -87,7 +87,7 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         coded_file = Compactor(made("vm")).losing("small")
         write_trf(path, coded_file.header, coded_file.chunks)
     else:
-        made(request.param).save(path)
+        save_model(made(request.param), path)
     return path
 
 

@@ -6,11 +6,13 @@ import pytest
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Vec3, empty, upload
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.field import MAX_LEVELS, OctreeField
-from taichi_rf.fields.octree.tree import Octree, coordinates
+from taichi_rf.fields.octree.field import OctreeField
+from taichi_rf.fields.octree.layout import MAX_LEVELS
 from taichi_rf.fields.quantisers.base import Uncompressed
+from taichi_rf.fields.trees.morton import coordinates
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.kernels.optim import Adam
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.pictures import render
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage import model_file as modelfile
@@ -68,11 +70,11 @@ def randomise(field: OctreeField, rng: np.random.Generator, tree: Octree = TREE)
     """Another tree if need be, and noise on all of the field's vertices and beyond; returns its twin."""
     field.replant(tree, rng)
     values = rng.standard_normal((CAPACITY, BLOCK)).astype(np.float32)
-    field.coder.value.from_numpy(values)
+    field.quantiser.value.from_numpy(values)
     field.gradients.clear()
     for parameters in field.parameters():
         parameters.reset()
-    return OctreeTwin(tree, values[: field.coder.vertices], shift=SHIFT, signed=field.signed)
+    return OctreeTwin(tree, values[: field.quantiser.vertices], shift=SHIFT, signed=field.signed)
 
 
 def somewhere(rng: np.random.Generator, tree: Octree = TREE, count: int = COUNT) -> np.ndarray:
@@ -128,8 +130,8 @@ def gradient(field: OctreeField) -> np.ndarray:
     """Of all vertices' features; nothing is asked of what lies behind them."""
     asked = field.gradients.features.to_numpy()
     asked[:, 0] += field.gradients.density.to_numpy()
-    assert not asked[field.coder.vertices :].any()
-    return asked[: field.coder.vertices]
+    assert not asked[field.quantiser.vertices :].any()
+    return asked[: field.quantiser.vertices]
 
 
 # The twin
@@ -227,9 +229,9 @@ def test_levels_that_are_off_contribute_nothing(field, rng):
     randomise(field, rng)
     positions = somewhere(rng)
     before = density(field, positions, level=2), features(field, positions, level=2)
-    values = field.coder.value.to_numpy()
-    values[field.coder.firsts[2] :] = 1e3
-    field.coder.value.from_numpy(values)
+    values = field.quantiser.value.to_numpy()
+    values[field.quantiser.firsts[2] :] = 1e3
+    field.quantiser.value.from_numpy(values)
     np.testing.assert_array_equal(density(field, positions, level=2), before[0])
     np.testing.assert_array_equal(features(field, positions, level=2), before[1])
 
@@ -241,7 +243,7 @@ def test_levels_that_are_not_grown_yet_are_the_finest_there_is(field, rng):
     assert LEVELS == 3 > field.grown == 2
     np.testing.assert_allclose(density(field, positions), twin.density(positions, 2), rtol=2e-5, atol=2e-5)
     np.testing.assert_allclose(features(field, positions), twin.features(positions, 2), atol=1e-5)
-    np.testing.assert_array_equal(field.space(3).to_numpy(), SHORT.mask(2))
+    np.testing.assert_array_equal(field.occupancy(3).to_numpy(), SHORT.mask(2))
     out = empty(ti.f32, COUNT * LEVELS)
     field.density_levels(COUNT, upload(positions, Vec3), out)
     at_once = out.to_numpy()[: COUNT * LEVELS].reshape(COUNT, LEVELS)
@@ -370,13 +372,13 @@ def test_the_space_of_a_level_is_its_cells(field, rng):
     twin = randomise(field, rng)
     for level in (1, 2, 3):
         side = 2 ** (BASE + level - 1)
-        cells = field.space(level).to_numpy()
+        cells = field.occupancy(level).to_numpy()
         assert cells.shape == (side,) * 3
         z, y, x = np.nonzero(cells)
         assert set(zip(x.tolist(), y.tolist(), z.tolist())) == twin.cells[level - 1]
-        assert field.space(level) is field.space(level)
+        assert field.occupancy(level) is field.occupancy(level)
     randomise(field, rng, OTHER)
-    np.testing.assert_array_equal(field.space(3).to_numpy(), OTHER.mask(3))  # not that of the tree before
+    np.testing.assert_array_equal(field.occupancy(3).to_numpy(), OTHER.mask(3))  # not that of the tree before
 
 
 def test_the_largest_weight_in_each_finest_cell_is_noted(field, rng):
@@ -403,15 +405,15 @@ def test_replanting_keeps_the_features_and_moments_of_vertices_that_stay(field, 
     twin = randomise(field, rng)
     asked = rng.standard_normal((CAPACITY, BLOCK)).astype(np.float32)
     asked[::3] = 0
-    asked[field.coder.vertices :] = 0
+    asked[field.quantiser.vertices :] = 0
     field.gradients.features.from_numpy(asked)
     Adam().step(field.parameters(), 1.0)
     before = {name: array.to_numpy() for name, array in field.parameters()[0].arrays().items()}
     field.replant(OTHER, rng)
     after = {name: array.to_numpy() for name, array in field.parameters()[0].arrays().items()}
-    other = OctreeTwin(OTHER, after["value"][: field.coder.vertices])
+    other = OctreeTwin(OTHER, after["value"][: field.quantiser.vertices])
     total = sum(len(layer.vertices) for layer in OTHER.layers)
-    assert field.parameters()[0].active == field.coder.vertices == total
+    assert field.parameters()[0].active == field.quantiser.vertices == total
     kept = 0
     for old, new in zip(twin.vertices, other.vertices):
         for point, row in new.items():

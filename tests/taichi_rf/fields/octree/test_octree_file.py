@@ -1,4 +1,4 @@
-"""Octree models as files: what was saved comes back at every prefix, whatever the coder; lies are refused by name."""
+"""Octree models as files: what was saved comes back at every prefix by every quantiser; lies are refused by name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from taichi_rf.coding.arrays import pack_arrays, unpack_arrays
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.octree.field import OctreeField
-from taichi_rf.fields.octree.tree import Octree
 from taichi_rf.fields.quantisers.base import Uncompressed
-from taichi_rf.fields.quantisers.registry import coded
-from taichi_rf.rendering.decoders import make_decoder
+from taichi_rf.fields.quantisers.registry import quantised
+from taichi_rf.fields.trees.octree import Octree
+from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
@@ -41,13 +41,13 @@ def model(request: pytest.FixtureRequest) -> Model:
     counts = tuple(len(layer.vertices) for layer in tree.layers)
     features = rng.standard_normal((sum(counts), 16)).astype(np.float32)
     if request.param == "none":
-        coder: Any = Uncompressed(counts, sum(counts))
+        quantiser: Any = Uncompressed(counts, sum(counts))
     else:
-        coder = coded(
+        quantiser = quantised(
             request.param, CODERS[request.param], features, np.ones(sum(counts)), tree, rate=0.02, logit_rate=0.1,
             sharpness=1.0, seed=0,
         )  # fmt: skip
-    field = OctreeField(tree, coder, levels=3, rows=ROWS)
+    field = OctreeField(tree, quantiser, levels=3, rows=ROWS)
     box = np.array([[-1, -1, -1], [1, 1, 1]], np.float32)
     return RadianceModel(field, make_decoder("small", rows=ROWS), box=box, near=1.0, far=5.0)
 
@@ -67,8 +67,8 @@ def test_every_prefix_is_the_first_levels_and_all_of_it_is_the_model(model, tmp_
         assert field.finest_depth == stored.finest_depth  # which decides the steps along rays
         for layer, before in zip(field.tree.layers, stored.tree.layers):
             np.testing.assert_array_equal(layer.cells, before.cells)
-        features = field.coder.features()
-        np.testing.assert_allclose(features, stored.coder.features()[: len(features)], atol=2e-3)
+        features = field.quantiser.features()
+        np.testing.assert_allclose(features, stored.quantiser.features()[: len(features)], atol=2e-3)
     assert model_chunks(load_model(tmp_path / "all.trf"))[1] == model_chunks(model)[1]
 
 

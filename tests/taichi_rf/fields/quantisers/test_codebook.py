@@ -9,12 +9,14 @@ from taichi_rf.core.backend import current, ti
 from taichi_rf.core.device import BLOCK, Block, Vec3, empty, upload
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.octree.field import OctreeField
-from taichi_rf.fields.octree.tree import Octree
-from taichi_rf.fields.quantisers.base import Coder, Gradients, Uncompressed
-from taichi_rf.fields.quantisers.codebook import MAX_HASH_BITS, Codes, exponential, hashed
+from taichi_rf.fields.quantisers.base import Gradients, Quantiser, Uncompressed
+from taichi_rf.fields.quantisers.codebook import MAX_HASH_BITS, Codebook
+from taichi_rf.fields.quantisers.hashed import hashed
 from taichi_rf.fields.quantisers.kmeans import assign, distances, kmeans
+from taichi_rf.fields.quantisers.learned import LearnedCodebook, exponential
 from taichi_rf.fields.quantisers.lowrank import LowRank
-from taichi_rf.fields.quantisers.registry import check, coded
+from taichi_rf.fields.quantisers.registry import CODEBOOKS, check, quantised
+from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.kernels.optim import Adam
 from tests.arches import per_arch
 from tests.twins import OctreeTwin, assert_gradient
@@ -35,27 +37,27 @@ def widths() -> tuple[int, ...]:
 
 
 class Shared:
-    """One set of gradients, and coders made when first asked for: each compiles its own kernels."""
+    """One set of gradients, and quantisers made when first asked for: each compiles its own kernels."""
 
     def __init__(self) -> None:
         self.gradients = Gradients(CAPACITY)
-        self.coders: dict[tuple[str, int], Coder] = {}
+        self.quantisers: dict[tuple[str, int], Quantiser] = {}
 
-    def get(self, kind: str, bits: int = 0) -> Coder:
-        if (kind, bits) not in self.coders:
+    def get(self, kind: str, bits: int = 0) -> Quantiser:
+        if (kind, bits) not in self.quantisers:
             if kind == "none":
-                made: Coder = Uncompressed(COUNTS, CAPACITY, rate=RATE)
+                made: Quantiser = Uncompressed(COUNTS, CAPACITY, rate=RATE)
             elif kind == "lowrank":
                 made = LowRank(COUNTS, CAPACITY, rank=bits, rate=RATE)
             else:
-                made = Codes(COUNTS, CAPACITY, kind=kind, bits=bits, rate=RATE, logit_rate=RATE)
-            self.coders[kind, bits] = made
-        coder = self.coders[kind, bits]
+                made = CODEBOOKS[kind](COUNTS, CAPACITY, bits=bits, rate=RATE, logit_rate=RATE)
+            self.quantisers[kind, bits] = made
+        quantiser = self.quantisers[kind, bits]
         self.gradients.clear()
-        for parameters in coder.parameters(self.gradients):
+        for parameters in quantiser.parameters(self.gradients):
             parameters.reset()
             parameters.clear()
-        return coder
+        return quantiser
 
 
 @per_arch
@@ -110,40 +112,40 @@ class CodesTwin:
         return s * (dots - (s * dots).sum(1, keepdims=True))
 
 
-def randomised(shared: Shared, rng: np.random.Generator, bits: int) -> tuple[Codes, CodesTwin]:
-    coder = shared.get("learned", bits)
-    assert isinstance(coder, Codes)
+def randomised(shared: Shared, rng: np.random.Generator, bits: int) -> tuple[LearnedCodebook, CodesTwin]:
+    quantiser = shared.get("learned", bits)
+    assert isinstance(quantiser, LearnedCodebook)
     books = rng.standard_normal((3, 1 << bits, BLOCK)).astype(np.float32)
-    coder.book.from_numpy(books.reshape(-1, BLOCK))
+    quantiser.book.from_numpy(books.reshape(-1, BLOCK))
     given = (1.5 * rng.standard_normal((TOTAL, 1 << bits))).astype(np.float32)
-    values = coder.logits.to_numpy().reshape(CAPACITY, coder.padded)
+    values = quantiser.logits.to_numpy().reshape(CAPACITY, quantiser.padded)
     values[:TOTAL, : 1 << bits] = given
-    coder.logits.from_numpy(values.reshape(coder.logits.to_numpy().shape))
-    coder.restored()
-    coder.published()
-    return coder, CodesTwin(given, books)
+    quantiser.logits.from_numpy(values.reshape(quantiser.logits.to_numpy().shape))
+    quantiser.restored()
+    quantiser.published()
+    return quantiser, CodesTwin(given, books)
 
 
-def logits(coder: Codes, array=None) -> np.ndarray:
+def logits(quantiser: LearnedCodebook, array=None) -> np.ndarray:
     """(TOTAL, rows) of the logits, or of another array like them."""
-    values = (array or coder.logits).to_numpy().reshape(CAPACITY, coder.padded)
-    return values[:TOTAL, : coder.rows]
+    values = (array or quantiser.logits).to_numpy().reshape(CAPACITY, quantiser.padded)
+    return values[:TOTAL, : quantiser.rows]
 
 
-def learn(shared: Shared, coder: Coder) -> None:
+def learn(shared: Shared, quantiser: Quantiser) -> None:
     """The step of what takes the vertices' gradients; what that hands on stays for a look at it."""
-    Adam(BETA1, BETA2).step(coder.parameters(shared.gradients)[:1], 1.0)
+    Adam(BETA1, BETA2).step(quantiser.parameters(shared.gradients)[:1], 1.0)
 
 
 def test_the_logits_step_along_the_straight_through_gradient(shared, rng):
     """RMSprop begins with the gradient's square as its second moment, so that one step tells the gradient."""
     for bits in widths():
-        coder, twin = randomised(shared, rng, bits)
+        quantiser, twin = randomised(shared, rng, bits)
         d = ask(shared, rng)
-        before = logits(coder)
-        learn(shared, coder)
-        moved = before - logits(coder)
-        found = np.sqrt(logits(coder, coder.logit_second).astype(np.float64)) * np.sign(moved)
+        before = logits(quantiser)
+        learn(shared, quantiser)
+        moved = before - logits(quantiser)
+        found = np.sqrt(logits(quantiser, quantiser.logit_second).astype(np.float64)) * np.sign(moved)
         expected = twin.logit_gradient(d)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-6 * np.abs(expected).max())
         assert_gradient(lambda d=d, twin=twin: np.vdot(d, twin.features()), twin.logits, found, rng)
@@ -154,13 +156,13 @@ def test_the_logits_step_along_the_straight_through_gradient(shared, rng):
 
 def test_a_rows_gradient_is_the_sum_over_the_vertices_that_took_it(shared, rng):
     for bits in widths():
-        coder, twin = randomised(shared, rng, bits)
+        quantiser, twin = randomised(shared, rng, bits)
         d = ask(shared, rng)
-        took = logits(coder).argmax(1)
-        learn(shared, coder)
+        took = logits(quantiser).argmax(1)
+        learn(shared, quantiser)
         expected = np.zeros((3, 1 << bits, BLOCK))
         np.add.at(expected, (LEVEL, took), d)
-        found = coder.book_gradient.to_numpy().reshape(expected.shape)
+        found = quantiser.book_gradient.to_numpy().reshape(expected.shape)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         hard = (LEVEL, took)
         assert_gradient(lambda d=d, twin=twin, hard=hard: np.vdot(d, twin.books[hard]), twin.books, found, rng)
@@ -168,30 +170,30 @@ def test_a_rows_gradient_is_the_sum_over_the_vertices_that_took_it(shared, rng):
 
 def test_only_vertices_that_were_asked_change_and_every_index_is_its_largest_logit(shared, rng):
     for bits in widths():
-        coder, _ = randomised(shared, rng, bits)
+        quantiser, _ = randomised(shared, rng, bits)
         changed = np.zeros(TOTAL, bool)
         for _ in range(3):
-            before = [a.to_numpy().tobytes() for a in (coder.book, coder.across)]
-            parts = [coder.logits, coder.logit_second, coder.index]
+            before = [a.to_numpy().tobytes() for a in (quantiser.book, quantiser.across)]
+            parts = [quantiser.logits, quantiser.logit_second, quantiser.index]
             rows = [a.to_numpy().reshape(CAPACITY, -1) for a in parts]
             asked = ask(shared, rng).any(axis=1)
-            learn(shared, coder)
+            learn(shared, quantiser)
             after = [a.to_numpy().reshape(CAPACITY, -1) for a in parts]
             for old, new in zip(rows, after):
                 np.testing.assert_array_equal(new[:TOTAL][~asked], old[:TOTAL][~asked])
                 np.testing.assert_array_equal(new[TOTAL:], old[TOTAL:])
             for old, new in zip(rows[:2], after[:2]):
                 assert (new[:TOTAL][asked] != old[:TOTAL][asked]).any(axis=1).all()
-            assert [a.to_numpy().tobytes() for a in (coder.book, coder.across)] == before
-            np.testing.assert_array_equal(coder.indices(), logits(coder).argmax(1))
+            assert [a.to_numpy().tobytes() for a in (quantiser.book, quantiser.across)] == before
+            np.testing.assert_array_equal(quantiser.indices(), logits(quantiser).argmax(1))
             changed |= (after[2] != rows[2])[:TOTAL, 0]
         assert changed.any()
-        padding = coder.logits.to_numpy().reshape(CAPACITY, -1)[:TOTAL, coder.rows :]
+        padding = quantiser.logits.to_numpy().reshape(CAPACITY, -1)[:TOTAL, quantiser.rows :]
         assert (padding < -1e29).all()  # rows that do not exist are never taken
 
 
 def test_steps_are_those_of_rmsprop_that_skips_what_is_not_asked(shared, rng):
-    coder, twin = randomised(shared, rng, 6)
+    quantiser, twin = randomised(shared, rng, 6)
     second = np.zeros_like(twin.logits)
     sure = np.ones(second.shape, bool)
     for _ in range(6):
@@ -202,61 +204,61 @@ def test_steps_are_those_of_rmsprop_that_skips_what_is_not_asked(shared, rng):
         first_time = second[touched] == 0
         second[touched] = np.where(first_time, g**2, BETA2 * second[touched] + (1 - BETA2) * g**2)
         twin.logits[touched] -= RATE * g / (np.sqrt(second[touched]) + 1e-15)
-        learn(shared, coder)
+        learn(shared, quantiser)
     assert sure.mean() > 0.8
-    np.testing.assert_allclose(logits(coder, coder.logit_second)[sure], second[sure], rtol=2e-3)
-    np.testing.assert_allclose(logits(coder)[sure], twin.logits[sure], atol=0.02 * RATE)
+    np.testing.assert_allclose(logits(quantiser, quantiser.logit_second)[sure], second[sure], rtol=2e-3)
+    np.testing.assert_allclose(logits(quantiser)[sure], twin.logits[sure], atol=0.02 * RATE)
 
 
 @pytest.mark.parametrize("bits", [2, 6])
 def test_the_codebook_learns_too_and_the_next_step_uses_it(shared, rng, bits):
-    coder, twin = randomised(shared, rng, bits)
+    quantiser, twin = randomised(shared, rng, bits)
     d = ask(shared, rng)
-    took = coder.indices()
-    Adam(BETA1, BETA2).step(coder.parameters(shared.gradients), 1.0)
-    coder.published()
+    took = quantiser.indices()
+    Adam(BETA1, BETA2).step(quantiser.parameters(shared.gradients), 1.0)
+    quantiser.published()
     asked = np.zeros(twin.books.shape)
     np.add.at(asked, (LEVEL, took), d)
     expected = twin.books - RATE * asked / (np.abs(asked) + 1e-8)  # Adam's first step
-    books = coder.book.to_numpy().reshape(expected.shape)
+    books = quantiser.book.to_numpy().reshape(expected.shape)
     np.testing.assert_allclose(books, expected, atol=2e-3 * RATE)  # what cancels in a sum is not known exactly
-    twin = CodesTwin(logits(coder), books)
-    for parameters in coder.parameters(shared.gradients):
+    twin = CodesTwin(logits(quantiser), books)
+    for parameters in quantiser.parameters(shared.gradients):
         parameters.reset()
     d = ask(shared, rng)
-    learn(shared, coder)
-    second = logits(coder, coder.logit_second)
+    learn(shared, quantiser)
+    second = logits(quantiser, quantiser.logit_second)
     np.testing.assert_allclose(np.sqrt(second), np.abs(twin.logit_gradient(d)), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [2, 6])
 def test_what_was_restored_has_the_indices_of_its_logits(shared, rng, bits):
-    coder, _ = randomised(shared, rng, bits)
+    quantiser, _ = randomised(shared, rng, bits)
     ask(shared, rng)
-    learn(shared, coder)
-    codes = coder.parameters(shared.gradients)[0]
-    saved, before = codes.state(), coder.indices()
+    learn(shared, quantiser)
+    codes = quantiser.parameters(shared.gradients)[0]
+    saved, before = codes.state(), quantiser.indices()
     randomised(shared, rng, bits)
-    assert (coder.indices() != before).any()
+    assert (quantiser.indices() != before).any()
     codes.restore(saved)
-    np.testing.assert_array_equal(coder.indices(), before)
-    np.testing.assert_array_equal(coder.indices(), logits(coder).argmax(1))
+    np.testing.assert_array_equal(quantiser.indices(), before)
+    np.testing.assert_array_equal(quantiser.indices(), logits(quantiser).argmax(1))
     for name, array in codes.state().items():
         np.testing.assert_array_equal(array, saved[name])
 
 
 def test_a_vertex_learns_the_row_that_it_wants(shared, rng):
     """Each vertex wants one row, and its gradient is the difference to it: in the end it takes that row."""
-    coder, twin = randomised(shared, rng, 6)
+    quantiser, twin = randomised(shared, rng, 6)
     wanted = rng.integers(0, 64, TOTAL)
     target = twin.books[LEVEL, wanted]
-    assert (coder.indices() == wanted).mean() < 0.3
+    assert (quantiser.indices() == wanted).mean() < 0.3
     for _ in range(120):
         d = np.zeros((CAPACITY, BLOCK), np.float32)
-        d[:TOTAL] = coder.features() - target
+        d[:TOTAL] = quantiser.features() - target
         shared.gradients.features.from_numpy(d)
-        learn(shared, coder)
-    assert (coder.indices() == wanted).mean() > 0.95
+        learn(shared, quantiser)
+    assert (quantiser.indices() == wanted).mean() > 0.95
 
 
 @ti.kernel
@@ -286,20 +288,20 @@ def test_exponentials_are_those_of_the_library(shared, rng):
 
 @pytest.mark.parametrize(("kind", "bits"), [("hash", 3), ("kmeans", 5)])
 def test_fixed_indices_gather_their_rows_gradients_and_stay(shared, rng, kind, bits):
-    coder = shared.get(kind, bits)
-    d, took, books = ask(shared, rng), coder.indices(), coder.book.to_numpy()
-    learn(shared, coder)
+    quantiser = shared.get(kind, bits)
+    d, took, books = ask(shared, rng), quantiser.indices(), quantiser.book.to_numpy()
+    learn(shared, quantiser)
     expected = np.zeros((3, 1 << bits, BLOCK))
     np.add.at(expected, (LEVEL, took), d)
-    found = coder.book_gradient.to_numpy()
+    found = quantiser.book_gradient.to_numpy()
     np.testing.assert_allclose(found, expected.reshape(-1, BLOCK), rtol=1e-5, atol=1e-5)
     assert_taken(shared)
     ask(shared, rng)
-    Adam().step(coder.parameters(shared.gradients), 1.0)
-    np.testing.assert_array_equal(coder.indices(), took)
-    moved = (coder.book.to_numpy() != books).any()
+    Adam().step(quantiser.parameters(shared.gradients), 1.0)
+    np.testing.assert_array_equal(quantiser.indices(), took)
+    moved = (quantiser.book.to_numpy() != books).any()
     assert moved == (kind == "hash")  # k-means comes after training
-    assert not coder.book_gradient.to_numpy().any()
+    assert not quantiser.book_gradient.to_numpy().any()
 
 
 @pytest.mark.parametrize("bits", [1, 4, 10, MAX_HASH_BITS])
@@ -373,41 +375,41 @@ def test_distances_and_nearest_are_those_of_the_definition(rng):
 
 
 def random_factors(shared: Shared, rng: np.random.Generator, rank: int) -> tuple[LowRank, np.ndarray, np.ndarray]:
-    coder = shared.get("lowrank", rank)
-    assert isinstance(coder, LowRank)
+    quantiser = shared.get("lowrank", rank)
+    assert isinstance(quantiser, LowRank)
     z, matrices = rng.standard_normal((CAPACITY, rank)), rng.standard_normal((3, rank, BLOCK))
-    coder.value.from_numpy(z.astype(np.float32))
-    coder.matrix.from_numpy(matrices.reshape(-1, BLOCK).astype(np.float32))
-    z = coder.value.to_numpy()[:TOTAL].astype(np.float64)
-    return coder, z, coder.matrix.to_numpy().reshape(3, rank, BLOCK).astype(np.float64)
+    quantiser.value.from_numpy(z.astype(np.float32))
+    quantiser.matrix.from_numpy(matrices.reshape(-1, BLOCK).astype(np.float32))
+    z = quantiser.value.to_numpy()[:TOTAL].astype(np.float64)
+    return quantiser, z, quantiser.matrix.to_numpy().reshape(3, rank, BLOCK).astype(np.float64)
 
 
 @pytest.mark.parametrize("rank", [1, 4])
 def test_low_rank_features_and_gradients_are_those_of_the_product(shared, rng, rank):
-    coder, z, matrices = random_factors(shared, rng, rank)
+    quantiser, z, matrices = random_factors(shared, rng, rank)
 
     def features() -> np.ndarray:
         return np.einsum("vr,vrk->vk", z, matrices[LEVEL])
 
-    np.testing.assert_allclose(coder.features(), features(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(quantiser.features(), features(), rtol=1e-4, atol=1e-5)
     d = ask(shared, rng)
-    learn(shared, coder)
-    factors = coder.parameters(shared.gradients)[0]
+    learn(shared, quantiser)
+    factors = quantiser.parameters(shared.gradients)[0]
     g_z = factors.first.to_numpy()[:TOTAL].astype(np.float64)  # the first value of a moment counts whole
     np.testing.assert_allclose(g_z, np.einsum("vk,vrk->vr", d, matrices[LEVEL]), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(coder.value.to_numpy()[:TOTAL], z - RATE * np.sign(g_z), atol=1e-5)
-    g_m = coder.matrix_gradient.to_numpy().reshape(matrices.shape)
+    np.testing.assert_allclose(quantiser.value.to_numpy()[:TOTAL], z - RATE * np.sign(g_z), atol=1e-5)
+    g_m = quantiser.matrix_gradient.to_numpy().reshape(matrices.shape)
     assert_gradient(lambda: np.vdot(d, features()), z, g_z, rng)
     assert_gradient(lambda: np.vdot(d, features()), matrices, g_m, rng)
     assert_taken(shared)
 
 
 def test_only_factors_that_were_asked_change(shared, rng):
-    coder, _, _ = random_factors(shared, rng, 4)
-    factors = coder.parameters(shared.gradients)[0]
+    quantiser, _, _ = random_factors(shared, rng, 4)
+    factors = quantiser.parameters(shared.gradients)[0]
     before = {name: array.to_numpy() for name, array in factors.arrays().items()}
     asked = np.append(ask(shared, rng).any(axis=1), [False] * (CAPACITY - TOTAL))
-    learn(shared, coder)
+    learn(shared, quantiser)
     for name, array in factors.arrays().items():
         np.testing.assert_array_equal(array.to_numpy()[~asked], before[name][~asked])
         assert (array.to_numpy()[asked] != before[name][asked]).any(axis=1).all()
@@ -418,11 +420,11 @@ def test_only_factors_that_were_asked_change(shared, rng):
 
 def test_uncompressed_steps_are_those_of_adam_that_skips_what_is_not_asked(shared, rng):
     """A moment's first value counts whole, in place of a bias correction that would be wrong for late vertices."""
-    coder = shared.get("none")
-    coder.value.from_numpy(rng.standard_normal((CAPACITY, BLOCK)).astype(np.float32))
-    x = coder.value.to_numpy()[:TOTAL].astype(np.float64)
+    quantiser = shared.get("none")
+    quantiser.value.from_numpy(rng.standard_normal((CAPACITY, BLOCK)).astype(np.float32))
+    x = quantiser.value.to_numpy()[:TOTAL].astype(np.float64)
     m, s = np.zeros_like(x), np.zeros_like(x)
-    adam, (parameters,) = Adam(BETA1, BETA2), coder.parameters(shared.gradients)
+    adam, (parameters,) = Adam(BETA1, BETA2), quantiser.parameters(shared.gradients)
     for step in range(8):
         d = ask(shared, rng)
         touched = d.any(axis=1)
@@ -437,7 +439,7 @@ def test_uncompressed_steps_are_those_of_adam_that_skips_what_is_not_asked(share
         adam.step([parameters], factor)
         for name, array in parameters.arrays().items():
             np.testing.assert_array_equal(array.to_numpy()[untouched], before[name][untouched])
-        np.testing.assert_allclose(coder.features(), x, atol=2e-5)
+        np.testing.assert_allclose(quantiser.features(), x, atol=2e-5)
         assert_taken(shared)
     np.testing.assert_allclose(parameters.second.to_numpy()[:TOTAL], s, rtol=1e-3)
 
@@ -450,15 +452,15 @@ def test_a_field_reads_its_vertices_through_the_coder(shared, rng, kind, bits):
     tree = Octree.from_points(rng.random((12, 3)).astype(np.float32), 3, 2)
     counts = tuple(len(layer.vertices) for layer in tree.layers)
     total = sum(counts)
-    coder = coded(
+    quantiser = quantised(
         kind, bits, rng.standard_normal((total, BLOCK)).astype(np.float32), np.ones(total), tree, rate=0.1,
         logit_rate=0.1, sharpness=1.0, seed=0,
     )  # fmt: skip
-    rows = coder.features()
-    if isinstance(coder, Codes):
-        book = coder.book.to_numpy().reshape(2, 1 << bits, BLOCK)
-        np.testing.assert_array_equal(rows, book[np.repeat([0, 1], counts), coder.indices()])
-    field = OctreeField(tree, coder, levels=2, rows=64)
+    rows = quantiser.features()
+    if isinstance(quantiser, Codebook):
+        book = quantiser.book.to_numpy().reshape(2, 1 << bits, BLOCK)
+        np.testing.assert_array_equal(rows, book[np.repeat([0, 1], counts), quantiser.indices()])
+    field = OctreeField(tree, quantiser, levels=2, rows=64)
     twin = OctreeTwin(tree, rows)
     positions = np.concatenate([rng.random((40, 3)), tree.vertex_positions(2)[:24]]).astype(np.float32)
     place, out = upload(positions, Vec3), empty(ti.f32, 64)
@@ -484,11 +486,11 @@ def small_tree(rng: np.random.Generator) -> tuple[Octree, tuple[int, ...]]:
 def test_learned_codes_begin_at_the_nearest_means_of_what_was_trained(shared, rng, feedback):
     tree, counts = small_tree(rng)
     features = rng.standard_normal((sum(counts), BLOCK)).astype(np.float32)
-    made = coded(
+    made = quantised(
         "learned", 4, features, np.ones(len(features)), tree, rate=0.1, logit_rate=0.1, sharpness=2.0, seed=0,
         feedback=feedback,
     )  # fmt: skip
-    assert isinstance(made, Codes)
+    assert isinstance(made, LearnedCodebook)
     kept = np.concatenate([[0], np.cumsum(counts)])
     books = made.book.to_numpy().reshape(3, 16, BLOCK)
     values = made.logits.to_numpy().reshape(made.capacity, -1)
@@ -510,7 +512,7 @@ def test_low_rank_codes_begin_at_the_best_of_their_rank(shared, rng):
     """By the Eckart-Young theorem, what the best approximation leaves is the sum of the squares of what it drops."""
     tree, counts = small_tree(rng)
     features = rng.standard_normal((sum(counts), BLOCK)).astype(np.float32)
-    made = coded(
+    made = quantised(
         "lowrank", 6, features, np.ones(len(features)), tree, rate=0.1, logit_rate=0.1, sharpness=1.0, seed=0
     )  # fmt: skip
     kept = np.concatenate([[0], np.cumsum(counts)])
@@ -525,14 +527,14 @@ def test_low_rank_codes_begin_at_the_best_of_their_rank(shared, rng):
 def test_packed_indices_come_back_for_every_width_and_odd_counts(shared, rng, bits):
     indices = rng.integers(0, 1 << bits, TOTAL)
     book = rng.standard_normal((3, 1 << bits, BLOCK)).astype(np.float32)
-    options = {"kind": "kmeans", "bits": bits, "trains": False}
-    written = Codes(COUNTS, TOTAL, indices=indices, book=book, **options)
-    read = Codes(COUNTS, TOTAL, seed=None, **options)
+    options = {"bits": bits, "trains": False}
+    written = Codebook(COUNTS, TOTAL, indices=indices, book=book, **options)
+    read = Codebook(COUNTS, TOTAL, seed=None, **options)
     first = 0
     for level, count in enumerate(COUNTS, 1):
         arrays = written.pack(level)
         shapes = {name: (a.dtype.str[1:], a.shape) for name, a in arrays.items()}
-        assert shapes == Codes.schema(written.header(), count)
+        assert shapes == Codebook.schema(written.header(), count)
         assert len(arrays["indices"]) <= 2 * len(pack_bits(indices[first : first + count], bits)) + 1
         read.unpack(level, arrays)
         first += count
@@ -559,6 +561,6 @@ def test_codes_that_there_are_not_are_refused(kind, bits, says):
 
 
 def test_more_vertices_than_room_are_refused(shared):
-    for make in (Uncompressed, Codes, LowRank):
+    for make in (Uncompressed, Codebook, LowRank):
         with pytest.raises(UserError, match="51 vertices does not fit a field made for 50"):
             make(COUNTS, 50)

@@ -6,7 +6,8 @@ import pytest
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Vec3, empty, upload
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.vm.field import VMField, unit_texels
+from taichi_rf.fields.vm.field import VMField
+from taichi_rf.fields.vm.layout import unit_texels
 from tests.arches import per_arch
 from tests.twins import VMTwin, assert_density_along, assert_gradient, interpolate
 

@@ -90,7 +90,7 @@ def resumed(finished: Finished, iteration: int) -> Trainer:
 
 def test_a_training_resumed_after_it_was_quantised_is_the_uninterrupted_one(finished):
     trainer = resumed(finished, 30)
-    assert octree(trainer).coder.kind == finished.config.strategy.codes
+    assert octree(trainer).quantiser.kind == finished.config.strategy.codes
     if finished.config.strategy.codes == "learned":  # warming up leaves no trace there either
         trainer.warm_up()
     assert_same(outcome(run(trainer)), finished.outcome)
@@ -100,7 +100,7 @@ def test_a_training_resumed_after_it_was_quantised_is_the_uninterrupted_one(fini
 def test_a_training_resumed_before_it_was_quantised_is_the_uninterrupted_one(finished):
     trainer = resumed(finished, 18)
     assert trainer.level == octree(trainer).grown == 3
-    assert octree(trainer).coder.kind == "none"
+    assert octree(trainer).quantiser.kind == "none"
     assert_same(outcome(run(trainer)), finished.outcome)
 
 
@@ -159,7 +159,7 @@ def test_depth_plants_the_whole_tree_around_the_surface():
     trainer = make(tiny_octree_config(), scene)
     field = octree(trainer)
     assert field.grown == trainer.level == 3
-    assert field.capacity == field.coder.vertices  # no room is kept for what will not grow
+    assert field.capacity == field.quantiser.vertices  # no room is kept for what will not grow
     assert_holds_the_balls(trainer)
     low, high = trainer.model.box
     cells = np.stack(np.nonzero(field.tree.mask(3))[::-1], axis=1)
@@ -172,13 +172,13 @@ def test_depth_plants_the_whole_tree_around_the_surface():
 
 def test_a_training_with_depth_prunes_and_quantises_and_learns():
     trainer = make(tiny_octree_config(), tiny_scene(depth=True))
-    planted = octree(trainer).coder.vertices
+    planted = octree(trainer).quantiser.vertices
     first = np.mean([trainer.step().psnr for _ in range(5)])
     run(trainer)
     assert trainer.history[-1]["psnr"] > first + 3
-    assert octree(trainer).coder.vertices < planted
+    assert octree(trainer).quantiser.vertices < planted
     assert [len(event["cells"]) for event in events(trainer, "grow")] == [3, 3]
-    assert octree(trainer).coder.kind == "learned"
+    assert octree(trainer).quantiser.kind == "learned"
 
 
 def test_a_training_in_too_little_room_goes_on_with_what_fits():
@@ -193,14 +193,14 @@ def test_one_level_alone_is_a_model_too_and_takes_no_more_memory_than_was_estima
     trainer = run(make(tiny_octree_config(lods=1, base_depth=4, bits=6)))
     field = octree(trainer)
     assert field.grown == field.num_levels == trainer.level == 1
-    assert field.coder.kind == "learned"
+    assert field.quantiser.kind == "learned"
     assert trainer.history[-1]["psnr"] > trainer.history[0]["psnr"]
     # every array that has an entry for each vertex, as made
-    coder = field.coder
-    arrays = [field.gradients.features, field.gradients.density, field.corners, field.children, coder.index]
-    arrays += [coder.logits, coder.logit_second]
+    quantiser = field.quantiser
+    arrays = [field.gradients.features, field.gradients.density, field.corners, field.children, quantiser.index]
+    arrays += [quantiser.logits, quantiser.logit_second]
     numbers = sum(int(np.prod(array.shape)) * getattr(array, "n", 1) / array.shape[0] for array in arrays)
-    assert 4 * numbers * coder.capacity <= needed_bytes(coder.capacity, trainer.config)
+    assert 4 * numbers * quantiser.capacity <= needed_bytes(quantiser.capacity, trainer.config)
 
 
 # What cannot be

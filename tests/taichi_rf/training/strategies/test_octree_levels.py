@@ -11,8 +11,8 @@ import pytest
 from scenes.base import Scene
 from taichi_rf.evaluation.image_metrics import psnr
 from taichi_rf.fields.octree.field import OctreeField
-from taichi_rf.fields.octree.tree import coordinates, neighbourhood
 from taichi_rf.fields.quantisers.base import Uncompressed
+from taichi_rf.fields.trees.morton import coordinates, neighbourhood
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render
 from taichi_rf.training import checkpoint
@@ -108,7 +108,7 @@ def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
     config, strategy = trainer.config, trainer.strategy
     assert isinstance(strategy, OctreeStrategy)
     before = octree(trainer).tree
-    features = octree(trainer).coder.features()
+    features = octree(trainer).quantiser.features()
     seen = strategy.seen(trainer)
     assert seen.shape == (len(before.layers[-1].cells),)
     assert 0 <= seen.min() < config.strategy.seen_threshold < seen.max() <= 1 + 1e-5
@@ -121,7 +121,7 @@ def test_pruning_keeps_what_is_seen_and_its_neighbours_and_no_more(bench):
     np.testing.assert_array_equal(np.unique(tree.layers[2].cells >> 3), expected)
     assert len(tree.layers[2].cells) == 8 * len(expected)
     # what stays has its features, level by level
-    after, first, old = octree(trainer).coder.features(), 0, 0
+    after, first, old = octree(trainer).quantiser.features(), 0, 0
     for layer, level in zip(before.layers, (1, 2)):
         of_old = tree.surviving(before, level)
         np.testing.assert_array_equal(after[first : first + len(of_old)], features[old + of_old])
@@ -218,7 +218,7 @@ def test_a_step_that_failed_leaves_no_gradient_behind(bench, monkeypatch):
     trainer = bench.again()
     trainer.part_rays = 60
     field = octree(trainer)
-    assert isinstance(field.coder, Uncompressed)
+    assert isinstance(field.quantiser, Uncompressed)
     assert trainer.part() is None
     assert field.gradients.density.to_numpy().any()
     monkeypatch.setattr(trainer.sampler, "loss", lambda *rays, **of: (float("nan"), None))

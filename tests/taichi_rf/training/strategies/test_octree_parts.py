@@ -47,7 +47,7 @@ def test_who_looks_while_it_grows_changes_nothing():
     assert isinstance(second, OctreeField)
     for layer, other in zip(first.tree.layers, second.tree.layers, strict=True):
         np.testing.assert_array_equal(layer.cells, other.cells)
-    np.testing.assert_array_equal(first.coder.features(), second.coder.features())
+    np.testing.assert_array_equal(first.quantiser.features(), second.quantiser.features())
 
 
 def test_levels_enter_the_history_as_the_tree_gets_them():

@@ -13,7 +13,7 @@ from scenes.solids.meshes import MeshScene
 from taichi_rf.core import backend
 from taichi_rf.core.device import Vec3, copy_rows, empty, ti
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.tree import coordinates, morton
+from taichi_rf.fields.trees.morton import coordinates, morton
 from taichi_rf.sdf.model import SurfaceModel
 from taichi_rf.training.methods import registry
 from taichi_rf.training.methods.registry import find_preset

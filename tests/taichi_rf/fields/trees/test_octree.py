@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.octree.tree import MAX_DEPTH, Octree, coordinates, morton, neighbourhood
+from taichi_rf.fields.trees.morton import coordinates, morton, neighbourhood
+from taichi_rf.fields.trees.octree import MAX_DEPTH, Octree
 
 Place = tuple[int, int, int]
 

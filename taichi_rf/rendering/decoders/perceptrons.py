@@ -1,6 +1,6 @@
-"""Features and view direction to colour: spherical harmonics, TensoRF's MLP, a small one, or none at all."""
+"""Perceptrons of two hidden layers: TensoRF's MLP, and a small one."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -8,137 +8,11 @@ import numpy as np
 from taichi_rf.coding.weight_coding import rounded, values_of
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, I32, Vec3s
-from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Schema
 from taichi_rf.kernels.linear import TILE, Linear, blocks_of
 from taichi_rf.kernels.optim import Parameters
-
-FEATURES = 27
-
-
-class Decoder(ABC):
-    """Colours of rows of features. ``rows`` is how many it can hold at once."""
-
-    kind: str
-    features: int
-    """Numbers in one row of the features that it reads."""
-
-    compressed: frozenset[str] = frozenset()
-    """Names of arrays of :meth:`pack` that are deflated. The MLP's are not: programs of before read its files."""
-
-    @abstractmethod
-    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
-        """colours[first + i] for row i of ``features``; its view direction is ``directions[rays[first + i]]``."""
-
-    @abstractmethod
-    def adjoint(
-        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
-    ) -> Any:
-        """After :meth:`forward` on the same rows: adds to the gradients, returns dL/d features (n, features)."""
-
-    def parameters(self) -> list[Parameters]:
-        return []
-
-    def published(self) -> None:
-        """Called after parameters changed."""
-
-    def pack(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def unpack(self, arrays: dict[str, np.ndarray]) -> None:
-        """The inverse of :meth:`pack`."""
-
-    @classmethod
-    def schema(cls) -> Schema:
-        """Name, type and shape of what :meth:`pack` stores."""
-        return {}
-
-    def coded(self, noise: float, squares: list[np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
-        """What a coded file stores (see :meth:`taichi_rf.fields.base.Field.coded`), and by how much that is expected to
-        raise the mean squared error of a pixel's channel."""
-        return {}, 0.0
-
-    @classmethod
-    def coded_schema(cls) -> Schema:
-        """Name, type and shape of what :meth:`coded` stores."""
-        return {}
-
-    def unpack_coded(self, arrays: dict[str, np.ndarray]) -> None:
-        """The inverse of :meth:`coded`, but for what was rounded."""
-
-
-@ti.func
-def harmonics(d):
-    """The nine real spherical harmonics of degree 0..2 at a unit direction."""
-    x, y, z = d[0], d[1], d[2]
-    return ti.Vector(
-        [
-            0.28209479177387814,
-            -0.4886025119029199 * y,
-            0.4886025119029199 * z,
-            -0.4886025119029199 * x,
-            1.0925484305920792 * x * y,
-            -1.0925484305920792 * y * z,
-            0.31539156525252005 * (2.0 * z * z - x * x - y * y),
-            -1.0925484305920792 * x * z,
-            0.5462742152960396 * (x * x - y * y),
-        ]
-    )
-
-
-@ti.func
-def sigmoid(x):
-    return 1.0 / (1.0 + ti.exp(-x))
-
-
-@ti.data_oriented
-class SphericalHarmonics(Decoder):
-    """colour_c = sigmoid(sum_k f_{9c + k} Y_k(direction)): no parameters of its own (Plenoxels' colour model)."""
-
-    kind = "sh"
-    features = FEATURES
-
-    def __init__(self, *, rows: int = 1 << 16, rate: float = 1e-3, seed: int = 0) -> None:
-        self.d_features = ti.Vector.field(BLOCK, ti.f32, (rows, 2))
-
-    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
-        if n > 0:
-            self._forward(n, first, features, rays, directions, colours)
-
-    @ti.kernel
-    def _forward(self, n: int, first: int, features: ti.template(), rays: I32, directions: Vec3s, colours: Vec3s):
-        for i in range(n):
-            y = harmonics(directions[rays[first + i]])
-            total = ti.Vector.zero(ti.f32, 3)
-            for c in ti.static(range(3)):
-                for k in ti.static(range(9)):
-                    total[c] += features[i, (9 * c + k) // BLOCK][(9 * c + k) % BLOCK] * y[k]
-            colours[first + i] = sigmoid(total)
-
-    def adjoint(
-        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
-    ) -> Any:
-        if n > 0:
-            self._adjoint(n, first, rays, directions, colours, d_colours)
-        return self.d_features
-
-    @ti.kernel
-    def _adjoint(self, n: int, first: int, rays: I32, directions: Vec3s, colours: Vec3s, d_colours: Vec3s):
-        # d f_{9c+k} = d colour_c * s (1 - s) * Y_k
-        for i in range(n):
-            y = harmonics(directions[rays[first + i]])
-            s = colours[first + i]
-            d = d_colours[first + i] * s * (1.0 - s)
-            a = ti.Vector.zero(ti.f32, BLOCK)
-            b = ti.Vector.zero(ti.f32, BLOCK)
-            for c in ti.static(range(3)):
-                for k in ti.static(range(9)):
-                    if ti.static(9 * c + k < BLOCK):
-                        a[9 * c + k] = d[c] * y[k]
-                    else:
-                        b[9 * c + k - BLOCK] = d[c] * y[k]
-            self.d_features[i, 0] = a
-            self.d_features[i, 1] = b
+from taichi_rf.rendering.decoders.base import Decoder, sigmoid
+from taichi_rf.rendering.decoders.spherical_harmonics import FEATURES, harmonics
 
 
 @ti.data_oriented
@@ -355,31 +229,3 @@ class Small(Perceptron):
             for k in ti.static(range(1, BLOCK)):
                 shifted[k] = d[k - 1]
             self.d_features[i, 0] = shifted
-
-
-class NoDecoder(Decoder):
-    """Of a bare surface, which has no colours: it is shaded by its normals."""
-
-    kind = "none"
-    features = BLOCK
-
-    def __init__(self, rows: int, rate: float = 0.0, seed: int | None = None) -> None:
-        pass
-
-    def forward(self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any) -> None:
-        raise TypeError("a bare surface has no colours")
-
-    def adjoint(
-        self, n: int, first: int, features: Any, rays: Any, directions: Any, colours: Any, d_colours: Any
-    ) -> Any:
-        raise TypeError("a bare surface has no colours")
-
-
-DECODERS: dict[str, type[Decoder]] = {"sh": SphericalHarmonics, "mlp": MLP, "small": Small, "none": NoDecoder}
-
-
-def make_decoder(kind: str, **arguments: Any) -> Decoder:
-    """The decoder called ``kind``; UserError for an unknown one."""
-    if kind not in DECODERS:
-        raise UserError(f"unknown decoder '{kind}': choose one of {', '.join(DECODERS)}")
-    return DECODERS[kind](**arguments)
