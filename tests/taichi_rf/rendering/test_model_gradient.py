@@ -15,7 +15,8 @@ from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.rendering.volume_renderer import Batch
 from tests import twins
 from tests.arches import per_arch
-from tests.twins import MLPTwin, VMTwin, assert_gradient
+from tests.twin_fields import VMTwin
+from tests.twins import MLPTwin, assert_gradient
 
 RANKS = 7  # 21 appearance components: a second block that is nearly all padding
 RESOLUTION = (9, 8, 7)

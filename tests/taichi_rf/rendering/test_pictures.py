@@ -21,7 +21,7 @@ from taichi_rf.rendering.settings import RenderSettings
 from taichi_rf.rendering.volume_renderer import FAINTEST, REACH, SURFACE
 from tests import twins
 from tests.arches import per_arch
-from tests.twins import VMTwin
+from tests.twin_fields import VMTwin
 
 RANKS = 3
 RESOLUTION = (25, 22, 20)

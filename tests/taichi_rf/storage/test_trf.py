@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import random
-import signal
 import struct
-import subprocess
-import sys
-import textwrap
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -19,24 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from taichi_rf.coding import arrays as array_blocks
 from taichi_rf.core.errors import UserError
-from taichi_rf.storage import trf as storage
 from taichi_rf.storage.trf import (
     chunk_sizes,
-    load_checkpoint,
     pack_arrays,
     prefix_bytes,
     read_trf,
-    save_checkpoint,
     truncate_trf,
     unpack_arrays,
     write_trf,
 )
-from tests.places import ROOT
 
 PREAMBLE = 24  # bytes before the JSON header: magic 8, version 4, levels 4, header length 4, crc 4
 FRAME = 24  # bytes before each payload: tag 4, index 4, length 8, checksum 8
@@ -337,306 +324,7 @@ def test_two_thousand_damaged_array_blocks_give_the_schema_or_are_refused() -> N
     assert min(outcomes) > 50, outcomes
 
 
-def test_a_thousand_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
-    source, path = random.Random(9), tmp_path / "checkpoint"
-    images = []
-    for seed in (0, 1):
-        weights = np.random.default_rng(seed).random((20, 20)).astype(np.float32)
-        save_checkpoint(path, {"weights": weights, "step": np.arange(5)}, {"iteration": seed, "name": "x" * 50})
-        images.append(path.read_bytes())
-
-    def work() -> None:
-        for _ in range(1000):
-            data = mutated(source, images[0], images[1], [8, 12, 20, 24, 30, 40])
-            path.write_bytes(data)
-            if data in images:
-                load_checkpoint(path)
-                continue
-            with pytest.raises(UserError, match="checkpoint"):
-                load_checkpoint(path)
-
-    within(4, work)
-
-
 # --------------------------------------------------------------------------------------------------- arrays in a chunk
 
 
-@settings(deadline=None)
-@given(
-    st.dictionaries(
-        st.text(min_size=1, max_size=20),
-        st.tuples(st.sampled_from(storage.ARRAY_TYPES), st.lists(st.integers(0, 5), max_size=4).map(tuple)),
-        max_size=4,
-    ),
-    st.booleans(),
-    st.integers(0, 2**32),
-)
-def test_any_arrays_come_back_bit_for_bit(
-    schema: dict[str, tuple[str, tuple[int, ...]]], compress: bool, seed: int
-) -> None:
-    generator = np.random.default_rng(seed)
-    arrays = {}
-    for name, (dtype, shape) in schema.items():  # random bits: NaN payloads and signed zeros are to survive too
-        raw = generator.bytes(math.prod(shape) * np.dtype(dtype).itemsize)
-        arrays[name] = np.frombuffer(raw, dtype).reshape(shape)
-    result = unpack_arrays(pack_arrays(arrays, set(arrays) if compress else ()), schema)
-    assert list(result) == list(arrays)
-    for name, array in arrays.items():
-        assert (result[name].dtype, result[name].shape) == (array.dtype, array.shape)
-        assert result[name].tobytes() == array.tobytes()
-        assert result[name].flags.writeable
-
-
-def test_arrays_in_any_memory_order_are_stored_by_value() -> None:
-    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    for view in (array.T, array[:, ::-1], array[..., ::2], array.astype(">f4"), np.asfortranarray(array)):
-        result = unpack_arrays(pack_arrays({"a": view}), {"a": ("f4", view.shape)})["a"]
-        np.testing.assert_array_equal(result, view)
-        assert result.dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("schema", "reason"),
-    [
-        ({}, "'a' that does not belong"),
-        ({"a": ("f2", (2, 3)), "b": ("f4", ())}, "lacks the array 'b'"),
-        ({"a": ("f4", (2, 3))}, r"level 3: array 'a' is f2\[2, 3\], expected f4\[2, 3\]"),
-        ({"a": ("f2", (3, 2))}, r"expected f2\[3, 2\]"),
-        ({"a": ("f2", (6,))}, r"expected f2\[6\]"),
-    ],
-)
-def test_arrays_other_than_the_expected_are_refused(
-    schema: dict[str, tuple[str, tuple[int, ...]]], reason: str
-) -> None:
-    with pytest.raises(UserError, match=reason):
-        unpack_arrays(pack_arrays({"a": np.zeros((2, 3), np.float16)}), schema, where="level 3")
-
-
-def stored_size(array: np.ndarray, *, compress: bool) -> int:
-    return len(pack_arrays({"a": array}, {"a"} if compress else ())) - len(pack_arrays({"a": array[:0]}))
-
-
-def test_compressing_costs_nothing_where_it_does_not_help() -> None:
-    generator = np.random.default_rng(3)
-    for count in (0, 1, 7, 5000):
-        for code in ("u1", "f2", "i8"):
-            array = np.frombuffer(generator.bytes(count * np.dtype(code).itemsize), code)
-            assert stored_size(array, compress=True) <= stored_size(array, compress=False) == array.nbytes
-
-
-def test_numbers_without_repetitions_come_near_their_entropy() -> None:
-    """Indices of 6 bits in a byte each, and the half-precision weights of a layer, whose low bytes are noise."""
-    generator = np.random.default_rng(4)
-    indices = generator.integers(0, 64, 50_000).astype(np.uint8)
-    assert stored_size(indices, compress=True) < 1.01 * 6 / 8 * indices.nbytes
-    weights = (0.1 * generator.standard_normal(50_000)).astype(np.float16)
-    counts = np.bincount(weights.view(np.uint16) >> 8, minlength=256)
-    shares = counts[counts > 0] / counts.sum()
-    high_byte = -(shares * np.log2(shares)).sum() / 8
-    assert stored_size(weights, compress=True) < 1.01 * (high_byte + 1) * len(weights) < 0.85 * weights.nbytes
-
-
-def test_sorted_bytes_begin_with_the_highest_of_every_number() -> None:
-    """As a program would write them that knows the description alone."""
-    values = zlib.compress(bytes([0x12, 0x56, 0x34, 0x78]))
-    block = struct.pack("<HB1s2sBBQQ", 1, 1, b"a", b"u2", 2, 1, len(values), 2) + values
-    assert unpack_arrays(block, {"a": ("u2", (2,))})["a"].tolist() == [0x1234, 0x5678]
-    with pytest.raises(UserError, match="malformed"):
-        unpack_arrays(block.replace(b"u2\x02", b"u2\x03"), {"a": ("u2", (2,))})
-    empty = struct.pack("<HB1s2sBBQQ", 1, 1, b"a", b"f4", 2, 1, 8, 0) + zlib.compress(b"")
-    assert unpack_arrays(empty, {"a": ("f4", (0,))})["a"].shape == (0,)
-
-
-def test_what_is_too_large_to_be_inflated_again_is_stored_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array_blocks, "MAX_INFLATED", 100)
-    assert stored_size(np.zeros(101, np.uint8), compress=True) == 101
-    assert stored_size(np.zeros(100, np.uint8), compress=True) < 20
-
-
-@pytest.mark.parametrize("form", [1, 2])
-def test_compressed_arrays_cannot_inflate_beyond_the_schema(form: int) -> None:
-    def block(shape: tuple[int, ...], stored: bytes) -> bytes:
-        head = struct.pack("<HB1s2sBBQ", 1, 1, b"o", b"u1", form, len(shape), len(stored))
-        return head + struct.pack(f"<{len(shape)}Q", *shape) + stored
-
-    bomb = zlib.compress(bytes(200 << 20), 9)
-    hundred = zlib.compress(bytes(100))
-
-    def work() -> None:
-        for shape, stored in [
-            ((100,), bomb),  # inflates to more than it says
-            ((200 << 20,), bomb[:2000]),  # cut off
-            ((101,), hundred),
-            ((99,), hundred),
-            ((0,), hundred),
-            ((100,), hundred[:-1]),
-            ((100,), hundred + b"x"),
-            ((100,), b""),
-            ((100,), b"no deflate stream" * 10),
-            ((2**40,), bomb),  # more than any occupancy grid needs
-            ((2**62,), hundred),
-        ]:
-            with pytest.raises(UserError):
-                unpack_arrays(block(shape, stored), {"o": ("u1", shape)})
-
-    within(8, work)
-    assert unpack_arrays(block((100,), hundred), {"o": ("u1", (100,))})["o"].sum() == 0
-    assert array_blocks.MAX_INFLATED < 2**40
-
-
-def test_arrays_the_format_does_not_have_are_a_bug_of_the_caller() -> None:
-    for array in (np.zeros(3), np.zeros(3, bool), np.zeros(3, object), np.zeros(3, complex), np.array(["a"])):
-        with pytest.raises(ValueError, match="cannot be stored"):
-            pack_arrays({"a": array})
-    for name, array in (("", np.zeros(1, "f4")), ("x" * 256, np.zeros(1, "f4")), ("a", np.zeros((1,) * 9, "f4"))):
-        with pytest.raises(ValueError, match="does not fit"):
-            pack_arrays({name: array})
-
-
 # --------------------------------------------------------------------------------------------------- exact checkpoint
-
-
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    arrays: dict[str, Any] = {
-        f"random {code}": np.frombuffer(generator.bytes(24 * np.dtype(code).itemsize), code).reshape(2, 3, 4)
-        for code in storage.CHECKPOINT_TYPES
-        if code != "b1"
-    }
-    arrays |= {
-        "flags": np.array([True, False, True]),
-        "empty": np.zeros((0, 3), np.float32),
-        "scalar": np.array(7, np.int64),
-        "transposed": generator.random((30, 20)).astype(np.float32).T,
-        "more than one block": generator.random((3, 200_001)).astype(np.float32),
-    }
-    state = {
-        "random": generator.bit_generator.state,  # integers of 128 bits
-        "best": math.inf,
-        "loss": math.nan,
-        "third": 1 / 3,
-        "single": np.float32(0.1),
-        "scene": "Löwe",
-        "events": [{"iteration": 1, "rank": None}],
-        "done": False,
-    }
-    save_checkpoint(tmp_path / "checkpoint", arrays, state)
-    loaded, returned = load_checkpoint(tmp_path / "checkpoint")
-    assert list(loaded) == list(arrays)
-    for name, array in arrays.items():
-        assert (loaded[name].dtype, loaded[name].shape) == (array.dtype, array.shape), name
-        assert loaded[name].tobytes() == np.ascontiguousarray(array).tobytes(), name
-        assert loaded[name].flags.writeable
-    assert math.isnan(returned.pop("loss"))
-    assert returned == {key: value for key, value in state.items() if key != "loss"}
-
-
-def test_a_large_checkpoint_is_streamed(tmp_path: Path) -> None:
-    arrays = {f"factor {k}": np.full((1 << 20,), k, np.float64) for k in range(4)}  # 32 MB
-
-    within(3, lambda: save_checkpoint(tmp_path / "checkpoint", arrays, {}))
-    within(36, lambda: np.testing.assert_equal(len(load_checkpoint(tmp_path / "checkpoint")[0]), 4))
-
-
-def test_checkpoints_written_to_attack_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
-
-    def forge(index: object, tail: bytes = b"") -> bytes:
-        text = index if isinstance(index, bytes) else json.dumps(index).encode()
-        return struct.pack("<8sIQI", b"\x89TRFCKP\n", 1, len(text), zlib.crc32(text)) + text + tail
-
-    def entry(*fields: object) -> bytes:
-        return forge({"arrays": [list(fields)], "state": {}}, bytes(100))
-
-    def work() -> None:
-        for data in [
-            b"",
-            b"\x89TRFCKP\n",
-            struct.pack("<8sIQI", b"\x89TRFCKP\n", 1, 2**60, 0),
-            forge(b"null"),
-            forge(b"[" * 50_000),
-            forge({"arrays": []}),
-            forge({"state": {}}),
-            forge({"arrays": {}, "state": {}}),
-            forge({"arrays": [], "state": []}),
-            forge({"arrays": [], "state": {}}, b"garbage"),
-            entry("a", "f4"),
-            entry("a", "f4", [2**60]),
-            entry("a", "f4", [2**60, 0]),
-            entry("a", "f4", [-1, -23]),
-            entry("a", "f4", [2.5]),
-            entry("a", "f4", [True]),
-            entry("a", "f4", ["23"]),
-            entry("a", "f4", [23]),  # the right size, the wrong checksum
-            entry("a", "O8", [1]),
-            entry("a", "f4", [1] * 9),
-            entry(["a"], "f4", [23]),
-            forge({"arrays": [["a", "u1", [1]]] * 2, "state": {}}, bytes(18)),
-        ]:
-            path.write_bytes(data)
-            with pytest.raises(UserError, match="checkpoint"):
-                load_checkpoint(path)
-
-    within(8, work)
-    path.write_bytes(struct.pack("<8sIQI", b"\x89TRFCKP\n", 2, 0, 0))
-    with pytest.raises(UserError, match="version 2, this program reads up to 1: please update"):
-        load_checkpoint(path)
-
-
-def test_nothing_that_could_run_code_is_stored(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be stored"):
-        save_checkpoint(tmp_path / "checkpoint", {"a": np.array([object()])}, {})
-    with pytest.raises(TypeError):
-        save_checkpoint(tmp_path / "checkpoint", {}, {"a": object()})
-    assert not (tmp_path / "checkpoint").exists()
-
-
-def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "checkpoint"
-    save_checkpoint(path, {"a": np.arange(3)}, {"iteration": 1})
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
-
-    def full(descriptor: int, mode: str, buffering: int) -> object:
-        os.close(descriptor)
-        return open("/dev/full", mode, buffering)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fdopen", full)
-        for size in (10, 1 << 20):
-            with pytest.raises(UserError, match=r"cannot write .*checkpoint: the disk is full"):
-                save_checkpoint(path, {"a": np.zeros(size)}, {"iteration": 2})
-        with pytest.raises(UserError, match="the disk is full"):
-            write_trf(tmp_path / "model.trf", {}, [b"x"])
-    assert load_checkpoint(path)[1] == {"iteration": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint"]
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_kill_during_a_save_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
-    code = f"""
-        import itertools
-        import numpy as np
-        from taichi_rf.storage.trf import save_checkpoint
-        weights = np.zeros(1 << 20, np.float32)
-        for iteration in itertools.count(1):
-            weights[:] = iteration
-            save_checkpoint({str(path)!r}, {{"weights": weights}}, {{"iteration": iteration}})
-            print(iteration, flush=True)
-        """
-    source, latest = random.Random(0), 0
-    for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        for _ in range(source.randrange(1, 4)):
-            latest = int(child.stdout.readline())
-        try:
-            child.wait(source.random() * 0.02)
-        except subprocess.TimeoutExpired:
-            child.kill()
-        assert child.wait(30) == -signal.SIGKILL
-        child.stdout.close()
-        arrays, state = load_checkpoint(path)
-        assert state["iteration"] >= latest
-        assert (arrays["weights"] == state["iteration"]).all()

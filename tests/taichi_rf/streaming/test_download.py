@@ -23,7 +23,6 @@ from taichi_rf.storage.trf import read_trf, write_trf
 from taichi_rf.streaming import download as incoming
 from taichi_rf.streaming import transport as source
 from taichi_rf.streaming.download import Incoming, fetch
-from taichi_rf.streaming.rate import bandwidth
 from tests.tiny import ROWS
 from tests.trickle import Trickle, served
 
@@ -389,17 +388,3 @@ def test_buckets_go_through_fsspec(serve: Serve, model: Path, monkeypatch: pytes
     sizes = read_trf(model).prefix_bytes
     opened = source.source_of("memory://bucket/model.trf").open(sizes[1], None)
     assert opened.read(4) == b"LEVL"
-
-
-@pytest.mark.parametrize(
-    ("text", "amount"),
-    [("1M", 125_000), ("1Mbit/s", 125_000), ("500k", 62_500), ("125kB", 125_000), ("0.5MB/s", 500_000), ("8000", 1000)],
-)
-def test_bandwidths_are_bits_unless_they_say_bytes(text: str, amount: float) -> None:
-    assert bandwidth(text) == amount
-
-
-@pytest.mark.parametrize("text", ["", "fast", "-1M", "0", "1", "1T", "nan", "1e9M", "1 M B", "99999999G"])
-def test_what_is_no_bandwidth_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="bits a second"):
-        bandwidth(text)

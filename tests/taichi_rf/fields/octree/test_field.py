@@ -20,7 +20,8 @@ from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.storage.trf import truncate_trf
 from tests.arches import per_arch
 from tests.tiny import tiny_scene
-from tests.twins import OctreeTwin, assert_density_along, assert_gradient
+from tests.twin_fields import OctreeTwin
+from tests.twins import assert_density_along, assert_gradient
 
 LEVELS = 3
 BASE = 2  # 4, 8 and 16 cells a side

@@ -19,7 +19,8 @@ from taichi_rf.fields.quantisers.registry import CODEBOOKS, check, quantised
 from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.kernels.optim import Adam
 from tests.arches import per_arch
-from tests.twins import OctreeTwin, assert_gradient
+from tests.twin_fields import OctreeTwin
+from tests.twins import assert_gradient
 
 COUNTS = (13, 7, 31)  # of three levels: less than a partition each, as much, and more
 TOTAL = sum(COUNTS)

@@ -9,7 +9,8 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.fields.vm.field import VMField
 from taichi_rf.fields.vm.layout import unit_texels
 from tests.arches import per_arch
-from tests.twins import VMTwin, assert_density_along, assert_gradient, interpolate
+from tests.twin_fields import VMTwin, interpolate
+from tests.twins import assert_density_along, assert_gradient
 
 RANKS = 18  # 18 density and 54 appearance components a mode: two and four blocks, the last of each partly padding
 RESOLUTION = (7, 6, 5)

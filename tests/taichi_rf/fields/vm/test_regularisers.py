@@ -6,7 +6,8 @@ import pytest
 from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.vm.field import VMField
 from tests.arches import per_arch
-from tests.twins import VMTwin, assert_gradient
+from tests.twin_fields import VMTwin
+from tests.twins import assert_gradient
 
 RANKS = 18
 RESOLUTION = (7, 6, 5)
