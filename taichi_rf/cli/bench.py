@@ -51,7 +51,7 @@ def run(command: Bench) -> None:
 def bench(
     scene: Any,
     *,
-    method: str = "slimmerf",
+    method: str = registry.METHODS[0].name,
     settle_steps: int = SETTLE_STEPS,
     log: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from taichi_rf.kernels.rays import Cameras, look_at
-from taichi_rf.training.methods.registry import find_preset
+from taichi_rf.training.methods.registry import METHODS, find_preset
 from taichi_rf.training.trainer import Trainer
 
 
-def first_step(method: str = "slimmerf") -> None:
+def first_step(method: str = METHODS[0].name) -> None:
     """Make a method's ``quick`` trainer for a grey scene of two 64x64 images and take one step: compiles what training
     needs."""
     poses = np.stack([look_at((4, 0, 1), (0, 0, 0)), look_at((0, 4, 1), (0, 0, 0))])
