@@ -235,7 +235,7 @@ def test_level_slider_changes_picture_and_figures(serve, chromium):
     server = serve("model")
     page = Page(chromium, server.address)
     for level in (1, 3, 2, 4):
-        page.levels.choose(level)
+        page.set_level(level)
         state = server.wait(lambda state, level=level: state["level"] == level, f"level {level}")
         page.reads(f"rank {level} of 4", f"{0.25 * level:.2f} MB", f"{PSNR[level]:.2f} dB")
         page.becomes(
@@ -278,7 +278,7 @@ def test_modes_and_comparison(serve, chromium):
     state = server.wait(lambda state: state["compare"]["kind"] == "level", "a comparison")
     page.reads("Other level", "Divider")
     page.slide("Divider", 0.1)
-    page.levels.choose(2, "Other level")
+    page.set_level(2, "Other level")
     state = server.wait(
         lambda state: state["compare"]["right"] == "rank 2" and state["complete"], "rank 2 on the right"
     )
@@ -316,7 +316,7 @@ def test_training_pauses_and_resumes(serve, chromium):
     bar = chromium.find_element(By.CSS_SELECTOR, ".mantine-ScrollArea-scrollbar[data-orientation=vertical]").rect
     box = page.labelled("rank", "input[type=text]").rect
     assert box["x"] + box["width"] <= bar["x"]  # which would cover it
-    page.levels.choose(1)
+    page.set_level(1)
     state = server.wait(lambda state: state["level"] == 1, "level 1")
     page.becomes(lambda p: alike(p, expected(state, 1, p, page)), "the picture of level 1")
     assert server.state()["training"]["iteration"] == paused
@@ -333,7 +333,7 @@ def test_two_browsers_and_one_that_leaves(serve, chromium):
     chromium.switch_to.new_window("tab")
     try:
         other = Page(chromium, server.address)
-        other.levels.choose(2)
+        other.set_level(2)
         server.wait(lambda state: state["level"] == 2, "level 2")
         chromium.switch_to.window(first)
         page.reads("rank 2 of 4")
@@ -342,7 +342,7 @@ def test_two_browsers_and_one_that_leaves(serve, chromium):
         chromium.close()
         chromium.switch_to.window(first)
     before = server.state()["training"]["iteration"]
-    page.levels.choose(1)
+    page.set_level(1)
     server.wait(lambda state: state["level"] == 1, "level 1")
     page.reads("rank 1 of 4")
     chromium.get("about:blank")  # and now nobody looks
