@@ -24,7 +24,7 @@ def facts(scene: Scene) -> list[tuple[str, str]]:
     every = np.concatenate([train.poses, test.poses])
     away = np.linalg.norm(every[:, :, 3] - scene.box.mean(axis=0), axis=1)
     focus = focus_of(train)
-    lenses = sorted({lens.kind.replace("_", " ") for lens in (*train.lenses, *test.lenses) if lens is not None})
+    lenses = sorted({lens.projection.replace("_", " ") for lens in (*train.lenses, *test.lenses) if lens is not None})
     rows = [
         ("format", scene.format or "built in"),
         ("views", f"{len(train)} to train with, {len(test)} to judge by"),

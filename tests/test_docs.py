@@ -18,7 +18,7 @@ def test_modules_that_a_document_names_are_there(name):
     missing = [
         path
         for path in re.findall(r"`([\w/]+\.py)`", text)
-        if not any((ROOT / folder / path).is_file() for folder in ELSEWHERE)
+        if "NAME" not in path and not any((ROOT / folder / path).is_file() for folder in ELSEWHERE)
     ]
     assert not missing
 

@@ -146,11 +146,11 @@ def camera_of(model: str, width: int, height: int, parameters: list[float], wher
     fy = values.get("fy", fx)
     if fx <= 0 or fy <= 0:
         raise UserError(f"{where}: a focal length is above 0, not {min(fx, fy):g}")
-    kind = "fisheye" if "FISHEYE" in model else "field_of_view" if model == "FOV" else "perspective"
+    projection = "fisheye" if "FISHEYE" in model else "field_of_view" if model == "FOV" else "perspective"
     k1, k2, k3, k4, k5, k6, p1, p2, s1, s3 = (
         values.get(name, 0.0) for name in ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2", "s1", "s3")
     )
-    lens = Lens(kind, (k1, k2, k3, k4, k5, k6), (p1, p2), (s1, 0.0, s3, 0.0))  # type: ignore[arg-type]
+    lens = Lens(projection, (k1, k2, k3, k4, k5, k6), (p1, p2), (s1, 0.0, s3, 0.0))  # type: ignore[arg-type]
     return ColmapCamera(model, width, height, fx, fy, values["cx"], values["cy"], None if lens.is_pinhole else lens)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float64Array = npt.NDArray[np.float64]
-Kind = Literal["perspective", "fisheye", "field_of_view"]
+Projection = Literal["perspective", "fisheye", "field_of_view"]
 
 ITERATIONS = 30
 """Of Newton's method, at most; lenses of cameras take four to eight."""
@@ -30,7 +30,7 @@ class Lens:
     """One lens. Numbers that are 0 change nothing.
 
     Attributes:
-        kind: "perspective": a pinhole with distortion, seen in the plane z = 1. "fisheye": the place in the image
+        projection: "perspective": a pinhole with distortion, seen in the plane z = 1. "fisheye": the place in the image
             follows the angle to the axis instead. "field_of_view": Devernay and Faugeras 2001, with ``radial[0]`` as
             omega.
         radial: k1 to k6. Perspective: (1 + k1 r^2 + k2 r^4 + k3 r^6) / (1 + k4 r^2 + k5 r^4 + k6 r^6). Fisheye: the
@@ -39,7 +39,7 @@ class Lens:
         prism: s1 to s4 (Weng 1992): x gains s1 r^2 + s2 r^4, y gains s3 r^2 + s4 r^4.
     """
 
-    kind: Kind = "perspective"
+    projection: Projection = "perspective"
     radial: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     tangential: tuple[float, float] = (0.0, 0.0)
     prism: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -47,7 +47,7 @@ class Lens:
     @property
     def is_pinhole(self) -> bool:
         """Whether it changes nothing."""
-        return self.kind == "perspective" and not any((*self.radial, *self.tangential, *self.prism))
+        return self.projection == "perspective" and not any((*self.radial, *self.tangential, *self.prism))
 
     def image(self, directions: npt.ArrayLike) -> Float64Array:
         """Places in the image (n, 2) of what is seen in ``directions`` (n, 3), of any length.
@@ -57,16 +57,16 @@ class Lens:
         x, y, z = np.asarray(directions, np.float64).T
         across = np.hypot(x, y)
         with np.errstate(divide="ignore", invalid="ignore"):
-            if self.kind == "perspective":
+            if self.projection == "perspective":
                 ideal = np.stack([x, y]) / np.where(z > 0, z, np.nan)
-            elif self.kind == "fisheye":
+            elif self.projection == "fisheye":
                 angle = np.arctan2(across, z)
                 ideal = np.stack([x, y]) * np.where(across > NEARLY_STRAIGHT * np.abs(z), angle / across, 1 / z)
             else:
                 omega = self.radial[0]
                 bent = np.arctan2(2 * across * np.tan(omega / 2), z) / omega if omega else across / z
                 ideal = np.stack([x, y]) * np.where(across > NEARLY_STRAIGHT * np.abs(z), bent / across, 1 / z)
-        if self.kind == "field_of_view":
+        if self.projection == "field_of_view":
             return ideal.T
         return self._distorted(ideal).T
 
@@ -76,15 +76,15 @@ class Lens:
         By Newton's method. NaN where the lens has no inverse: beyond the radius at which its distortion folds over.
         """
         wanted = np.asarray(places, np.float64).T
-        if self.kind == "field_of_view":
+        if self.projection == "field_of_view":
             ideal = wanted
         else:
             ideal = self._undistorted(wanted)
         radius = np.hypot(*ideal)
-        if self.kind == "perspective":
+        if self.projection == "perspective":
             found = np.stack([*ideal, np.ones_like(radius)])
         else:
-            if self.kind == "fisheye":
+            if self.projection == "fisheye":
                 angle = radius
             else:
                 omega = self.radial[0]
@@ -102,7 +102,7 @@ class Lens:
         p1, p2 = self.tangential
         s1, s2, s3, s4 = self.prism
         q = x * x + y * y
-        if self.kind == "fisheye":
+        if self.projection == "fisheye":
             stretched = 1 + q * (k1 + q * (k2 + q * (k3 + q * k4)))
         else:
             stretched = (1 + q * (k1 + q * (k2 + q * k3))) / (1 + q * (k4 + q * (k5 + q * k6)))
@@ -120,7 +120,7 @@ class Lens:
         p1, p2 = self.tangential
         s1, s2, s3, s4 = self.prism
         q = x * x + y * y
-        if self.kind == "fisheye":
+        if self.projection == "fisheye":
             stretched = 1 + q * (k1 + q * (k2 + q * (k3 + q * k4)))
             by_q = k1 + q * (2 * k2 + q * (3 * k3 + q * 4 * k4))
         else:

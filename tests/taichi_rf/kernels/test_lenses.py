@@ -31,12 +31,12 @@ def opencv(lens: Lens, point: tuple[float, float, float]) -> tuple[float, float]
     s1, s2, s3, s4 = lens.prism
     a, b = x / z, y / z
     r = math.sqrt(a * a + b * b)
-    if lens.kind == "fisheye":
+    if lens.projection == "fisheye":
         theta = math.atan(r)
         a, b = (a * theta / r, b * theta / r) if r > 0 else (a, b)
         r = math.sqrt(a * a + b * b)
         scale = 1 + k1 * r**2 + k2 * r**4 + k3 * r**6 + k4 * r**8
-    elif lens.kind == "field_of_view":
+    elif lens.projection == "field_of_view":
         distorted = math.atan(2 * r * math.tan(k1 / 2)) / k1
         return (a * distorted / r, b * distorted / r) if r > 0 else (a, b)
     else:
@@ -75,7 +75,7 @@ def test_every_ray_comes_back_to_its_pixel(name):
 
 def test_slopes_are_those_of_finite_differences():
     for lens in LENSES.values():
-        if lens.kind == "field_of_view":
+        if lens.projection == "field_of_view":
             continue
         places, h = np.random.default_rng(1).uniform(-0.6, 0.6, (2, 30)), 1e-6
         xx, xy, yx, yy = lens._slope(places)
