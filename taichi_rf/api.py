@@ -225,7 +225,11 @@ def _configuration(scene: Any, method: str | None, preset: str, options: dict[st
 
     mesh = getattr(scene, "shape", None) is not None
     found = find_preset(method or names(teacher_for(mesh=mesh))[0], preset, mesh=mesh)
-    return read_config(found.changed(**options).to_json())
+    values = found.to_json()
+    own = values["strategy"]
+    for name, value in options.items():
+        (own if name in own else values)[name] = value
+    return read_config(values)
 
 
 def slim(
