@@ -11,7 +11,7 @@ from tests.e2e.windows import ROOT
 LOADS = """
 import gc, resource, sys
 from taichi_rf.core import backend
-from taichi_rf.rendering.model import Model
+from taichi_rf.storage.model_file import load_model
 for _ in range(4):
     backend.init("cpu")
     model = load_model(sys.argv[1])
