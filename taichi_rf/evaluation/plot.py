@@ -104,6 +104,7 @@ class Page:
     def dashes(
         self, start: Point, end: Point, colour: str | None = None, width: float = 1.0, dash: float = 4.0
     ) -> None:
+        """Draw a dashed line from ``start`` to ``end``, in pixels of the page."""
         colour = colour or self.theme.rule
         length = math.dist(start, end)
         for position in np.arange(0.0, length, 2 * dash):

@@ -47,9 +47,11 @@ class Pictured(Protocol):
 
     def settings(
         self, level: int | None = None, *, near: float | None = None, far: float | None = None
-    ) -> RenderSettings: ...
+    ) -> RenderSettings:
+        """See :meth:`taichi_rf.rendering.model.Model.settings`."""
 
-    def occupancy_at(self, level: int) -> Any: ...
+    def occupancy_at(self, level: int) -> Any:
+        """See :meth:`taichi_rf.rendering.model.Model.occupancy_at`."""
 
 
 def render(

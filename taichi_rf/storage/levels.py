@@ -12,19 +12,27 @@ class Levels(Protocol):
     """What is needed of a field."""
 
     @property
-    def num_levels(self) -> int: ...
+    def num_levels(self) -> int:
+        """How many levels there are."""
+
     @property
-    def level_name(self) -> str: ...
+    def level_name(self) -> str:
+        """What a level is called: "rank" or "LOD"."""
 
 
 class Levelled(Protocol):
     """What is needed of a model."""
 
     @property
-    def field(self) -> Levels: ...
+    def field(self) -> Levels:
+        """What has the levels."""
+
     @property
-    def metadata(self) -> dict[str, Any]: ...
-    def bytes_at(self, level: int) -> int: ...
+    def metadata(self) -> dict[str, Any]:
+        """What is known of where the model comes from."""
+
+    def bytes_at(self, level: int) -> int:
+        """What a file of the first ``level`` levels takes."""
 
 
 def stated(metadata: Mapping[str, Any], name: str, level: int | None = None) -> float | None:

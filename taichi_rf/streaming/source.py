@@ -47,7 +47,8 @@ class Opened(Protocol):
     def read(self, count: int) -> bytes:
         """At least one byte and up to ``count``, as soon as there are any; none at the end. Broken when it breaks."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the connection, or close the file."""
 
 
 class Source(Protocol):

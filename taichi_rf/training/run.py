@@ -61,6 +61,7 @@ class Recipe:
         return self.source.replace("\\", "/").startswith(("//", "/??/"))
 
     def to_json(self) -> dict[str, Any]:
+        """As values of JSON, the content of ``config.json``."""
         scene = {key: value for key, value in asdict(self).items() if key not in ("config", "arch")}
         return {"version": VERSION, "arch": self.arch, "scene": scene, "config": self.config.to_json()}
 
@@ -102,6 +103,7 @@ class RunFolder:
 
     @property
     def holds_run(self) -> bool:
+        """Whether any file of a run is in the folder."""
         return any((self / name).exists() for name in FILES)
 
     def recipe(self) -> Recipe:
@@ -231,26 +233,32 @@ class Training:
 
     @property
     def model(self) -> Model:
+        """The model as it is now."""
         return self.trainer.model
 
     @property
     def scene(self) -> Any:
+        """The scene that it learns from."""
         return self.trainer.scene
 
     @property
     def iteration(self) -> int:
+        """Steps that have been taken."""
         return self.trainer.iteration
 
     @property
     def progress(self) -> float:
+        """Fraction of the training that is over, 0 to 1."""
         return self.trainer.progress
 
     @property
     def done(self) -> bool:
+        """Whether the training is over."""
         return self.trainer.done
 
     @property
     def level(self) -> int:
+        """Levels that train now."""
         return self.trainer.level
 
     def step(self) -> StepInfo:

@@ -58,15 +58,19 @@ class Entries:
         self.table, self.name = table, name
 
     def get(self, key: str) -> Any:
+        """The entry ``key`` as it is."""
         return checks.entry(self.table, key, self.name)
 
     def whole(self, key: str, high: int = MOST, low: int = 0) -> int:
+        """The entry ``key``, a whole number within its range."""
         return checks.whole(self.get(key), low, high, f"'{key}' of {self.name}")
 
     def number(self, key: str, high: float, low: float = 0.0) -> float:
+        """The entry ``key``, a finite number within its range."""
         return checks.number(self.get(key), low, high, f"'{key}' of {self.name}")
 
     def truth(self, key: str) -> bool:
+        """The entry ``key``, true or false."""
         return checks.truth(self.get(key), f"'{key}' of {self.name}")
 
     def table_of(self, key: str) -> Entries:

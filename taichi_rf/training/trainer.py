@@ -80,6 +80,7 @@ class Trainer:
 
     @property
     def iteration(self) -> int:
+        """Steps that have been taken."""
         return self.record.iteration
 
     @property
@@ -106,6 +107,7 @@ class Trainer:
 
     @property
     def done(self) -> bool:
+        """Whether the training is over."""
         return self.progress >= 1.0
 
     @property

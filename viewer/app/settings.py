@@ -33,7 +33,8 @@ class Shares(Protocol):
     """What is needed of a session."""
 
     @property
-    def share(self) -> float: ...
+    def share(self) -> float:
+        """Part of the time that training gets, 0 to 1."""
 
 
 class Choices(Protocol):
@@ -44,7 +45,8 @@ class Choices(Protocol):
     downscale: int
 
     @property
-    def session(self) -> Shares | None: ...
+    def session(self) -> Shares | None:
+        """What is shown, None for nothing."""
 
 
 @dataclass(frozen=True)

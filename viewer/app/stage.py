@@ -34,8 +34,11 @@ _SAVE_AGAIN = 10.0  # seconds between two attempts to save a training that is do
 class Display(Protocol):
     """A window that shows the session. It has to be closed before Taichi is started anew."""
 
-    def open(self, text: str) -> None: ...
-    def close(self) -> None: ...
+    def open(self, text: str) -> None:
+        """Show the window, with ``text`` until there is a picture."""
+
+    def close(self) -> None:
+        """Let go of what is shown."""
 
 
 class Stage:

@@ -29,22 +29,32 @@ class LevelPoint(Protocol):
     """Size and quality of one level; ``psnr`` is None while it has not been measured."""
 
     @property
-    def level(self) -> int: ...
+    def level(self) -> int:
+        """The level, from 1."""
+
     @property
-    def megabytes(self) -> float: ...
+    def megabytes(self) -> float:
+        """What a file up to it takes."""
+
     @property
-    def psnr(self) -> float | None: ...
+    def psnr(self) -> float | None:
+        """In dB on held-out views, None where it is not known."""
 
 
 class History(Protocol):
     """What a training was like: PSNR in dB and levels, each after its iteration."""
 
     @property
-    def batch(self) -> Sequence[tuple[int, float]]: ...
+    def batch(self) -> Sequence[tuple[int, float]]:
+        """PSNR of training batches by iteration."""
+
     @property
-    def test(self) -> Sequence[tuple[int, float]]: ...
+    def test(self) -> Sequence[tuple[int, float]]:
+        """PSNR on held-out views by iteration."""
+
     @property
-    def levels(self) -> Sequence[tuple[int, int]]: ...
+    def levels(self) -> Sequence[tuple[int, int]]:
+        """Iterations at which levels came in."""
 
 
 def rate_distortion(

@@ -46,31 +46,55 @@ class Job(Protocol):
     failure: Exception | None
 
     @property
-    def progress(self) -> float: ...
-    def advance(self, budget: float) -> None: ...
-    def cancel(self) -> None: ...
+    def progress(self) -> float:
+        """Fraction that is done, 0 to 1."""
+
+    def advance(self, budget: float) -> None:
+        """Work for about so many seconds."""
+
+    def cancel(self) -> None:
+        """Give it up; nothing half done is left."""
 
 
 class Shown(Protocol):
     """What is needed of a session."""
 
     @property
-    def model(self) -> Model: ...
+    def model(self) -> Model:
+        """The model that is shown."""
+
     @property
-    def trainer(self) -> Trainer | None: ...
+    def trainer(self) -> Trainer | None:
+        """The training that goes on, None for none."""
+
     @property
-    def arrivals(self) -> Arrivals | None: ...
+    def arrivals(self) -> Arrivals | None:
+        """What is being downloaded, None for nothing."""
+
     @property
-    def orbit(self) -> Orbit: ...
+    def orbit(self) -> Orbit:
+        """Where the camera stands."""
+
     @property
-    def size(self) -> tuple[int, int]: ...
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture in pixels."""
+
     @property
-    def level(self) -> int: ...
+    def level(self) -> int:
+        """The level that is shown."""
+
     @property
-    def plain_mode(self) -> str: ...
-    def camera(self, width: int, height: int) -> Camera: ...
-    def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]: ...
-    def say(self, text: str, alarm: bool = False) -> None: ...
+    def plain_mode(self) -> str:
+        """The mode without a photograph to compare with."""
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The camera of a picture of so many pixels."""
+
+    def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
+        """The pixels of some rows of a picture."""
+
+    def say(self, text: str, alarm: bool = False) -> None:
+        """Show a message."""
 
 
 class Keeper:

@@ -28,19 +28,34 @@ class Trainer(Protocol):
     """
 
     @property
-    def model(self) -> Any: ...
+    def model(self) -> Any:
+        """The model as it is now."""
+
     @property
-    def scene(self) -> Any: ...
+    def scene(self) -> Any:
+        """The scene that it learns from."""
+
     @property
-    def iteration(self) -> int: ...
+    def iteration(self) -> int:
+        """Steps that have been taken."""
+
     @property
-    def progress(self) -> float: ...
+    def progress(self) -> float:
+        """Fraction of the training that is over, 0 to 1."""
+
     @property
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether the training is over."""
+
     @property
-    def level(self) -> int: ...
-    def in_parts(self) -> None: ...
-    def part(self) -> Any: ...
+    def level(self) -> int:
+        """Levels that train now."""
+
+    def in_parts(self) -> None:
+        """Have steps taken in parts, between which a picture can be drawn."""
+
+    def part(self) -> Any:
+        """Take a part of a step; what the step did after its last part, else None."""
 
 
 @dataclass

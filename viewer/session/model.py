@@ -13,21 +13,31 @@ class Field(Protocol):
     """What the viewer needs of a field."""
 
     @property
-    def num_levels(self) -> int: ...
+    def num_levels(self) -> int:
+        """How many levels there are."""
+
     @property
-    def level_name(self) -> str: ...
+    def level_name(self) -> str:
+        """What a level is called: "rank" or "LOD"."""
 
 
 class Model(Protocol):
     """What the viewer needs of a model."""
 
     @property
-    def field(self) -> Field: ...
+    def field(self) -> Field:
+        """What has the levels."""
+
     @property
-    def box(self) -> npt.NDArray[np.float32]: ...
+    def box(self) -> npt.NDArray[np.float32]:
+        """(2, 3) world units."""
+
     @property
-    def metadata(self) -> dict[str, Any]: ...
-    def bytes_at(self, level: int) -> int: ...
+    def metadata(self) -> dict[str, Any]:
+        """What is known of where the model comes from."""
+
+    def bytes_at(self, level: int) -> int:
+        """What a file of the first ``level`` levels takes."""
 
 
 Render = Callable[..., npt.NDArray[np.float32]]

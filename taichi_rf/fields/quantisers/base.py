@@ -188,6 +188,7 @@ class Uncompressed(Quantiser):
 
     @staticmethod
     def schema(header: dict[str, Any], vertices: int) -> Schema:
+        """Arrays of one level in the file: see :meth:`Quantiser.schema`."""
         return {"features": ("f2", (vertices, BLOCK))}
 
     def pack(self, level: int) -> Arrays:

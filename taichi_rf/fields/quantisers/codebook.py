@@ -201,6 +201,7 @@ class Codebook(Quantiser):
 
     @staticmethod
     def schema(header: dict[str, Any], vertices: int) -> Schema:
+        """Arrays of one level in the file: see :meth:`Quantiser.schema`."""
         return {
             "codebook": ("f2", (1 << header["bits"], BLOCK)),
             "indices": ("u1", (packed_bytes(vertices, aligned(header["bits"])),)),

@@ -24,6 +24,7 @@ class HashedCodebook(Codebook):
 
     @staticmethod
     def schema(header: dict[str, Any], vertices: int) -> Schema:
+        """Arrays of one level in the file: see :meth:`Quantiser.schema`."""
         return {"codebook": ("f2", (1 << header["bits"], BLOCK))}
 
     def pack(self, level: int) -> Arrays:

@@ -157,6 +157,7 @@ class LowRank(Quantiser):
 
     @staticmethod
     def schema(header: dict[str, Any], vertices: int) -> Schema:
+        """Arrays of one level in the file: see :meth:`Quantiser.schema`."""
         rank = header["rank"]
         return {"factors": ("f2", (vertices, rank)), "matrix": ("f2", (rank, BLOCK))}
 

@@ -115,6 +115,7 @@ class Config:
         return replace(self, **{"strategy": strategy, **common})
 
     def to_json(self) -> dict[str, Any]:
+        """As values of JSON; :func:`taichi_rf.training.methods.registry.read_config` is the inverse."""
         return asdict(self)
 
 

@@ -46,9 +46,11 @@ class Method:
     """The configuration that ``bench`` trains for so many steps before it measures; None where it measures nothing."""
 
     def strategy_type(self) -> Any:
+        """The class that :attr:`strategy` names; this imports Taichi."""
         return resolve_name(self.strategy)
 
     def sampler_type(self) -> Any:
+        """The class that :attr:`sampler` names; this imports Taichi."""
         return resolve_name(self.sampler)
 
     def preset(self, name: str) -> Config:

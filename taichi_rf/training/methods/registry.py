@@ -65,6 +65,7 @@ def teacher_of(scene: Any) -> Teacher:
 
 
 def teacher_for(*, mesh: bool) -> Teacher:
+    """What a mesh, or else photographs, are called as something to learn from."""
     return "mesh" if mesh else "photographs"
 
 

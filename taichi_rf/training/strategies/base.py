@@ -28,7 +28,8 @@ class Context(Protocol):
     """The training as a strategy sees it while it acts: what it may read, and what it may ask for."""
 
     @property
-    def iteration(self) -> int: ...
+    def iteration(self) -> int:
+        """Steps that have been taken."""
 
     @property
     def level(self) -> int:
