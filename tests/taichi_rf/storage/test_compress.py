@@ -67,7 +67,7 @@ def stored(compactor: Compactor, tmp_path: Path) -> Path:
 def contents(model: Model) -> list[dict[str, bytes]]:
     base = {**{p.name: p.value.to_numpy() for p in model.decoder.parameters()}, "occupancy": model.occupancy.packed()}
     factors = [
-        model.field._factors(level, model.field.value.to_numpy()) for level in range(1, model.field.num_levels + 1)
+        model.field.level_factors(level, model.field.value.to_numpy()) for level in range(1, model.field.num_levels + 1)
     ]
     levels = [{"factors": own, "basis": model.field.pack(level)["basis"]} for level, own in enumerate(factors, 1)]
     return [{name: array.tobytes() for name, array in arrays.items()} for arrays in (base, *levels)]
