@@ -121,7 +121,7 @@ def test_the_guard_holds_every_part_and_an_interruption_while_compiling_saves_no
 
     def interrupted(self: Trainer, **_: object) -> None:
         steps.append(1)
-        self.iteration += 1  # half of what warming up does
+        self.record.iteration += 1  # half of what warming up does
         raise Stopped
 
     with monkeypatch.context() as signal:

@@ -130,7 +130,7 @@ def test_button_pauses_the_training():
 
 def test_figures_of_a_long_training_fit():
     session = session_in_training(steps=10_000_000)
-    session.trainer.record.iteration = 9_999_999
+    session.trainer.iteration = 9_999_999
     session.learning.figures = {"loss": 12345.678901, "psnr": -40.9, "rays_per_second": 123_456_789.0}
     draw(session)
 
