@@ -26,7 +26,7 @@ CASES = {
     "train": (*LEGO, "--ranks", "train"),
     "plain": (*LEGO, "--ranks", "plain"),
     "vqad": (*LEGO, "--method", "vqad"),
-    "solid": (str(DATA / "meshes/bunny.obj"), "--method", "vqad", "--iterations", "100"),
+    "solid": (str(DATA / "meshes/bunny.obj"), "--method", "vqad", "--iterations", "100", "--eval-views", "1"),
 }
 
 
