@@ -8,7 +8,7 @@ Plain numpy. Coordinates are those of computer vision: x right, y down, z forwar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,10 @@ class Lens:
     def is_pinhole(self) -> bool:
         """Whether it changes nothing."""
         return self.projection == "perspective" and not any((*self.radial, *self.tangential, *self.prism))
+
+    def numbers(self) -> Float64Array:
+        """All that it is, (13,): which projection, and its numbers."""
+        return np.array([get_args(Projection).index(self.projection), *self.radial, *self.tangential, *self.prism])
 
     def image(self, directions: npt.ArrayLike) -> Float64Array:
         """Places in the image (n, 2) of what is seen in ``directions`` (n, 3), of any length.

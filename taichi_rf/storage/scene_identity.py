@@ -7,6 +7,7 @@ learnt from them, and how many are loaded may change from one time to the next.
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from hashlib import blake2b
 from typing import Any
@@ -53,11 +54,16 @@ def identity(scene: Any) -> dict[str, Any]:
     }
     if shape is None:
         depths = getattr(split, "depths", None)
-        found["cameras"] = [_digest(p, i) for p, i in zip(cameras.poses, cameras.intrinsics, strict=True)]
+        lenses = getattr(cameras, "lenses", ()) or [None] * len(cameras)
+        found["cameras"] = [
+            _digest(pose, inside) if lens is None else _digest(pose, inside, lens.numbers())
+            for pose, inside, lens in zip(cameras.poses, cameras.intrinsics, lenses, strict=True)
+        ]
         found["pixels"] = [_digest(image) for image in split.images]
         found["looks"] = [look(image).tobytes().hex() for image in split.images]
         found["depths"] = "" if depths is None else _digest(depths)
-    _last = weakref.ref(scene), found
+    with contextlib.suppress(TypeError):  # a scene of a kind that cannot be referred to weakly is computed anew
+        _last = weakref.ref(scene), found
     return found
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import scenes
 from scenes.base import Scene
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.scene_identity import compare, content, identity, look
+from tests.capture_files import write_nerfstudio
 from tests.tiny import tiny_scene
 
 
@@ -105,3 +107,12 @@ def test_a_look_is_the_means_of_blocks(size):
     assert means.shape == (min(4, size[0]), min(4, size[1]), 4)
     assert (means[..., 1:] == 51).all()
     assert (means[-1, :, 0] == 255).all()
+
+
+def test_another_lens_is_another_scene(tmp_path):
+    write_nerfstudio(tmp_path, k1=0.1)
+    one = content(scenes.load(str(tmp_path)))
+    write_nerfstudio(tmp_path, k1=0.2)
+    assert content(scenes.load(str(tmp_path))) != one
+    write_nerfstudio(tmp_path, k1=0.1)
+    assert content(scenes.load(str(tmp_path))) == one
