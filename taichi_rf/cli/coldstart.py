@@ -15,7 +15,7 @@ def first_step(method: str = METHODS[0].name) -> None:
     poses = np.stack([look_at((4, 0, 1), (0, 0, 0)), look_at((0, 4, 1), (0, 0, 0))])
     cameras = Cameras(poses, np.tile([80.0, 80.0, 32.0, 32.0], (2, 1)), 64, 64)
     scene = SimpleNamespace(
-        train=SimpleNamespace(images=np.full((2, 64, 64, 4), 0.5, np.float16), cameras=cameras),
+        train=SimpleNamespace(images=np.full((2, 64, 64, 4), 0.5, np.float16), cameras=cameras, depths=None),
         box=np.array([[-1.5] * 3, [1.5] * 3], np.float32),
         near=2.0,
         far=6.0,
