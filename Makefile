@@ -66,6 +66,7 @@ lint: $(READY)
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
 
 # Tests that train nothing, open no window and compile few kernels.
 QUICK_TESTS := $(addprefix tests/,test_docs.py test_imports.py scenes/files scenes/readers scenes/solids scenes/test_find.py \
