@@ -68,7 +68,7 @@ def split_frames(
         trains = [index for index in order if index not in set(tests)]
     else:
         tests = [index for index in order if every.frames[index].name in testing]
-        others = {frame.name for frame in every.frames} - testing if training is None else training
+        others = ({frame.name for frame in every.frames} if training is None else training) - testing
         trains = [index for index in order if every.frames[index].name in others]
     chosen = pick_views(f"'{every.path}'", len(trains), options.views)
     parts = [every.chosen([trains[index] for index in chosen])]
@@ -99,22 +99,24 @@ class Placement:
 
 
 def fitted(
-    parts: list[Frames], points: npt.NDArray[np.float64] | None, notes: Notes
-) -> tuple[list[Frames], npt.NDArray[np.float32], Placement]:
+    every: Frames, points: npt.NDArray[np.float64] | None, notes: Notes
+) -> tuple[Frames, npt.NDArray[np.float32], Placement]:
     """Frames turned, moved and scaled so that what there is to learn fits a box of the usual size around the origin.
 
     The training is tuned to a box of +-1.5, and the viewer to z upwards; a capture may be of any size, anywhere.
 
     Args:
+        every: all frames, also those that are not learnt from: a model that was trained on some of the views has to lie
+            where the scene lies when it is judged.
         points: (m, 3) sparse points in the frames' world, where there are any.
         notes: told what was done.
 
     Returns:
         The frames; the box (2, 3); and what was done to the world.
     """
-    rotation = upright(np.stack([frame.pose for frame in parts[0].frames]))
-    parts = [Placement(rotation, np.zeros(3), 1.0).frames(part) for part in parts]
-    cameras = cameras_of(parts[0])
+    rotation = upright(np.stack([frame.pose for frame in every.frames]))
+    every = Placement(rotation, np.zeros(3), 1.0).frames(every)
+    cameras = cameras_of(every)
     positions = cameras.poses[:, :, 3].astype(np.float64)
     if points is not None and len(points) >= FEWEST_POINTS:
         low, high = np.percentile(points @ rotation.T, OF_POINTS, axis=0)
@@ -134,11 +136,10 @@ def fitted(
     turned = "" if (rotation == np.eye(3)).all() else "turned upright, "
     notes.add(
         "box",
-        f"'{parts[0].path}': the box is made from {source}: the scene is {turned}moved by {_vector(-centre)} and "
+        f"'{every.path}': the box is made from {source}: the scene is {turned}moved by {_vector(-centre)} and "
         f"scaled by {scale:.4g}",
     )
-    parts = [Placement(np.eye(3), -centre, scale).frames(part) for part in parts]
-    return parts, box, Placement(rotation, -centre, scale)
+    return Placement(np.eye(3), -centre, scale).frames(every), box, Placement(rotation, -centre, scale)
 
 
 def upright(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -41,7 +41,8 @@ def load(folder: Path, options: Options) -> Scene:
     finder = Finder(folder, notes, follow_links=options.follow_links)
     model = find_model(finder.root, notes)
     every = frames_of(model, finder, options.downscale, notes)
-    parts, box, placement = fitted(split_frames(every, options), model.points, notes)
+    every, box, placement = fitted(every, model.points, notes)
+    parts = split_frames(every, options)
     errors = reprojection_errors(model)
     errors = errors[np.isfinite(errors)]
     return assembled(

@@ -37,7 +37,8 @@ def load(folder: Path, options: Options) -> Scene:
     notes = Notes()
     finder = Finder(folder, notes, follow_links=options.follow_links)
     every, bounds = read_views(finder, options.downscale, notes)
-    parts, box, _ = fitted(split_frames(every, options), seen_between(every, bounds), notes)
+    every, box, _ = fitted(every, seen_between(every, bounds), notes)
+    parts = split_frames(every, options)
     return assembled(finder.root, parts, box, options, notes, "LLFF")
 
 

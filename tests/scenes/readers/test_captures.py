@@ -241,3 +241,19 @@ def test_a_world_that_lies_on_its_side_is_turned_upright(tmp_path):
             same.train.cameras.poses[one, :, :3].T @ same.train.cameras.poses[other, :, :3],
             atol=1e-5,
         )
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_some_of_the_views_lie_where_all_of_them_do(name, tmp_path):
+    """Else a model that was trained on few views would be judged in another world."""
+    WRITERS[name](tmp_path)
+    whole, few = (scenes.load(str(tmp_path), views=views) for views in (None, 3))
+    np.testing.assert_array_equal(few.test.cameras.poses, whole.test.cameras.poses)
+    np.testing.assert_array_equal(few.box, whole.box)
+
+
+def test_a_view_to_test_with_is_never_one_to_train_with(tmp_path):
+    names = [f"images/IMG_{i:03}.png" for i in range(COUNT)]
+    write_nerfstudio(tmp_path, train_filenames=names, test_filenames=names[:2])
+    scene = scenes.load(str(tmp_path))
+    assert not set(scene.train.names) & set(scene.test.names)
