@@ -5,6 +5,18 @@
 
 from scenes.base import Progress, Scene, Split
 from scenes.builtin.registry import NotRendered
+from scenes.readers.photographs import LOADING
 from scenes.registry import builtin_names, find, is_mesh, is_scene, load
 
-__all__ = ["NotRendered", "Progress", "Scene", "Split", "builtin_names", "find", "is_mesh", "is_scene", "load"]
+__all__ = [
+    "LOADING",
+    "NotRendered",
+    "Progress",
+    "Scene",
+    "Split",
+    "builtin_names",
+    "find",
+    "is_mesh",
+    "is_scene",
+    "load",
+]

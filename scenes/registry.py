@@ -10,13 +10,17 @@ from typing import Any
 
 from scenes.base import Progress, Scene, background_colour
 from scenes.builtin import registry as builtin
-from scenes.readers import blender, colmap, llff, nerfstudio
+from scenes.posing import posed, video
+from scenes.readers import blender, colmap, llff, nerfstudio, photographs
 from scenes.readers.assembling import Options, check_downscale
 from scenes.solids import meshes
 from taichi_rf.core.errors import UserError
 
-FORMATS: dict[str, Any] = {"blender": blender, "nerfstudio": nerfstudio, "colmap": colmap, "llff": llff}
-"""Readers of folders by the name of their format, in the order in which they are asked whether they recognise one."""
+FORMATS: dict[str, Any] = {
+    "blender": blender, "nerfstudio": nerfstudio, "colmap": colmap, "llff": llff, "photos": photographs
+}  # fmt: skip
+"""Readers of folders (and of videos, as photographs) by the name of their format, in the order in which they are asked
+whether they recognise one."""
 
 
 def load(
@@ -32,6 +36,7 @@ def load(
     follow_links: bool = False,
     announce: Callable[[int], None] | None = None,
     format: str | None = None,
+    stage: Callable[[str], None] | None = None,
 ) -> Scene:
     """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
     the mesh in the file ``source`` as a :class:`~scenes.solids.meshes.MeshScene`.
@@ -49,6 +54,8 @@ def load(
         announce: called with the bytes of memory that reading the images of a folder will take at its peak, before any
             are taken.
         format: the format of a folder, one of :data:`FORMATS`; by default whichever recognises it first.
+        stage: called with what is being done, where that is something else than reading images: photographs are posed.
+            ``progress`` then counts that.
 
     Raises:
         UserError: there is no such scene, or it is broken; the message says what was expected.
@@ -81,7 +88,7 @@ def load(
             progress=progress,
         )
     colour = background_colour(background)
-    options = Options(downscale, views, max_test_views, colour, progress, announce, depth, follow_links)
+    options = Options(downscale, views, max_test_views, colour, progress, announce, depth, follow_links, stage)
     scene: Scene = FORMATS[format or format_of(found) or "blender"].load(Path(found), options)
     return scene
 
@@ -138,14 +145,14 @@ def _unknown(source: str, name: str, folder: Path) -> str:
     known = f"built-in scenes: {', '.join(builtin_names())}"
     formats = (
         f"'{blender.MARKER}' (NeRF-synthetic), '{nerfstudio.MARKER}' (instant-ngp, nerfstudio), a model of COLMAP's in "
-        f"'sparse/0', or '{llff.MARKER}' (LLFF)"
+        f"'sparse/0', '{llff.MARKER}' (LLFF), or {posed.FEWEST} photographs at least"
     )
     if _exists(folder) and folder.is_dir():
         return f"'{source}' is no scene that is known: a folder with {formats} is expected; {known}"
     if _exists(folder):
         return (
-            f"'{source}' is a file, but no mesh ({', '.join(meshes.SUFFIXES)}); otherwise a folder with {formats} is "
-            f"expected, or one of the {known}"
+            f"'{source}' is a file, but no mesh ({', '.join(meshes.SUFFIXES)}) and no video "
+            f"({', '.join(video.SUFFIXES)}); otherwise a folder with {formats} is expected, or one of the {known}"
         )
     close = difflib.get_close_matches(name[:100].lower(), builtin_names(), n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""

@@ -8,6 +8,7 @@ itself: imageio gives whole arrays, after it has decoded whatever the header ask
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from taichi_rf.core.errors import UserError
 
 MAX_SIDE = 16384  # pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")  # what photographs and renders come in; not PIL's forty others
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""How files of telephones begin, from the ninth byte on: read by pillow-heif where that is installed."""
 ORIENTATION = 0x0112
 """The EXIF tag: 1 for upright, 2 to 8 for pixels that have to be mirrored or turned."""
 INVERSE = {6: 8, 8: 6}
@@ -79,7 +82,7 @@ def read_header(path: Path, where: str) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with open_image(path) as image:
                 orientation = _orientation(image)
                 width, height = image.size
                 if image.format == "TIFF":  # new versions of Pillow give the size of the upright image
@@ -123,7 +126,7 @@ def decoded(path: Path, header: Header, orientation: int, where: str) -> Iterato
     ``orientation``. Whatever fails while it is used means that the file is broken."""
     try:
         # From an open file: a path Pillow maps into memory, and then mistakes the sides of TIFFs that are to be turned.
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
+        with open(path, "rb") as file, Image.open(file, formats=_formats(path)) as image:
             image.load()
             left = _orientation(image)
             if image.size not in (header.size(1), header.size(header.orientation)) or left not in (
@@ -160,6 +163,30 @@ def turned(array: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.g
     return array
 
 
+def open_image(path: Path) -> Image.Image:
+    """The image in ``path``, of which only the header has been read. Raises whatever Pillow does."""
+    return Image.open(path, formats=_formats(path))
+
+
+def _formats(path: Path) -> tuple[str, ...]:
+    """What ``path`` may be: one of :data:`FORMATS`, or what pillow-heif reads. It turns what it decodes as the file
+    says, and then says that it is upright."""
+    if not _is_heif(path):
+        return FORMATS
+    try:
+        import pillow_heif  # only for photographs of telephones, and an extra
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+def _is_heif(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS
+
+
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 where there is none or it is nonsense."""
     try:
@@ -177,6 +204,8 @@ def _decoding_cost(image: Image.Image, path: Path) -> int:
     whole = width * height * pixel
     if image.format in ("JPEG", "MPO"):
         return whole + _coefficients(image, path)
+    if image.format == "HEIF":
+        return 4 * whole + path.stat().st_size  # two pictures in YUV, one in RGB and a copy, and the file
     if image.format == "WEBP":
         return 4 * whole + path.stat().st_size  # two canvases, a copy as bytes, and the file
     if image.format == "TIFF":
@@ -226,8 +255,12 @@ def _what_it_is(path: Path) -> str | None:
         return None
     if not start:
         return "not a readable image: the file is empty"
+    if start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS:
+        if importlib.util.find_spec("pillow_heif"):
+            return "a HEIC photograph that is damaged"
+        return "a HEIC photograph: pip install 'taichi-rf[photos]' to read it, or save it as JPEG"
     if start[4:8] == b"ftyp":
-        return "a HEIC, AVIF or video file, which is not read here: save it as PNG or JPEG"
+        return "an AVIF or video file, which is not read here: save it as PNG or JPEG"
     return next((what for begin, what in KINDS if start.lstrip().startswith(begin)), None)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from scenes.files.values import Notes, bounded, kind
 from taichi_rf.core.errors import UserError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".exr", ".heic", ".heif")
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".exr")
 MAX_NAME, MAX_PARTS = 255, 64
 """Bytes of a name, and parts of a path."""

@@ -47,6 +47,7 @@ class Options:
     announce: Callable[[int], None] | None = None
     depth: bool = True
     follow_links: bool = False
+    stage: Callable[[str], None] | None = None
 
 
 def split_frames(

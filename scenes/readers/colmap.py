@@ -39,14 +39,29 @@ def load(folder: Path, options: Options) -> Scene:
     """
     notes = Notes()
     finder = Finder(folder, notes, follow_links=options.follow_links)
-    model = find_model(finder.root, notes)
-    every = frames_of(model, finder, options.downscale, notes)
+    return scene_of(find_model(finder.root, notes), finder, options, notes, "COLMAP")
+
+
+def scene_of(
+    model: ColmapModel, finder: Finder, options: Options, notes: Notes, format: str, *, upright: bool = False
+) -> Scene:
+    """The scene of ``model``, whose images ``finder`` finds.
+
+    Args:
+        notes: told what the person should know.
+        format: what the scene was read as, in words.
+        upright: the model was made from images that had been turned as their EXIF data say.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    every = frames_of(model, finder, options.downscale, notes, upright=upright)
     every, box, placement = fitted(every, model.points, notes)
     parts = split_frames(every, options)
     errors = reprojection_errors(model)
     errors = errors[np.isfinite(errors)]
     return assembled(
-        finder.root, parts, box, options, notes, "COLMAP", points=placement.points(model.points),
+        finder.root, parts, box, options, notes, format, points=placement.points(model.points),
         reprojection_error=float(errors.mean()) if len(errors) else None,
     )  # fmt: skip
 
@@ -73,8 +88,11 @@ def find_model(root: Path, notes: Notes) -> ColmapModel:
     return best
 
 
-def frames_of(model: ColmapModel, finder: Finder, downscale: int, notes: Notes) -> Frames:
+def frames_of(model: ColmapModel, finder: Finder, downscale: int, notes: Notes, *, upright: bool = False) -> Frames:
     """The images that the model lists and the disk has; of those that are absent ``notes`` is told.
+
+    Args:
+        upright: the model was made from images that had been turned as their EXIF data say.
 
     Raises:
         UserError: none is there.
@@ -96,7 +114,7 @@ def frames_of(model: ColmapModel, finder: Finder, downscale: int, notes: Notes) 
             continue
         camera = model.cameras[image.camera]
         inside = Inside(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, camera.lens)
-        frames.append(posed_frame(finder, found, inside, image.pose(), where, notes))
+        frames.append(posed_frame(finder, found, inside, image.pose(), where, notes, upright=upright))
     if not frames:
         raise UserError(
             f"'{finder.root}': none of the {len(model.images)} images that the model in '{model.folder}' lists is "

@@ -33,11 +33,13 @@ class Inside:
 
 
 def posed_frame(
-    finder: Finder, path: Path, inside: Inside, pose: npt.NDArray[np.float64], where: str, notes: Notes
-) -> Frame:
+    finder: Finder, path: Path, inside: Inside, pose: npt.NDArray[np.float64], where: str, notes: Notes,
+    *, upright: bool = False,
+) -> Frame:  # fmt: skip
     """The frame of an image that may be a smaller or larger copy of the one that the camera was found with.
 
-    The pixels are taken as they are stored: programs that find cameras look at no EXIF orientation.
+    The pixels are taken as they are stored, for other programs that find cameras look at no EXIF orientation, unless
+    the camera is known to be that of the ``upright`` image.
 
     Args:
         pose: (3, 4) camera to world.
@@ -47,18 +49,20 @@ def posed_frame(
         UserError: it is no image, or of another shape.
     """
     header = read_header(path, where)
-    across, down = header.width / inside.width, header.height / inside.height
+    orientation = header.orientation if upright else 1
+    width, height = header.size(orientation)
+    across, down = width / inside.width, height / inside.height
     if abs(across / down - 1) > SAME_SHAPE:
-        turned = abs(header.height / inside.width / (header.width / inside.height) - 1) < SAME_SHAPE
+        turned = abs(height / inside.width / (width / inside.height) - 1) < SAME_SHAPE
         raise UserError(
-            f"{where}: '{bounded(finder.name(path))}' is {header.width} x {header.height} pixels, but its camera's "
+            f"{where}: '{bounded(finder.name(path))}' is {width} x {height} pixels, but its camera's "
             f"image is {inside.width} x {inside.height}" + ("; it has been turned since" if turned else "")
         )
-    if (header.width, header.height) != (inside.width, inside.height):
+    if (width, height) != (inside.width, inside.height):
         notes.add(
             "copies",
-            f"{where}: the image is {header.width} x {header.height} pixels and its camera's {inside.width} x "
+            f"{where}: the image is {width} x {height} pixels and its camera's {inside.width} x "
             f"{inside.height}; the focal length is scaled to it",
         )
     intrinsics = inside.fx * across, inside.fy * down, inside.cx * across, inside.cy * down
-    return Frame(where, finder.name(path), path, header, 1, None, pose, intrinsics, inside.lens)
+    return Frame(where, finder.name(path), path, header, orientation, None, pose, intrinsics, inside.lens)

@@ -52,6 +52,13 @@ class Bar:
             self._shown_at = -LOG_SECONDS if fraction >= 1 else time.monotonic()
             say(f"{self.title} {fraction:4.0%} {details}".rstrip())
 
+    def begin(self, title: str) -> None:
+        """Show something else, from its beginning."""
+        self.title = title
+        self._shown_at = -LOG_SECONDS
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=escape(visible(title)), completed=0.0, details="")
+
     def counted(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
         self(done / max(total, 1), f"{done} of {total}")

@@ -34,6 +34,7 @@ def run(command: Evaluate) -> None:
             downscale,
             max_test_views=command.eval_views,
             progress=show.counted,
+            stage=show.begin,
             depth=False,
             follow_links=command.follow_links,
         )

@@ -22,7 +22,8 @@ def run(command: Inspect) -> None:
         raise UserError(f"'{command.scene}' is a mesh: there are no photographs to inspect")
     with bar("loading images") as show:
         scene = scenes.load(
-            command.scene, downscale=command.downscale, progress=show.counted, follow_links=command.follow_links,
+            command.scene, downscale=command.downscale, progress=show.counted, stage=show.begin,
+            follow_links=command.follow_links,
             announce=announce_memory, format=command.format,
         )  # fmt: skip
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))

@@ -27,14 +27,15 @@ class Info:
 class Inspect:
     """Say what was understood of a scene before training on it, and draw its cameras."""
 
-    # The scene's folder, or the name of a built-in one.
+    # The scene's folder, a folder of photographs or a video without poses (they are posed first), or the name of a
+    # built-in scene.
     scene: Annotated[str, tyro.conf.Positional]
     # The picture to write.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspect.png")
     # Average this many pixels a side into one: the photographs are shown small.
     downscale: int = 4
     # The folder's format. Default: whichever is recognised.
-    format: Literal["blender", "nerfstudio", "colmap", "llff"] | None = None
+    format: Literal["blender", "nerfstudio", "colmap", "llff", "photos"] | None = None
     # Read images to which links lead out of the scene's folder.
     follow_links: bool = False
 

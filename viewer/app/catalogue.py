@@ -69,7 +69,7 @@ def kind_of(path: Path | str) -> Kind:
             if (path / MODEL).is_file() or (path / CONFIG).is_file() and (path / CHECKPOINT).is_file():
                 return "run"
             return "scene" if scenes.is_scene(path) else "folder"
-        if scenes.is_mesh(path):
+        if scenes.is_scene(path):  # a mesh or a video
             return "scene"
         return "model" if path.suffix.lower() == ".trf" and path.is_file() else "nothing"
     except (OSError, ValueError):  # may not be looked at, too long a name, a zero byte in it

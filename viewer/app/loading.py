@@ -260,7 +260,11 @@ def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:
     Raises:
         UserError: the scene cannot be read, or would have to be rendered and ``render`` is False.
     """
-    text = f"loading {Path(recipe.source.removeprefix('builtin:')).name}"
+    text = title = f"loading {Path(recipe.source.removeprefix('builtin:')).name}"
+
+    def begin(stage: str) -> None:
+        nonlocal text
+        text = title if stage == scenes.LOADING else stage
 
     def load() -> Any:
         return scenes.load(
@@ -270,6 +274,7 @@ def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:
             background=recipe.background,
             max_test_views=recipe.eval_views,
             progress=lambda done, total: loading.report(text, done / max(total, 1)),
+            stage=begin,
             render=False,
             depth=recipe.config.wants_depth,
             follow_links=recipe.follow_links,

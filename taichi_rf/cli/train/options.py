@@ -25,8 +25,9 @@ ABOUT = ". ".join(dict.fromkeys(f"{method.name}: {method.about}" for method in M
 class TrainOptions:
     """Train a slimmable radiance field: a scene in, a model and a report out."""
 
-    # A folder in the NeRF-synthetic (Blender) format, a built-in scene (lantern, orrery, rotunda), or a mesh (.obj) for
-    # --method vqad. Default: orrery.
+    # A folder with posed photographs (NeRF-synthetic, instant-ngp, nerfstudio, COLMAP, LLFF), a folder of photographs
+    # or a video without poses (posed by COLMAP: pip install 'taichi-rf[photos]'), a built-in scene (lantern, orrery,
+    # rotunda), or a mesh (.obj) for --method vqad. Default: orrery.
     scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
     method: Annotated[MethodName, tyro.conf.arg(help=f"How the field is represented and slimmed. {ABOUT}.")] = METHODS[
         0

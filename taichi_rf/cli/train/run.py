@@ -79,6 +79,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
             background=recipe.background,
             max_test_views=recipe.eval_views,
             progress=show.counted,
+            stage=show.begin,
             depth=recipe.config.wants_depth,
             follow_links=recipe.follow_links,
             announce=announce_memory,
