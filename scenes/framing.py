@@ -89,7 +89,7 @@ def check_aim(cameras: Cameras, box: npt.NDArray[np.float32], where: str) -> Non
     )
 
 
-def check_framing(split: Split, box: npt.NDArray[np.float32], where: str) -> tuple[str, ...]:
+def check_framing(split: Split, box: npt.NDArray[np.float32], where: str, *, chosen: bool = False) -> tuple[str, ...]:
     """What is wrong with the way in which a split's images show ``box`` (2, 3).
 
     Measured are the shares of the cameras, and of opaque pixels where images have alpha, that look through the box.
@@ -98,6 +98,7 @@ def check_framing(split: Split, box: npt.NDArray[np.float32], where: str) -> tup
         split: images with their cameras.
         box: min and max corner, in world units.
         where: the file that errors name.
+        chosen: a person has chosen the box, and is told what lies outside instead of being refused.
 
     Returns:
         Warnings, where it is usable.
@@ -116,11 +117,11 @@ def check_framing(split: Split, box: npt.NDArray[np.float32], where: str) -> tup
     low, high = box[0].tolist(), box[1].tolist()
     focus = focus_of(cameras)
     if focus is not None and not ((box[0] <= focus) & (focus <= box[1])).all():
-        raise UserError(
-            f"'{where}': the cameras look at {_vector(focus)}, which is outside the box from {low} to {high}"
-            f"{_advice(cameras, box, radius)}"
-        )
-    if share < REFUSED:
+        text = f"'{where}': the cameras look at {_vector(focus)}, which is outside the box from {low} to {high}"
+        if chosen:
+            return (text,)
+        raise UserError(text + _advice(cameras, box, radius))
+    if share < REFUSED and not chosen:
         raise UserError(f"'{where}': only {what} through the box from {low} to {high}{_advice(cameras, box, radius)}")
     if share < WARNED:
         return (
@@ -182,7 +183,7 @@ def _advice(cameras: Cameras, box: npt.NDArray[np.float32], radius: float | None
     moved = f"move the cameras' positions by {_vector(shift)}" if np.abs(shift).max() > 0.1 * half else ""
     scaled = ""
     if radius is not None and radius > 0 and not TINY * half <= radius <= half:
-        scaled = f"scale {'them' if moved else 'the positions of the cameras'} by {0.8 * half / radius:.2g}"
+        scaled = f"scale {'them' if moved else 'the positions of the cameras (--scale)'} by {0.8 * half / radius:.2g}"
     return ": " + " and ".join(part for part in (moved, scaled) if part) if moved or scaled else ""
 
 

@@ -12,6 +12,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.storage.metadata import is_builtin, is_of
 from taichi_rf.storage.scene_identity import compare
 from taichi_rf.storage.trf import load_checkpoint
+from taichi_rf.storage.world import World
 from taichi_rf.training import checkpoint
 from taichi_rf.training.run import recipe_beside
 
@@ -58,7 +59,7 @@ def judged(model: Path, metadata: dict[str, Any], scene: Any) -> tuple[bool | No
 
 
 def load_to_judge(
-    source: str, model: Path, metadata: dict[str, Any], downscale: int, **options: Any
+    source: str, model: Path, metadata: dict[str, Any], downscale: int, *, world: World, **options: Any
 ) -> tuple[Scene, str | None]:
     """The scene in ``source``, and what is to be said where it is not the one that a model was trained on.
 
@@ -66,6 +67,7 @@ def load_to_judge(
 
     Args:
         model, metadata: its file, and what that says.
+        world: what is to be otherwise than in the training.
         options: of :func:`scenes.load`.
 
     Raises:
@@ -73,6 +75,9 @@ def load_to_judge(
     """
     views = metadata.get("views")
     named = is_builtin(scenes.find(source)) or scenes.is_mesh(source)
+    if not named:
+        world = World.of(metadata).with_said(world)
+    options["world"] = world
     comparable = not named and is_whole(views, MIN_TRAIN_VIEWS, 1 << 20) and metadata.get("downscale") == downscale
     try:
         scene = scenes.load(source, downscale=downscale, views=views if comparable else MIN_TRAIN_VIEWS, **options)

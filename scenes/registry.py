@@ -15,6 +15,7 @@ from scenes.readers import blender, colmap, llff, nerfstudio, photographs
 from scenes.readers.assembling import Options, check_downscale
 from scenes.solids import meshes
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.world import World
 
 FORMATS: dict[str, Any] = {
     "blender": blender, "nerfstudio": nerfstudio, "colmap": colmap, "llff": llff, "photos": photographs
@@ -35,8 +36,8 @@ def load(
     depth: bool = True,
     follow_links: bool = False,
     announce: Callable[[int], None] | None = None,
-    format: str | None = None,
     stage: Callable[[str], None] | None = None,
+    world: World | None = None,
 ) -> Scene:
     """The scene in the folder ``source``, or the built-in scene of that name (``lantern`` or ``builtin:lantern``), or
     the mesh in the file ``source`` as a :class:`~scenes.solids.meshes.MeshScene`.
@@ -53,20 +54,25 @@ def load(
         follow_links: read images to which links lead out of the folder.
         announce: called with the bytes of memory that reading the images of a folder will take at its peak, before any
             are taken.
-        format: the format of a folder, one of :data:`FORMATS`; by default whichever recognises it first.
         stage: called with what is being done, where that is something else than reading images: photographs are posed.
             ``progress`` then counts that.
+        world: how a folder becomes a scene: its format, box, near and far, scale, and what is up; by default as its
+            reader chooses.
 
     Raises:
         UserError: there is no such scene, or it is broken; the message says what was expected.
         NotRendered: a built-in scene would have to be rendered, and ``render`` is False.
     """
     check_downscale(downscale)
-    if format is not None and format not in FORMATS:
-        raise UserError(f"--format {format}: choose one of {', '.join(FORMATS)}")
+    world = world or World()
+    world.check()
     if max_test_views is not None and max_test_views < 0:
         raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
     found = find(source)
+    if (said := next(iter(world.said()), None)) is not None and (found.startswith("builtin:") or is_mesh(found)):
+        raise UserError(
+            f"--{said} goes with a folder; '{source}' is a {'mesh' if is_mesh(found) else 'built-in scene'}"
+        )
     name = found.removeprefix("builtin:")
     if name != found:
         return builtin.load(
@@ -88,8 +94,8 @@ def load(
             progress=progress,
         )
     colour = background_colour(background)
-    options = Options(downscale, views, max_test_views, colour, progress, announce, depth, follow_links, stage)
-    scene: Scene = FORMATS[format or format_of(found) or "blender"].load(Path(found), options)
+    options = Options(downscale, views, max_test_views, colour, progress, announce, depth, follow_links, stage, world)
+    scene: Scene = FORMATS[world.format or format_of(found) or "blender"].load(Path(found), options)
     return scene
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, r
 from scenes.readers.transforms import Frame, Frames, with_sizes
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Cameras
+from taichi_rf.storage.world import Up, World
 
 EVERY = 8
 """Where nobody says which views are to judge by, every so many-th is one, the first among them, as LLFF has it."""
@@ -48,6 +49,7 @@ class Options:
     depth: bool = True
     follow_links: bool = False
     stage: Callable[[str], None] | None = None
+    world: World = field(default_factory=World)
 
 
 def split_frames(
@@ -92,15 +94,22 @@ class Placement:
 
     def frames(self, part: Frames) -> Frames:
         """``part`` with its cameras where they come to be."""
-        return replace(part, frames=[self._frame(frame) for frame in part.frames])
+        return replace(
+            part, frames=[self._frame(frame) for frame in part.frames], depth_scale=part.depth_scale * self.scale
+        )
 
     def _frame(self, frame: Frame) -> Frame:
         place = self.points(frame.pose[:, 3])
         return replace(frame, pose=np.concatenate([self.rotation @ frame.pose[:, :3], place[:, None]], axis=1))
 
 
+def as_said(part: Frames, world: World) -> Frames:
+    """Frames of a format that says where its box lies, turned and scaled as ``world`` asks."""
+    return Placement(turned(world.up, np.eye(3)), np.zeros(3), world.scale or 1.0).frames(part)
+
+
 def fitted(
-    every: Frames, points: npt.NDArray[np.float64] | None, notes: Notes
+    every: Frames, points: npt.NDArray[np.float64] | None, world: World, notes: Notes
 ) -> tuple[Frames, npt.NDArray[np.float32], Placement]:
     """Frames turned, moved and scaled so that what there is to learn fits a box of the usual size around the origin.
 
@@ -110,12 +119,13 @@ def fitted(
         every: all frames, also those that are not learnt from: a model that was trained on some of the views has to lie
             where the scene lies when it is judged.
         points: (m, 3) sparse points in the frames' world, where there are any.
+        world: what is up, and by how much more to scale what is in the box.
         notes: told what was done.
 
     Returns:
-        The frames; the box (2, 3); and what was done to the world.
+        The frames; the box (2, 3), which no ``world.scale`` changes; and what was done to the world.
     """
-    rotation = upright(np.stack([frame.pose for frame in every.frames]))
+    rotation = turned(world.up, upright(np.stack([frame.pose for frame in every.frames])))
     every = Placement(rotation, np.zeros(3), 1.0).frames(every)
     cameras = cameras_of(every)
     positions = cameras.poses[:, :, 3].astype(np.float64)
@@ -134,10 +144,11 @@ def fitted(
     half = np.maximum(half, 0.2 * half.max())
     scale = HALF_BOX / float(half.max())
     box = (np.stack([-half, half]) * scale).astype(np.float32)
-    turned = "" if (rotation == np.eye(3)).all() else "turned upright, "
+    scale *= world.scale or 1.0
+    aside = "" if (rotation == np.eye(3)).all() else "turned upright, "
     notes.add(
         "box",
-        f"'{every.path}': the box is made from {source}: the scene is {turned}moved by {_vector(-centre)} and "
+        f"'{every.path}': the box is made from {source}: the scene is {aside}moved by {_vector(-centre)} and "
         f"scaled by {scale:.4g}",
     )
     return Placement(np.eye(3), -centre, scale).frames(every), box, Placement(rotation, -centre, scale)
@@ -176,6 +187,8 @@ def assembled(
         UserError: an image is broken, the memory does not suffice, or the cameras do not look at the box.
     """
     parts = [with_sizes(part) for part in parts]
+    if options.world.box is not None:
+        box = np.array(options.world.box, np.float32).reshape(2, 3)
     at_once = images_at_once(parts)
     needed = memory_needed(parts, at_once)
     check_memory(f"'{root}' at --downscale {options.downscale}", needed)
@@ -189,7 +202,7 @@ def assembled(
         splits.append(read_split(part, at_once, sum(len(split) for split in splits), total, options.progress))
     if len(splits) == 1:
         splits.append(empty_split(*parts[0].size))
-    framing = check_framing(splits[0], box, str(parts[0].path))
+    framing = check_framing(splits[0], box, str(parts[0].path), chosen=options.world.box is not None)
     every = [split.cameras for split in splits]
     near, far = near_far(
         Cameras(
@@ -200,6 +213,10 @@ def assembled(
         ),
         box,
     )
+    near = near if options.world.near is None else options.world.near
+    far = far if options.world.far is None else options.world.far
+    if near >= far:
+        raise UserError(f"--near or --far: rays would go from {near:g} to {far:g}; inspect shows what is usual here")
     return Scene(
         root.name, splits[0], splits[1], box, near, far, options.background, str(root),
         warnings=(*notes.texts(), *framing), format=format,
@@ -211,6 +228,15 @@ def check_downscale(downscale: int) -> None:
     """Raise UserError for a number of pixels that cannot be averaged."""
     if downscale < 1:
         raise UserError(f"--downscale {downscale}: 1 (full size) or more is expected")
+
+
+def turned(up: Up | None, otherwise: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The rotation (3, 3) that brings the axis ``up`` to z; ``otherwise`` where none is named."""
+    if up is None or up == "auto":
+        return otherwise
+    # The axes change places in turn, so that nothing is mirrored; for a negative axis two of them change their signs.
+    turn = np.roll(np.eye(3), {"x": 1, "y": 2, "z": 0}[up[-1]], axis=1)
+    return np.diag([1.0, -1.0, -1.0]) @ turn if up.startswith("-") else turn
 
 
 def _vector(values: npt.NDArray[np.float64]) -> str:

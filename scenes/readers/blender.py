@@ -13,7 +13,7 @@ from scenes.base import Scene, pick_views, spread
 from scenes.files.locate import Finder
 from scenes.files.values import Notes
 from scenes.framing import HALF_BOX
-from scenes.readers.assembling import Options, assembled
+from scenes.readers.assembling import Options, as_said, assembled
 from scenes.readers.transforms import Frames, read_json
 from taichi_rf.core.errors import UserError
 
@@ -38,7 +38,7 @@ def load(folder: Path, options: Options) -> Scene:
     """
     notes = Notes()
     finder = Finder(folder, notes, follow_links=options.follow_links)
-    parts = _headers(finder, options)
+    parts = [as_said(part, options.world) for part in _headers(finder, options)]
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
     return assembled(finder.root, parts, box, options, notes, "NeRF-synthetic (Blender)")
 

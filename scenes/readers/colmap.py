@@ -56,7 +56,7 @@ def scene_of(
         UserError: as :func:`load`.
     """
     every = frames_of(model, finder, options.downscale, notes, upright=upright)
-    every, box, placement = fitted(every, model.points, notes)
+    every, box, placement = fitted(every, model.points, options.world, notes)
     parts = split_frames(every, options)
     errors = reprojection_errors(model)
     errors = errors[np.isfinite(errors)]

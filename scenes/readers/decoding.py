@@ -69,6 +69,7 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
         if depths is not None and (depth := frame.depth) is not None:
             where = f"{frame.where}, key 'depth_file_path'"
             read_depth(depth.path, depth.header, depth.orientation, part.depth_unit, frame.size, depths[index], where)
+            depths[index] *= part.depth_scale
 
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:

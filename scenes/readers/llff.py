@@ -37,7 +37,7 @@ def load(folder: Path, options: Options) -> Scene:
     notes = Notes()
     finder = Finder(folder, notes, follow_links=options.follow_links)
     every, bounds = read_views(finder, options.downscale, notes)
-    every, box, _ = fitted(every, seen_between(every, bounds), notes)
+    every, box, _ = fitted(every, seen_between(every, bounds), options.world, notes)
     parts = split_frames(every, options)
     return assembled(finder.root, parts, box, options, notes, "LLFF")
 

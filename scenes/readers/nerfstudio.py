@@ -37,7 +37,7 @@ def load(folder: Path, options: Options) -> Scene:
     if every is None or not every.frames:
         raise UserError(f"'{finder.root / MARKER}' lists no image that is there")
     training, testing = _lists(every, finder)
-    every, box, _ = fitted(every, None, notes)
+    every, box, _ = fitted(every, None, options.world, notes)
     parts = split_frames(every, options, training, testing)
     return assembled(finder.root, parts, box, options, notes, "instant-ngp or nerfstudio")
 

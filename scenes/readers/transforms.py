@@ -72,6 +72,7 @@ class Frames:
     frames: list[Frame]
     depth_unit: float | None  # world units for each step of a depth image, where the json says it
     downscale: int
+    depth_scale: float = 1.0  # by which the world was scaled since
 
     @property
     def size(self) -> tuple[int, int]:

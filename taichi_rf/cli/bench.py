@@ -34,6 +34,7 @@ def run(command: Bench) -> None:
         downscale=1 if source in scenes.builtin_names() else 2,
         max_test_views=0,
         depth=registry.find_preset(command.method, "quick").wants_depth,
+        world=command.world,
     )
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", markup=False)

@@ -37,6 +37,7 @@ def run(command: Evaluate) -> None:
             stage=show.begin,
             depth=False,
             follow_links=command.follow_links,
+            world=command.world,
         )
     warn([*scene.warnings, *([another] if another else [])])
     with bar("evaluating") as show:

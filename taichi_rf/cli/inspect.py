@@ -23,8 +23,7 @@ def run(command: Inspect) -> None:
     with bar("loading images") as show:
         scene = scenes.load(
             command.scene, downscale=command.downscale, progress=show.counted, stage=show.begin,
-            follow_links=command.follow_links,
-            announce=announce_memory, format=command.format,
+            follow_links=command.follow_links, announce=announce_memory, world=command.world,
         )  # fmt: skip
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row(Text("scene", "bold"), Text(visible(scene.name)))

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import OmitArgPrefixes
 
+from taichi_rf.storage.world import World
 from taichi_rf.training.methods.registry import METHODS, MethodName
 
 PROGRAM = "python -m taichi_rf"
@@ -34,10 +36,10 @@ class Inspect:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspect.png")
     # Average this many pixels a side into one: the photographs are shown small.
     downscale: int = 4
-    # The folder's format. Default: whichever is recognised.
-    format: Literal["blender", "nerfstudio", "colmap", "llff", "photos"] | None = None
     # Read images to which links lead out of the scene's folder.
     follow_links: bool = False
+    # How the folder becomes a scene, where its reader would choose.
+    world: OmitArgPrefixes[World] = World()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Evaluate:
     level: Annotated[int | None, LEVELS] = None
     # Read images to which links lead out of the scene's folder.
     follow_links: bool = False
+    # How the folder becomes a scene, where it is to be otherwise than in training.
+    world: OmitArgPrefixes[World] = World()
     # Write the numbers to this file.
     json: Path | None = None
     # The device to compute on.
@@ -132,6 +136,8 @@ class Bench:
     json: Path | None = None
     # The scene to train on. Default: one that suits the benchmark.
     scene: str | None = None
+    # How the folder becomes a scene, where its reader would choose.
+    world: OmitArgPrefixes[World] = World()
     # The device to compute on.
     arch: Arch = "auto"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from taichi_rf.motion.orbit import Orbit
+from taichi_rf.storage.world import KEY
 from taichi_rf.training.run import Recipe
 from taichi_rf.training.trainer import Trainer
 
@@ -17,4 +18,5 @@ def describe(trainer: Trainer, recipe: Recipe) -> None:
     trainer.model.metadata |= {
         "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
         "downscale": recipe.downscale,
+        KEY: recipe.world.said(),
     }

@@ -16,7 +16,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from taichi_rf.core.files import append_line, read_json, write_json, writing
 from taichi_rf.core.version import VERSION
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import save_model
+from taichi_rf.storage.world import KEY, World
 from taichi_rf.training import checkpoint
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.methods.registry import read_config
@@ -53,6 +54,8 @@ class Recipe:
     arch: str = "auto"
     follow_links: bool = False
     """Whether images may be read to which links lead out of the scene's folder."""
+    world: World = field(default_factory=World)
+    """What was said of how the folder becomes a scene."""
 
     @property
     def is_remote(self) -> bool:
@@ -63,13 +66,15 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """As values of JSON, the content of ``config.json``."""
         scene = {key: value for key, value in asdict(self).items() if key not in ("config", "arch")}
+        scene[KEY] = self.world.said()
         return {"version": VERSION, "arch": self.arch, "scene": scene, "config": self.config.to_json()}
 
     @staticmethod
     def from_json(values: Any, where: Path) -> Recipe:
         """The inverse of :meth:`to_json`; UserError for anything that it did not write."""
         try:
-            recipe = Recipe(read_config(values["config"]), arch=values["arch"], **values["scene"])
+            scene = {**values["scene"], KEY: World.from_json(values["scene"].get(KEY, {}))}  # 0.1.0 said nothing
+            recipe = Recipe(read_config(values["config"]), arch=values["arch"], **scene)
         except (KeyError, TypeError, UserError) as error:
             raise UserError(f"{where} is not the configuration of a run ({error})") from None
         numbers = (recipe.downscale, recipe.views, recipe.eval_views)

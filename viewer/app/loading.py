@@ -278,6 +278,7 @@ def load_scene(recipe: Recipe, loading: Loading, *, render: bool = True) -> Any:
             render=False,
             depth=recipe.config.wants_depth,
             follow_links=recipe.follow_links,
+            world=recipe.world,
         )
 
     loading.report(text)

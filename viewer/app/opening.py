@@ -66,6 +66,7 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, gua
         max_test_views=recipe.eval_views,
         depth=recipe.config.wants_depth,
         follow_links=recipe.follow_links,
+        world=recipe.world,
     )
     recipe = replace(recipe, source=scene.source)  # good from any folder
     new = plan.folder is None

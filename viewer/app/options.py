@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import OmitArgPrefixes
 
 from taichi_rf.cli.picture_request import PictureRequest
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.world import World
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Options:
     # Take no more than this of the model's file or address: 1M is 1,000,000 bits a second, 125kB is 125,000 bytes a
     # second. Default: as much as comes.
     bandwidth: str | None = None
+    # How the folder becomes a scene, where its reader would choose.
+    world: OmitArgPrefixes[World] = World()
     # Where the camera stands: degrees around the upright axis. Default: the model's own first view.
     azimuth: float | None = None
     # Where the camera stands: degrees above the horizon.
@@ -106,4 +110,7 @@ class Options:
                 raise UserError(f"--{name.replace('_', '-')} does not go with --web: it is for a window")
         if self.without_window and self.state_file is not None:
             raise UserError("--state-file goes with a window")
+        self.world.check()
+        if self.world.said() and (self.model is None or self.without_window):
+            raise UserError(f"--{next(iter(self.world.said()))} goes with the folder of a scene to train")
         request.check()

@@ -6,6 +6,7 @@ out of range is brought into it, and where the file cannot be written the viewer
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, write_json
 from taichi_rf.core.user_folders import CONFIG_VARIABLE, config_folder
+from taichi_rf.storage.world import World
 
 NAME = "settings.json"
 
@@ -68,6 +70,8 @@ class Settings:
     """Where scenes were last looked for; empty at first. It may be gone."""
     recent: tuple[str, ...] = ()
     """What was opened, the last first: scene names, folders and model files, some of which may be gone."""
+    worlds: tuple[tuple[str, World], ...] = ()
+    """Folders of scenes and what was said of them, the last first."""
 
     @classmethod
     def load(cls, path: Path | None = None) -> Settings:
@@ -99,6 +103,16 @@ class Settings:
         text = os.fspath(what)
         return replace(self, recent=_distinct([text, *self.recent])) if _is_text(text) and text else self
 
+    def placed(self, source: str, world: World) -> Settings:
+        """These settings with what was said of the scene in ``source``, and the oldest of all that forgotten."""
+        others = [(other, value) for other, value in self.worlds if other != source]
+        said = [(source, world)] if world.said() and _is_text(source) else []
+        return replace(self, worlds=tuple([*said, *others][:_MOST_RECENT]))
+
+    def world_of(self, source: str) -> World:
+        """What was said of the scene in ``source``."""
+        return dict(self.worlds).get(source, World())
+
     def chosen(self, studio: Choices) -> Settings:
         """These settings with what is chosen in ``studio``."""
         share = self.share if studio.session is None else studio.session.share
@@ -126,10 +140,22 @@ def _usable(name: str, value: Any, default: Any) -> Any:
             return default
         low, high = _RANGES[name]
         return type(default)(min(max(value, low), high))
+    if name == "worlds":
+        return _worlds(value)
     if isinstance(default, tuple):
         texts = value if isinstance(value, list | tuple) else []
         return _distinct([text for text in texts if text and _is_text(text)])
     return value if _is_text(value) else default
+
+
+def _worlds(value: Any) -> tuple[tuple[str, World], ...]:
+    """Pairs of a scene and what was said of it; those that are broken are left out."""
+    found = {}
+    for entry in value if isinstance(value, list | tuple) else []:
+        with contextlib.suppress(UserError):
+            if isinstance(entry, list | tuple) and len(entry) == 2 and _is_text(entry[0]):
+                found[entry[0]] = World.from_json(entry[1])
+    return tuple(found.items())[:_MOST_RECENT]
 
 
 def _is_text(value: Any) -> bool:

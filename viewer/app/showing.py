@@ -7,6 +7,7 @@ from pathlib import Path
 
 from taichi_rf.cli.console import bar, say
 from taichi_rf.cli.entry import Stopper
+from taichi_rf.core.errors import UserError
 from viewer.app.closing import until_closed
 from viewer.app.options import Options
 from viewer.app.settings import Settings
@@ -32,6 +33,10 @@ def show(options: Options, stopper: Stopper, front_end: FrontEnd) -> None:
             bandwidth = options.pictures().bytes_a_second
             with bar("opening") as progress:
                 studio.open_now(options.model, lambda text, share: progress(share, text), bandwidth=bandwidth)
+        if said := options.world.said():
+            if studio.session is not None:
+                raise UserError(f"--{next(iter(said))} goes with a scene to train: {options.model} has its own")
+            studio.place(studio.world.with_said(options.world))
         if options.web and studio.session is None:
             _begin_training(studio)
         if studio.session is not None:

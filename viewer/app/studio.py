@@ -15,6 +15,7 @@ from typing import Any
 import scenes
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.model_file import model_path
+from taichi_rf.storage.world import World
 from taichi_rf.streaming.transport import is_address
 from taichi_rf.training.methods.registry import PRESETS, find_preset, names, teacher_for
 from taichi_rf.training.run import Recipe, RunFolder, Training
@@ -47,6 +48,7 @@ class Studio(Stage):
         self.settings = settings
         # What a new training would be; max_seconds None leaves its length to the preset.
         self.source: str | None = None
+        self.world = World()
         self.preset, self.method, self.downscale = "quick", names()[0], 2
         self.max_seconds: float | None = None
         if settings is not None:
@@ -76,7 +78,13 @@ class Studio(Stage):
         config = find_preset(self.method, self.preset, mesh=scenes.is_mesh(self.source))
         if self.max_seconds is not None:
             config = config.changed(max_seconds=self.max_seconds)
-        return Recipe(config, self.source, downscale=self.downscale, arch=self.arch)
+        return Recipe(config, self.source, downscale=self.downscale, arch=self.arch, world=self.world)
+
+    def place(self, world: World) -> None:
+        """Read the chosen scene in that way, now and whenever it is chosen again."""
+        self.world = world
+        if self.settings is not None and self.source is not None:
+            self.settings = self.settings.placed(self.source, world)
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -86,6 +94,7 @@ class Studio(Stage):
 
     def _choose(self, source: str) -> None:
         self.source = scenes.find(source)
+        self.world = World() if self.settings is None else self.settings.world_of(self.source)
         if self.method not in self.methods and self.method in names():
             self.method = self.methods[0]
         self._remember(self.source)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import OmitArgPrefixes
 
 from taichi_rf.cli.options import Arch
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.world import World
 from taichi_rf.training.configs.base import names_of
 from taichi_rf.training.methods.registry import METHODS, DecoderName, MethodName, PresetName
 
@@ -44,6 +46,8 @@ class TrainOptions:
     background: Literal["white", "black", "random"] | None = None
     # Read images to which links lead out of the scene's folder.
     follow_links: bool = False
+    # How the folder becomes a scene, where its reader would choose.
+    world: OmitArgPrefixes[World] = World()
     # Find the level (rank, LOD) that is best, on training rays that are kept back for that: with few views it may be
     # well below the highest. The file keeps all levels; the viewer begins with that one, and slim --rank auto cuts
     # there.
@@ -94,10 +98,12 @@ def check(options: TrainOptions) -> None:
         raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
     if options.eval_views is not None and options.eval_views < 0:
         raise UserError(f"--eval-views {options.eval_views}: 0 (none) or more is expected")
+    options.world.check()
     given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
     if options.resume is not None:
         for name in given:
             if name not in WITH_RESUME:
+                name = next(iter(options.world.said())) if name == "world" else name
                 raise UserError(f"{_flag(name)} does not go with --resume: the run in {options.resume} has its own")
     for name in given:
         methods = [m.name for m in METHODS if name in names_of(m.options)]

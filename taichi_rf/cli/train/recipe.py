@@ -37,6 +37,7 @@ def new_recipe(options: TrainOptions) -> Recipe:
         background="black" if options.background == "black" else "white",
         eval_views=options.eval_views,
         follow_links=options.follow_links,
+        world=options.world,
         arch=options.arch or "auto",
     )
 

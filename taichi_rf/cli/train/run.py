@@ -82,6 +82,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
             stage=show.begin,
             depth=recipe.config.wants_depth,
             follow_links=recipe.follow_links,
+            world=recipe.world,
             announce=announce_memory,
         )
     say(f"{scene.describe()}, on {arch}")

@@ -13,6 +13,7 @@ import scenes
 from scenes.readers.colmap import reprojection_errors
 from scenes.readers.colmap_files import read_model
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.world import World
 from tests.capture_files import (
     COUNT,
     CX,
@@ -181,9 +182,9 @@ def test_a_format_can_be_named(tmp_path):
     write_nerfstudio(tmp_path)
     write_colmap(tmp_path)
     assert "transforms.json" in "\n".join(scenes.load(str(tmp_path)).warnings)
-    assert "sparse" in "\n".join(scenes.load(str(tmp_path), format="colmap").warnings)
-    assert "poses_bounds.npy" in refused(tmp_path, format="llff")
-    assert "choose one of" in refused(tmp_path, format="nerf")
+    assert "sparse" in "\n".join(scenes.load(str(tmp_path), world=World(format="colmap")).warnings)
+    assert "poses_bounds.npy" in refused(tmp_path, world=World(format="llff"))
+    assert "choose one of" in refused(tmp_path, world=World(format="nerf"))
 
 
 @pytest.mark.parametrize(

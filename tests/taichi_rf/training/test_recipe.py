@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.world import World
 from taichi_rf.training.configs import slimmerf, solid, vqad
 from taichi_rf.training.run import CONFIG, Recipe, RunFolder
 from tests.places import ROOT
@@ -16,7 +17,10 @@ from tests.tiny import tiny_config
 
 @pytest.mark.parametrize("config", slimmerf.PRESETS.values(), ids=slimmerf.PRESETS.keys())
 def test_a_recipe_survives_json(config):
-    recipe = Recipe(config, "builtin:lantern", downscale=2, views=10, background="black", eval_views=0, arch="cpu")
+    recipe = Recipe(
+        config, "builtin:lantern", downscale=2, views=10, background="black", eval_views=0, arch="cpu",
+        world=World(box=(-1, -1, -1, 1, 1, 2), up="-y", scale=0.5),
+    )  # fmt: skip
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json())), Path("config.json")) == recipe
 
 
@@ -42,6 +46,9 @@ def test_a_configuration_that_0_1_0_wrote_is_read_as_what_it_was(name, expected)
         lambda values: {**values, "scene": {**values["scene"], "downscale": "two"}},
         lambda values: {**values, "scene": {**values["scene"], "colour": "blue"}},
         lambda values: {**values, "scene": {**values["scene"], "source": None}},
+        lambda values: {**values, "scene": {**values["scene"], "world": {"up": "north"}}},
+        lambda values: {**values, "scene": {**values["scene"], "world": 3}},
+        lambda values: {**values, "scene": 3},
         lambda values: {**values, "config": {**values["config"], "ranks_of_the_future": 3}},
         lambda values: {**values, "config": {**values["config"], "iterations": "many"}},
         lambda values: {**values, "config": {**values["config"], "num_ranks": 10**9}},

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from taichi_rf.core import files
 from taichi_rf.core.user_folders import CONFIG_VARIABLE
+from taichi_rf.storage.world import World
 from viewer.app.settings import NAME, Settings, settings_file
 
 
@@ -29,6 +30,19 @@ def test_what_was_saved_is_loaded_and_no_more_is_left_behind(folder: Path) -> No
     assert settings.save() is None
     assert Settings.load() == settings
     assert os.listdir(folder) == [NAME]
+
+
+def test_what_was_said_of_scenes_is_kept_and_what_makes_no_sense_left_out(folder: Path) -> None:
+    settings = Settings().placed("/a", World(up="y")).placed("/b", World(scale=0.5, box=(0, 0, 0, 1, 1, 1)))
+    assert settings.save() is None
+    found = Settings.load()
+    assert found == settings
+    assert (found.world_of("/a"), found.world_of("/c")) == (World(up="y"), World())
+    assert found.placed("/a", World()).worlds == found.worlds[:1]
+    values = json.loads((folder / NAME).read_text())
+    values["worlds"] += [3, ["/d"], ["/e", {"up": "north"}], [[], {}]]
+    (folder / NAME).write_text(json.dumps(values))
+    assert Settings.load() == settings
 
 
 def test_first_start_has_the_defaults_and_writes_nothing(folder: Path) -> None:
