@@ -11,14 +11,15 @@ from typing import Any
 from scenes.base import Progress, Scene, background_colour
 from scenes.builtin import registry as builtin
 from scenes.posing import posed, video
-from scenes.readers import blender, colmap, llff, nerfstudio, photographs
+from scenes.readers import blender, colmap, llff, nerfstudio, nsvf, photographs, rtmv
 from scenes.readers.assembling import Options, check_downscale
 from scenes.solids import meshes
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
 
 FORMATS: dict[str, Any] = {
-    "blender": blender, "nerfstudio": nerfstudio, "colmap": colmap, "llff": llff, "photos": photographs
+    "blender": blender, "nerfstudio": nerfstudio, "colmap": colmap, "llff": llff, "nsvf": nsvf, "rtmv": rtmv,
+    "photos": photographs,
 }  # fmt: skip
 """Readers of folders (and of videos, as photographs) by the name of their format, in the order in which they are asked
 whether they recognise one."""
@@ -151,7 +152,8 @@ def _unknown(source: str, name: str, folder: Path) -> str:
     known = f"built-in scenes: {', '.join(builtin_names())}"
     formats = (
         f"'{blender.MARKER}' (NeRF-synthetic), '{nerfstudio.MARKER}' (instant-ngp, nerfstudio), a model of COLMAP's in "
-        f"'sparse/0', '{llff.MARKER}' (LLFF), or {posed.FEWEST} photographs at least"
+        f"'sparse/0', '{llff.MARKER}' (LLFF), '{nsvf.MARKER}' with 'pose' and 'rgb' (NSVF), '{rtmv.FIRST}' (RTMV), or "
+        f"{posed.FEWEST} photographs at least"
     )
     if _exists(folder) and folder.is_dir():
         return f"'{source}' is no scene that is known: a folder with {formats} is expected; {known}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scenes.files.exr import exr_depth, exr_header, is_exr
 from scenes.files.images import BAND_PIXELS, INVERSE, Header, Rows, decoded, read_header, turned
 from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
@@ -18,7 +19,7 @@ AGREE = 0.05  # depths that differ by more than this fraction within one smaller
 MAX_DEPTH = 1e6  # world units; what is farther is none
 NO_DEPTH = 65535  # of 16 bits, what many cameras write where they know no depth
 WITHOUT = "or train without depth (--no-depth)"
-EXPECTED = f"a depth image is a 16-bit grey PNG, or a TIFF or .npy of floating point: convert it, {WITHOUT}"
+EXPECTED = f"a depth image is a 16-bit grey PNG, or a TIFF, EXR or .npy of floating point: convert it, {WITHOUT}"
 SHAPES_AGREE = 0.02  # by which the shapes of an image and of its depth image may differ: one is then cropped
 
 
@@ -132,6 +133,11 @@ def _rows(
     """A function that reads rows in world units, how many rows and columns there are, and how they are to be turned."""
     if path.suffix.lower() == ".npy":
         array = _array(path, where)
+        yield lambda first, end: _world(array[first:end], unit), *array.shape, turn
+        return
+    if is_exr(path):
+        with _said_of_depth():
+            array = exr_depth(path, exr_header(path, where), where)
         yield lambda first, end: _world(array[first:end], unit), *array.shape, turn
         return
     with (

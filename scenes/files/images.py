@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from scenes.files.exr import exr_colour, exr_header, is_exr
 from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
 
@@ -39,10 +40,6 @@ BAND_PIXELS = 1 << 16
 BAND_COST = 192
 """Bytes for each of them: bytes, single and double precision, sums and differences."""
 KINDS = (
-    (
-        b"v/1\x01",
-        "an OpenEXR image, which is not read here: save it as PNG, with the view transform that is to be seen",
-    ),
     (b"version https://git-lfs", "a pointer of Git LFS in place of the image: fetch it with 'git lfs pull'"),
     (b"GIF8", "a GIF, which is not read here: save it as PNG"),
     (b"#?RADIANCE", "a Radiance HDR image, which is not read here: save it as PNG"),
@@ -78,6 +75,9 @@ def read_header(path: Path, where: str) -> Header:
     Raises:
         UserError: it is no image, or claims too many pixels.
     """
+    if is_exr(path):
+        found = exr_header(path, where)
+        return Header(found.width, found.height, 1, found.decoding)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -100,7 +100,9 @@ def read_header(path: Path, where: str) -> Header:
     return Header(width, height, orientation, decoding)
 
 
-def read_rgba(path: Path, header: Header, orientation: int, out: npt.NDArray[np.float16], where: str) -> None:
+def read_rgba(
+    path: Path, header: Header, orientation: int, out: npt.NDArray[np.float16], where: str, *, straight: bool = False
+) -> None:
     """Read the image into ``out`` (height, width, 4), averaged by area to its size: RGBA in [0, 1], premultiplied.
 
     Grey, 16-bit and palette images are read, too; alpha is 1 if there is none.
@@ -108,10 +110,15 @@ def read_rgba(path: Path, header: Header, orientation: int, out: npt.NDArray[np.
     Args:
         header: of the file, as it was read before.
         orientation: how the image has to be turned: 1, or what its header says.
+        straight: of an OpenEXR image, see :func:`scenes.files.exr.exr_colour`.
 
     Raises:
         UserError: the file is broken, of floating point, or has changed since its header was read.
     """
+    if is_exr(path):
+        exr = exr_header(path, where)
+        shrink_into(out, exr_colour(path, exr, where, straight=straight), exr.height, exr.width)
+        return
     with decoded(path, header, orientation, where) as (image, turn):
         if image.mode.startswith(("I", "F")):
             read: Rows = lambda first, end: _deep_grey(image, first, end, path, where)  # noqa: E731

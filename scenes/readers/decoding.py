@@ -7,6 +7,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import numpy.typing as npt
 
 from scenes.base import Progress, Split
 from scenes.files.depth_images import read_depth
@@ -58,6 +59,7 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
         UserError: an image is broken.
     """
     width, height = part.size
+    cameras = cameras_of(part)
     images = np.empty((len(part.frames), height, width, 4), np.float16)
     depths = None
     if any(frame.depth for frame in part.frames):
@@ -65,11 +67,13 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
 
     def read(index: int) -> None:
         frame = part.frames[index]
-        read_rgba(frame.image, frame.header, frame.orientation, images[index], frame.where)
+        read_rgba(frame.image, frame.header, frame.orientation, images[index], frame.where, straight=frame.straight)
         if depths is not None and (depth := frame.depth) is not None:
             where = f"{frame.where}, key 'depth_file_path'"
             read_depth(depth.path, depth.header, depth.orientation, part.depth_unit, frame.size, depths[index], where)
             depths[index] *= part.depth_scale
+            if depth.along_rays:
+                depths[index] *= _along_axis(cameras, index)
 
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:
@@ -80,7 +84,14 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
                     progress(done + count, total)
     finally:
         pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest
-    return Split(images, cameras_of(part), tuple(frame.name for frame in part.frames), depths)
+    return Split(images, cameras, tuple(frame.name for frame in part.frames), depths)
+
+
+def _along_axis(cameras: Cameras, index: int) -> npt.NDArray[np.float32]:
+    """(height, width) by which a distance along a pixel's ray is to be multiplied to be one along the view axis."""
+    _, directions = cameras[index].rays()
+    cosines: npt.NDArray[np.float32] = -(directions @ cameras.poses[index, :, 2])
+    return cosines.reshape(cameras.height, cameras.width)
 
 
 def _cost(frame: Frame, part: Frames) -> int:

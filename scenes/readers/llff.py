@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from scenes.base import Scene
 from scenes.files.locate import IMAGE_SUFFIXES, Finder
+from scenes.files.poses import checked_pose
 from scenes.files.values import Notes
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
 from scenes.readers.posed import Inside, posed_frame
-from scenes.readers.transforms import ROTATION_TOLERANCE, Frames
+from scenes.readers.transforms import Frames
 from taichi_rf.core.errors import UserError
 
 MARKER = "poses_bounds.npy"
@@ -65,9 +66,7 @@ def read_views(finder: Finder, downscale: int, notes: Notes) -> tuple[Frames, np
             raise UserError(f"{where}: a size of {width:g} x {height:g} and a focal length of {focal:g} cannot be")
         # Columns are down, right and backward; here they are right, up and backward.
         pose = np.stack([matrix[:, 1], -matrix[:, 0], matrix[:, 2], matrix[:, 3]], axis=1)
-        error = float(np.abs(pose[:, :3].T @ pose[:, :3] - np.eye(3)).max())
-        if error > ROTATION_TOLERANCE:
-            raise UserError(f"{where}: its first three columns are no rotation, by {error:.2g}")
+        pose = checked_pose(pose, where, notes)
         inside = Inside(round(width), round(height), focal, focal, width / 2, height / 2)
         frames.append(posed_frame(finder, file, inside, pose, where, notes))
     return Frames(path, frames, None, downscale), bounds

@@ -34,7 +34,7 @@ class Inside:
 
 def posed_frame(
     finder: Finder, path: Path, inside: Inside, pose: npt.NDArray[np.float64], where: str, notes: Notes,
-    *, upright: bool = False,
+    *, upright: bool = False, straight: bool = False,
 ) -> Frame:  # fmt: skip
     """The frame of an image that may be a smaller or larger copy of the one that the camera was found with.
 
@@ -43,6 +43,7 @@ def posed_frame(
 
     Args:
         pose: (3, 4) camera to world.
+        straight: as in :class:`~scenes.readers.transforms.Frame`.
         where: file and image, the opening of every message.
 
     Raises:
@@ -65,4 +66,4 @@ def posed_frame(
             f"{inside.height}; the focal length is scaled to it",
         )
     intrinsics = inside.fx * across, inside.fy * down, inside.cx * across, inside.cy * down
-    return Frame(where, finder.name(path), path, header, orientation, None, pose, intrinsics, inside.lens)
+    return Frame(where, finder.name(path), path, header, orientation, None, pose, intrinsics, inside.lens, straight)

@@ -18,7 +18,8 @@ from scenes.base import check_memory
 from scenes.files.depth_images import WITHOUT, check_shape, depth_header
 from scenes.files.images import Header, read_header, smaller_size
 from scenes.files.locate import DEPTH_SUFFIXES, Finder
-from scenes.files.values import bounded, kind, number
+from scenes.files.poses import checked_pose
+from scenes.files.values import Notes, bounded, kind, number
 from scenes.readers.intrinsics import choose_orientation, read_intrinsics
 from scenes.readers.lens_keys import read_lens
 from scenes.readers.unsupported import check_keys, check_still
@@ -29,8 +30,6 @@ MAX_JSON_BYTES = 64 * 2**20
 MEMORY_PER_BYTE = 32
 """Bytes of memory that parsing can take for a byte of JSON: "[]," becomes a list."""
 MAX_FRAMES = 20_000
-MAX_COORDINATE = 1e6
-ROTATION_TOLERANCE = 1e-2
 SAME_PLACE = 1e-6  # by which the cells of two equal poses differ at most
 DEPTH_UNITS = (1e-12, 1e6)  # beyond these no depth is a number that single precision can reckon with
 
@@ -42,6 +41,7 @@ class DepthImage:
     path: Path
     header: Header
     orientation: int  # by which it is turned
+    along_rays: bool = False  # distances from the camera, and not along the view axis
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Frame:
     pose: npt.NDArray[np.float64]  # (3, 4)
     intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels of the upright image
     lens: Lens | None = None
+    straight: bool = False  # an OpenEXR image whose colours are not multiplied by alpha, as its standard has them
 
     @property
     def size(self) -> tuple[int, int]:
@@ -171,7 +172,7 @@ def _frame(
     """One entry of ``frames``, whose image is ``image``."""
     lens = read_lens(data, frame, where)
     check_keys(frame, where, finder.notes, depth=depth)
-    pose = _pose(frame, where)
+    pose = _pose(frame, where, finder.notes)
     header = read_header(image, where)
     orientation = choose_orientation(data, frame, header, where, finder.notes)
     size = header.size(orientation)
@@ -223,7 +224,7 @@ def _depth_unit(data: dict[str, Any], path: Path) -> float | None:
     return unit
 
 
-def _pose(frame: dict[str, Any], where: str) -> npt.NDArray[np.float64]:
+def _pose(frame: dict[str, Any], where: str, notes: Notes) -> npt.NDArray[np.float64]:
     """(3, 4) camera to world, checked to be a rotation and a place."""
     where = f"{where}, key 'transform_matrix'"
     value = frame.get("transform_matrix")
@@ -235,19 +236,4 @@ def _pose(frame: dict[str, Any], where: str) -> npt.NDArray[np.float64]:
         raise UserError(f"{where}: 4 rows of 4 numbers are expected ({bounded(error)})") from error
     if matrix.shape not in ((4, 4), (3, 4)):
         raise UserError(f"{where}: 4 rows of 4 numbers are expected, not an array of shape {bounded(matrix.shape)}")
-    if not np.isfinite(matrix).all():
-        raise UserError(f"{where} holds NaN or infinity; finite numbers are expected")
-    if np.abs(matrix[:3]).max() > MAX_COORDINATE:
-        raise UserError(f"{where} holds {np.abs(matrix[:3]).max():g}; up to {MAX_COORDINATE:g} is expected")
-    if matrix.shape[0] == 4 and np.abs(matrix[3] - (0, 0, 0, 1)).max() > 1e-6:
-        raise UserError(f"{where}: the last row is {matrix[3].tolist()}; [0, 0, 0, 1] is expected")
-    rotation = matrix[:3, :3]
-    error_size = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
-    if error_size > ROTATION_TOLERANCE:
-        raise UserError(
-            f"{where}: its left 3 x 3 part is not a rotation (columns off from unit length and right angles by "
-            f"{error_size:.2g}); remove scale and shear from the camera"
-        )
-    if np.linalg.det(rotation) < 0:
-        raise UserError(f"{where}: the rotation is left-handed (it mirrors); flip one of its axes")
-    return matrix[:3]
+    return checked_pose(matrix, where, notes)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from taichi_rf.core.errors import UserError
 
-Format = Literal["blender", "nerfstudio", "colmap", "llff", "photos"]
+Format = Literal["blender", "nerfstudio", "colmap", "llff", "nsvf", "rtmv", "photos"]
 """Names of the readers of :data:`scenes.registry.FORMATS`."""
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
 Corners = tuple[float, float, float, float, float, float]

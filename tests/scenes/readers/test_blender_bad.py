@@ -18,7 +18,7 @@ from taichi_rf.kernels.rays import look_at
 from tests.scene_files import plain_image, pose, refused, rewrite, spoil, write_scene
 
 MIRRORED = (np.array(pose()) * [-1, 1, 1, 1]).tolist()
-DOUBLED = (np.array(pose()) * [2, 2, 2, 1]).tolist()
+STRETCHED = (np.array(pose()) * [2, 2, 1, 1]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ DOUBLED = (np.array(pose()) * [2, 2, 2, 1]).tolist()
         (spoil(transform_matrix=pose(c03=1e30)), ["frame 1", "transform_matrix", "1e+30"]),
         (spoil(transform_matrix=pose(c33=2)), ["frame 1", "transform_matrix", "last row"]),
         (spoil(transform_matrix=MIRRORED), ["frame 1", "transform_matrix", "left-handed"]),
-        (spoil(transform_matrix=DOUBLED), ["frame 1", "transform_matrix", "not a rotation"]),
+        (spoil(transform_matrix=STRETCHED), ["frame 1", "transform_matrix", "not a rotation"]),
         (spoil(depth_file_path="./train/none"), ["frame 1", "depth_file_path", "no depth image", "--no-depth"]),
         (spoil(depth_file_path="./train/r_0"), ["frame 1", "depth_file_path", "16-bit grey"]),
         (spoil(depth_file_path=7), ["frame 1", "depth_file_path", "7"]),

@@ -148,7 +148,7 @@ def test_images_of_other_number_than_poses_are_refused(tmp_path):
     ("spoil", "says"),
     [
         (lambda v: v[:, :16], "n x 17"), (lambda v: v.astype("U8"), "n x 17"), (lambda v: v * np.nan, "NaN"),
-        (lambda v: np.concatenate([2 * v[:, :4], v[:, 4:]], axis=1), "no rotation"),
+        (lambda v: np.concatenate([2 * v[:, :4], v[:, 4:]], axis=1), "is not a rotation"),
         (lambda v: np.concatenate([v[:, :15], v[:, 16:], v[:, 15:16]], axis=1), "0 < nearest < farthest"),
     ],
 )  # fmt: skip
