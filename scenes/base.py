@@ -16,6 +16,7 @@ from taichi_rf.core import memory
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.pixels import over
 from taichi_rf.kernels.rays import Cameras
+from taichi_rf.kernels.spaces import BOX, Space
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) while a scene loads."""
@@ -85,6 +86,10 @@ class Scene:
     source: str
     warnings: tuple[str, ...] = field(default=(), kw_only=True)
     """What the person should know about how it was read, in sentences. Readers print nothing: whoever loads it does."""
+    space: Space = field(default=BOX, kw_only=True)
+    """How the world lies in the box of a field."""
+    field_box: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
+    """(2, 3) of a field, in the coordinates of a space that is no box."""
     format: str = field(default="", kw_only=True)
     """What it was read as, in words."""
     points: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)

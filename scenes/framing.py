@@ -106,7 +106,7 @@ def check_framing(split: Split, box: npt.NDArray[np.float32], where: str, *, cho
     Raises:
         UserError: the images show nothing, what they show lies outside the box, or most of it does.
     """
-    _check_content(split, where)
+    check_content(split, where)
     cameras = split.cameras
     share = float(np.mean([bool(_meets(*_some_rays(cameras, i), box).any()) for i in range(len(cameras))]))
     what, radius = f"{share:.0%} of the cameras look", None
@@ -141,7 +141,7 @@ def masked(split: Split) -> bool:
     return bool((split.images[..., 3].min(axis=(1, 2)) <= OPAQUE).mean() > 0.5)
 
 
-def _check_content(split: Split, where: str) -> None:
+def check_content(split: Split, where: str) -> None:
     """Raise UserError where the images show nothing: no opaque pixel, or one colour."""
     if split.images.shape[1] * split.images.shape[2] == 1:
         return  # one pixel an image: who knows

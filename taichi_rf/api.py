@@ -221,10 +221,11 @@ def train(
 
 def _configuration(scene: Any, method: str | None, preset: str, options: dict[str, Any]) -> Config:
     """A preset with some entries replaced, each checked as those of a file are."""
-    from taichi_rf.training.methods.registry import find_preset, names, read_config, teacher_for
+    from taichi_rf.training.methods.registry import find_preset, names, read_config, suited, teacher_for
 
     mesh = getattr(scene, "shape", None) is not None
     found = find_preset(method or names(teacher_for(mesh=mesh))[0], preset, mesh=mesh)
+    found = suited(found, scene)
     values = found.to_json()
     own = values["strategy"]
     for name, value in options.items():

@@ -23,12 +23,18 @@ def poses() -> np.ndarray:
     return np.stack([look_at((6 * math.cos(a), 6 * math.sin(a), 2 * math.sin(3 * a)), (0, 0, 0)) for a in angles])
 
 
-def write_images(folder: Path, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
+def poses_ahead() -> np.ndarray:
+    """(n, 3, 4): side by side in a plane, all looking the same way but for a few degrees."""
+    steps = np.linspace(-1, 1, COUNT)
+    return np.stack([look_at((s, 0.3 * math.sin(9 * s), 0.1 * s), (0.2 * s, 0, -9), (0, 1, 0)) for s in steps])
+
+
+def write_images(folder: Path, width: int = WIDTH, height: int = HEIGHT, *, alpha: bool = False) -> list[str]:
     """One image a camera, each of its own colours; returns their names in the order of the cameras."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"IMG_{index:03}.png" for index in range(COUNT)]
     for index, name in enumerate(names):
-        pixels = np.random.default_rng(index).integers(0, 256, (height, width, 3), np.uint8)
+        pixels = np.random.default_rng(index).integers(0, 256, (height, width, 4 if alpha else 3), np.uint8)
         Image.fromarray(pixels).save(folder / name)
     return names
 
@@ -67,10 +73,10 @@ def extrinsics(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def write_colmap(
     root: Path, *, text: bool = False, folder: str = "sparse/0", model: int = 1, parameters: tuple[float, ...] = (),
-    images: str = "images", name: str = "PINHOLE",
+    images: str = "images", name: str = "PINHOLE", alpha: bool = False,
 ) -> list[str]:  # fmt: skip
     """A model of COLMAP's and its images; returns the names."""
-    names = write_images(root / images)
+    names = write_images(root / images, alpha=alpha)
     place = root / folder
     place.mkdir(parents=True, exist_ok=True)
     parameters = parameters or (FX, FY, CX, CY)
@@ -103,11 +109,11 @@ def write_colmap(
     return names
 
 
-def write_llff(root: Path, images: str = "images", scale: int = 1) -> np.ndarray:
+def write_llff(root: Path, images: str = "images", scale: int = 1, *, ahead: bool = False) -> np.ndarray:
     """``poses_bounds.npy`` and its images, ``scale`` times smaller than the poses say; returns what was written."""
     write_images(root / images, WIDTH // scale, HEIGHT // scale)
     rows = []
-    for pose in poses():
+    for pose in poses_ahead() if ahead else poses():
         matrix = np.stack([-pose[:, 1], pose[:, 0], pose[:, 2], pose[:, 3], (HEIGHT, WIDTH, FX)], axis=1)
         rows.append(np.concatenate([matrix.ravel(), [3.0, 9.0]]))
     values = np.array(rows)

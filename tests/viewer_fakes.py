@@ -36,7 +36,7 @@ class FakeField:
 @dataclass
 class FakeModel:
     field: FakeField = dataclasses.field(default_factory=FakeField)
-    box: np.ndarray = dataclasses.field(default_factory=lambda: BOX)
+    world_box: np.ndarray = dataclasses.field(default_factory=lambda: BOX)
     metadata: dict = dataclasses.field(default_factory=lambda: {"level_psnr": [20.0, 25.0, 28.0, 30.0]})
 
     def bytes_at(self, level: int) -> int:

@@ -29,6 +29,8 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 """How files of telephones begin, from the ninth byte on: read by pillow-heif where that is installed."""
 ORIENTATION = 0x0112
 """The EXIF tag: 1 for upright, 2 to 8 for pixels that have to be mirrored or turned."""
+WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+"""Modes of Pillow's."""
 INVERSE = {6: 8, 8: 6}
 """Orientations that undo others; all else undo themselves."""
 BITS, COMPRESSION, STRIP_ROWS, TILE_COLUMNS, TILE_ROWS = 258, 259, 278, 322, 323
@@ -63,6 +65,8 @@ class Header:
     orientation: int
     decoding: int
     """Bytes, at most."""
+    alpha: bool = False
+    """Whether its pixels may be transparent."""
 
     def size(self, orientation: int) -> tuple[int, int]:
         """(width, height) once it has been turned."""
@@ -88,6 +92,7 @@ def read_header(path: Path, where: str) -> Header:
                 if image.format == "TIFF":  # new versions of Pillow give the size of the upright image
                     width, height = image.tag_v2[256], image.tag_v2[257]  # type: ignore[attr-defined]
                 decoding = _decoding_cost(image, path)
+                alpha = image.mode in WITH_ALPHA or "transparency" in image.info
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(
             f"{where}: '{bounded(path)}' claims too many pixels to be a photograph ({bounded(error)})"
@@ -97,7 +102,7 @@ def read_header(path: Path, where: str) -> Header:
         raise UserError(f"{where}: '{bounded(path)}' is {what}") from error
     if max(width, height) > MAX_SIDE or min(width, height) < 1:
         raise UserError(f"{where}: '{bounded(path)}' is {width} x {height} pixels; up to {MAX_SIDE} a side are read")
-    return Header(width, height, orientation, decoding)
+    return Header(width, height, orientation, decoding, alpha)
 
 
 def read_rgba(

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from scenes.base import Progress, Scene, Split, check_memory, empty_split, pick_views, spread
 from scenes.files.values import Notes
-from scenes.framing import HALF_BOX, check_aim, check_framing, focus_of, near_far
+from scenes.framing import HALF_BOX, check_aim, check_content, check_framing, focus_of, near_far
 from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, read_split
 from scenes.readers.transforms import Frame, Frames, with_sizes
+from scenes.readers.unbounded import BEFORE_NEAREST, ahead, choose, contraction, device_space, nearest_depth
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Cameras
+from taichi_rf.kernels.spaces import BOX, CONTRACTED_BOX, FARTHEST, Contraction, Space
 from taichi_rf.storage.world import Up, World
 
 EVERY = 8
@@ -29,6 +31,10 @@ OF_DISTANCE = 0.75
 """Half of the box's side over the distance of the cameras to what they look at, where there are no points."""
 OF_SPREAD = 3.0
 """Half of the box's side over the spread of cameras that look at no common point."""
+NEAR_IN_CONTRACTION = 0.1
+"""Where rays begin where nothing says how near anything is, in half sides of the inner cube."""
+LEAST_NEAR, MOST_NEAR = 0.02, 0.5
+"""Between which they begin otherwise."""
 LEVEL = 15.0
 """Degrees by which the mean of what is up for the cameras may be off the z axis before the world is turned."""
 
@@ -108,23 +114,65 @@ def as_said(part: Frames, world: World) -> Frames:
     return Placement(turned(world.up, np.eye(3)), np.zeros(3), world.scale or 1.0).frames(part)
 
 
-def fitted(
-    every: Frames, points: npt.NDArray[np.float64] | None, world: World, notes: Notes
-) -> tuple[Frames, npt.NDArray[np.float32], Placement]:
-    """Frames turned, moved and scaled so that what there is to learn fits a box of the usual size around the origin.
+UNMOVED = Placement(np.eye(3), np.zeros(3), 1.0)
+"""Of a world that is left as it is."""
 
-    The training is tuned to a box of +-1.5, and the viewer to z upwards; a capture may be of any size, anywhere.
+
+@dataclass(frozen=True)
+class Fit:
+    """Where a capture lies once it has been put in place."""
+
+    box: npt.NDArray[np.float32]
+    """(2, 3) of what there is to turn around, world units."""
+    placement: Placement
+    """What was done to the world."""
+    space: Space = BOX
+    field_box: npt.NDArray[np.float32] | None = None
+    """As in :class:`scenes.base.Scene`."""
+    near_far: tuple[float, float] | None = None
+    """Between which distances rays are worth following; None where the box says it."""
+
+
+def fitted(
+    every: Frames,
+    points: npt.NDArray[np.float64] | None,
+    world: World,
+    notes: Notes,
+    nearest: float | None = None,
+) -> tuple[Frames, Fit]:
+    """Frames turned, moved and scaled so that what there is to learn lies well in the space that suits it.
+
+    In a box: of +-1.5 around the origin, to which the training is tuned. In a contraction: what the cameras look at in
+    the inner cube of +-1. In both, the viewer's z is upwards. In device coordinates: the mean camera at the origin, the
+    near plane at a distance of 1. A capture may be of any size, anywhere.
 
     Args:
         every: all frames, also those that are not learnt from: a model that was trained on some of the views has to lie
             where the scene lies when it is judged.
         points: (m, 3) sparse points in the frames' world, where there are any.
-        world: what is up, and by how much more to scale what is in the box.
+        world: what the person says: the space, what is up, and by how much more to scale what is in it.
         notes: told what was done.
+        nearest: the least depth at which a camera sees something; by default found from the points.
 
     Returns:
-        The frames; the box (2, 3), which no ``world.scale`` changes; and what was done to the world.
+        The frames, and where they lie; ``world.scale`` changes no box.
+
+    Raises:
+        UserError: the space that was asked for does not suit the cameras.
     """
+    nearest = nearest_depth(every, points) if nearest is None else nearest
+    kind = choose(every, nearest, world.space or "auto")
+    if world.box is not None and kind != "box":  # in the units that inspect shows, which are those of that space
+        every, fit = fitted(every, points, replace(world, box=None, space=kind), notes, nearest)
+        return every, Fit(fit.box, fit.placement)
+    if kind == "ndc":
+        placement = Placement(*ahead(every, nearest))
+        every = placement.frames(every)
+        space, field_box = device_space(every)
+        notes.add("box", f"'{every.path}': its cameras look ahead: it is learnt in normalised device coordinates")
+        return every, Fit(space.world_box(field_box), placement, space, field_box, (0.0, FARTHEST))
+    if kind == "contract":
+        return _contracted(every, nearest, world, notes)
     rotation = turned(world.up, upright(np.stack([frame.pose for frame in every.frames])))
     every = Placement(rotation, np.zeros(3), 1.0).frames(every)
     cameras = cameras_of(every)
@@ -151,7 +199,27 @@ def fitted(
         f"'{every.path}': the box is made from {source}: the scene is {aside}moved by {_vector(-centre)} and "
         f"scaled by {scale:.4g}",
     )
-    return Placement(np.eye(3), -centre, scale).frames(every), box, Placement(rotation, -centre, scale)
+    return Placement(np.eye(3), -centre, scale).frames(every), Fit(box, Placement(rotation, -centre, scale))
+
+
+def _contracted(every: Frames, nearest: float | None, world: World, notes: Notes) -> tuple[Frames, Fit]:
+    """:func:`fitted` in a contraction."""
+    rotation = turned(world.up, upright(np.stack([frame.pose for frame in every.frames])))
+    every = Placement(rotation, np.zeros(3), 1.0).frames(every)
+    centre, half = contraction(cameras_of(every))
+    scale = (world.scale or 1.0) / half
+    near = NEAR_IN_CONTRACTION if nearest is None else BEFORE_NEAREST * nearest * scale
+    aside = "" if (rotation == np.eye(3)).all() else "turned upright, "
+    notes.add(
+        "box",
+        f"'{every.path}': it has a background, so all of space is learnt, in a contraction: the scene is {aside}moved "
+        f"by {_vector(-centre)} and scaled by {scale:.4g}",
+    )
+    space = Contraction()
+    near = float(np.clip(near, LEAST_NEAR, MOST_NEAR))
+    placement = Placement(rotation, -centre, scale)
+    fit = Fit(space.world_box(CONTRACTED_BOX), placement, space, CONTRACTED_BOX.copy(), (near, FARTHEST))
+    return Placement(np.eye(3), -centre, scale).frames(every), fit
 
 
 def upright(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -170,7 +238,7 @@ def upright(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def assembled(
     root: Path,
     parts: list[Frames],
-    box: npt.NDArray[np.float32],
+    fit: Fit,
     options: Options,
     notes: Notes,
     format: str,
@@ -181,13 +249,15 @@ def assembled(
     """Decode the images of ``parts`` (training views, and test views where there are any), and check that they fit.
 
     Args:
+        fit: where it lies.
         format, points, reprojection_error: as in :class:`scenes.base.Scene`.
 
     Raises:
         UserError: an image is broken, the memory does not suffice, or the cameras do not look at the box.
     """
     parts = [with_sizes(part) for part in parts]
-    if options.world.box is not None:
+    box, bounded = fit.box, fit.space is BOX
+    if bounded and options.world.box is not None:
         box = np.array(options.world.box, np.float32).reshape(2, 3)
     at_once = images_at_once(parts)
     needed = memory_needed(parts, at_once)
@@ -195,24 +265,20 @@ def assembled(
     if options.announce is not None:
         options.announce(needed)
     cameras = cameras_of(parts[0])
-    check_aim(cameras, box, str(parts[0].path))
+    if bounded:
+        check_aim(cameras, box, str(parts[0].path))
     total = sum(len(part.frames) for part in parts)
     splits: list[Split] = []
     for part in parts:
         splits.append(read_split(part, at_once, sum(len(split) for split in splits), total, options.progress))
     if len(splits) == 1:
         splits.append(empty_split(*parts[0].size))
-    framing = check_framing(splits[0], box, str(parts[0].path), chosen=options.world.box is not None)
-    every = [split.cameras for split in splits]
-    near, far = near_far(
-        Cameras(
-            np.concatenate([cameras.poses for cameras in every]),
-            np.concatenate([cameras.intrinsics for cameras in every]),
-            every[0].width,
-            every[0].height,
-        ),
-        box,
-    )
+    framing: tuple[str, ...] = ()
+    if bounded:
+        framing = check_framing(splits[0], box, str(parts[0].path), chosen=options.world.box is not None)
+    else:
+        check_content(splits[0], str(parts[0].path))
+    near, far = fit.near_far or near_far(_together([split.cameras for split in splits]), box)
     near = near if options.world.near is None else options.world.near
     far = far if options.world.far is None else options.world.far
     if near >= far:
@@ -221,7 +287,18 @@ def assembled(
         root.name, splits[0], splits[1], box, near, far, options.background, str(root),
         warnings=(*notes.texts(), *framing), format=format,
         points=None if points is None else points.astype(np.float32), reprojection_error=reprojection_error,
+        space=fit.space, field_box=fit.field_box,
     )  # fmt: skip
+
+
+def _together(every: list[Cameras]) -> Cameras:
+    """All cameras as those of one split; where they stand is what counts."""
+    return Cameras(
+        np.concatenate([cameras.poses for cameras in every]),
+        np.concatenate([cameras.intrinsics for cameras in every]),
+        every[0].width,
+        every[0].height,
+    )
 
 
 def check_downscale(downscale: int) -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from scenes.files.values import Notes
 from scenes.framing import HALF_BOX
-from scenes.readers.assembling import MARGIN, Placement, turned, upright
+from scenes.readers.assembling import MARGIN, Fit, Placement, fitted, turned, upright
 from scenes.readers.transforms import Frames
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import Up, World
@@ -34,9 +34,7 @@ def checked_box(corners: npt.NDArray[np.float64], where: str) -> npt.NDArray[np.
     return corners
 
 
-def fitted_to(
-    every: Frames, box: npt.NDArray[np.float64], world: World, notes: Notes
-) -> tuple[Frames, npt.NDArray[np.float32]]:
+def fitted_to(every: Frames, box: npt.NDArray[np.float64], world: World, notes: Notes) -> tuple[Frames, Fit]:
     """Frames turned, moved and scaled so that ``box`` (2, 3), a tenth larger, has the usual size around the origin.
 
     What is up for the cameras comes to be z, to the next axis of the world, so that the box keeps its sides.
@@ -47,6 +45,8 @@ def fitted_to(
         world: what is up, and by how much more to scale what is in the box.
         notes: told what was done.
     """
+    if world.space not in (None, "auto", "box"):
+        return fitted(every, None, world, notes)
     rotation = turned(world.up, _next_axes(upright(np.stack([frame.pose for frame in every.frames]))))
     corners = np.sort(box @ rotation.T, axis=0)
     centre, half = corners.mean(axis=0), MARGIN * (corners[1] - corners[0]) / 2
@@ -59,7 +59,7 @@ def fitted_to(
         f"'{every.path}': the box is the scene's own, a tenth larger: the scene is {aside}moved by "
         f"({', '.join(f'{value:.4g}' for value in -centre)}) and scaled by {placed.scale:.4g}",
     )
-    return placed.frames(every), (np.stack([-half, half]) * usual).astype(np.float32)
+    return placed.frames(every), Fit((np.stack([-half, half]) * usual).astype(np.float32), placed)
 
 
 def _next_axes(rotation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

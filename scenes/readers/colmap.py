@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from scenes.base import Scene
+from scenes.files.colmap_files import ColmapModel, has_model, read_model
 from scenes.files.locate import Finder
 from scenes.files.values import Notes, bounded
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
-from scenes.readers.colmap_files import ColmapModel, has_model, read_model
 from scenes.readers.posed import Inside, posed_frame
 from scenes.readers.transforms import Frames
 from taichi_rf.core.errors import UserError
@@ -56,12 +56,12 @@ def scene_of(
         UserError: as :func:`load`.
     """
     every = frames_of(model, finder, options.downscale, notes, upright=upright)
-    every, box, placement = fitted(every, model.points, options.world, notes)
+    every, fit = fitted(every, model.points, options.world, notes)
     parts = split_frames(every, options)
     errors = reprojection_errors(model)
     errors = errors[np.isfinite(errors)]
     return assembled(
-        finder.root, parts, box, options, notes, format, points=placement.points(model.points),
+        finder.root, parts, fit, options, notes, format, points=fit.placement.points(model.points),
         reprojection_error=float(errors.mean()) if len(errors) else None,
     )  # fmt: skip
 

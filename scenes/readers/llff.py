@@ -38,9 +38,9 @@ def load(folder: Path, options: Options) -> Scene:
     notes = Notes()
     finder = Finder(folder, notes, follow_links=options.follow_links)
     every, bounds = read_views(finder, options.downscale, notes)
-    every, box, _ = fitted(every, seen_between(every, bounds), options.world, notes)
+    every, fit = fitted(every, seen_between(every, bounds), options.world, notes, float(bounds[:, 0].min()))
     parts = split_frames(every, options)
-    return assembled(finder.root, parts, box, options, notes, "LLFF")
+    return assembled(finder.root, parts, fit, options, notes, "LLFF")
 
 
 def read_views(finder: Finder, downscale: int, notes: Notes) -> tuple[Frames, npt.NDArray[np.float64]]:

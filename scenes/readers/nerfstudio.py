@@ -37,9 +37,9 @@ def load(folder: Path, options: Options) -> Scene:
     if every is None or not every.frames:
         raise UserError(f"'{finder.root / MARKER}' lists no image that is there")
     training, testing = _lists(every, finder)
-    every, box, _ = fitted(every, None, options.world, notes)
+    every, fit = fitted(every, None, options.world, notes)
     parts = split_frames(every, options, training, testing)
-    return assembled(finder.root, parts, box, options, notes, "instant-ngp or nerfstudio")
+    return assembled(finder.root, parts, fit, options, notes, "instant-ngp or nerfstudio")
 
 
 def _lists(every: Frames, finder: Finder) -> tuple[set[str] | None, set[str] | None]:

@@ -47,12 +47,12 @@ def load(folder: Path, options: Options) -> Scene:
     finder = Finder(folder, notes, follow_links=options.follow_links)
     every = read_views(finder, options.downscale, notes)
     if (finder.root / BOX).is_file():
-        every, box = fitted_to(every, read_box(finder.root / BOX), options.world, notes)
+        every, fit = fitted_to(every, read_box(finder.root / BOX), options.world, notes)
     else:
-        every, box, _ = fitted(every, None, options.world, notes)
+        every, fit = fitted(every, None, options.world, notes)
     training, testing = _split(every)
     parts = split_frames(every, options, training, testing)
-    return assembled(finder.root, parts, box, options, notes, "NSVF or Tanks and Temples")
+    return assembled(finder.root, parts, fit, options, notes, "NSVF or Tanks and Temples")
 
 
 def read_views(finder: Finder, downscale: int, notes: Notes) -> Frames:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from scenes.base import Scene
+from scenes.files.colmap_files import ColmapModel, read_model
 from scenes.files.locate import Finder
 from scenes.files.values import Notes, bounded
 from scenes.posing import posed, video
 from scenes.readers import colmap
 from scenes.readers.assembling import Options
-from scenes.readers.colmap_files import ColmapModel, read_model
 from taichi_rf.core.errors import UserError
 
 LOADING = "loading images"

@@ -51,12 +51,12 @@ def load(folder: Path, options: Options) -> Scene:
     finder = Finder(folder, notes, follow_links=options.follow_links)
     every, box = read_views(finder, options, notes)
     if box is not None:
-        every, fitting = fitted_to(every, box, options.world, notes)
+        every, fit = fitted_to(every, box, options.world, notes)
     else:
-        every, fitting, _ = fitted(every, None, options.world, notes)
+        every, fit = fitted(every, None, options.world, notes)
     training, testing = _split(every)
     return assembled(
-        finder.root, split_frames(every, options, training, testing), fitting, options, notes, "RTMV"
+        finder.root, split_frames(every, options, training, testing), fit, options, notes, "RTMV"
     )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def write(request: PictureRequest, program: str) -> None:
         complain(program, warning)
     level = _level(request, model, levels)
     mode = request.mode or "colour"
-    view = Orbit.from_state(model.metadata.get("view"), model.box)
+    view = Orbit.from_state(model.metadata.get("view"), model.world_box)
     view.change(
         azimuth=request.azimuth, elevation=request.elevation, distance=request.distance, field_of_view=request.fov
     )

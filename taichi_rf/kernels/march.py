@@ -11,6 +11,8 @@ import numpy as np
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
+from taichi_rf.kernels.contracted_march import find_contracted, place_contracted
+from taichi_rf.kernels.jitter import jitter_of
 from taichi_rf.kernels.occupancy import COARSE_BITS, Occupancy, bit_at
 from taichi_rf.kernels.ray_arrays import copy_rays
 from taichi_rf.kernels.scan import SCAN, prefix_sum
@@ -37,15 +39,6 @@ def box_interval(o, d, low, high, near, far):
     return t0, t1
 
 
-@ti.func
-def uniform01(seed, index):
-    """A number in [0, 1) that depends on nothing but its arguments (PCG hash, Jarzynski and Olano 2020)."""
-    state = ti.cast(index, ti.u32) * ti.u32(747796405) + ti.cast(seed, ti.u32) * ti.u32(2891336453) + ti.u32(1)
-    word = ((state >> ((state >> 28) + 4)) ^ state) * ti.u32(277803737)
-    word = (word >> 22) ^ word
-    return ti.cast(word >> 8, ti.f32) * (1.0 / 16777216.0)
-
-
 @dataclass
 class Samples:
     """Packed samples of a batch of rays, on the device."""
@@ -61,7 +54,11 @@ class Samples:
     directions: Any
     """(rays, 3) unit view directions."""
     step: float
-    """Distance between neighbouring samples, world units."""
+    """Distance between neighbouring samples, in units of the box."""
+    curved: bool = False
+    """Whether steps are counted by :func:`taichi_rf.kernels.spaces.curve`."""
+    span: tuple[float, float] = (0.0, 1.0)
+    """Between which they lie."""
 
 
 class TooManySamples(Exception):
@@ -92,6 +89,7 @@ class Marcher:
         seed: int | None = None,
         count_only: bool = False,
         most: int | None = None,
+        curved: bool = False,
     ) -> Samples:
         """Samples of rays in occupied cells.
 
@@ -103,6 +101,8 @@ class Marcher:
             seed: of one jitter a ray; None puts every sample at the middle of its step.
             count_only: fill the offsets and leave positions and t alone.
             most: samples that a batch of several rays may have.
+            curved: rays run through a contraction, see :mod:`taichi_rf.kernels.contracted_march`; near, far and step
+                are counted by :func:`taichi_rf.kernels.spaces.curve`.
 
         Raises:
             TooManySamples: there are more than ``most``, before room is taken for any.
@@ -113,35 +113,33 @@ class Marcher:
         copy_rays(origins, directions, box, o, d)
         counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
         offsets = get("offsets", ti.i32, n + 1)
-        per_ray = most_steps(box, near, far, step) // 32 + 1
+        per_ray = (int((far - near) / step) + 1 if curved else most_steps(box, near, far, step)) // 32 + 1
         hits = get("hits", ti.i32, n * per_ray)
         low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
         ray = (o, d, low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
         grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
-        _find(n, *ray, *grid, per_ray, hits, counts)
+        bent = (o, d, near, far, step, ray[-1])
+        if curved:
+            find_contracted(n, *bent, *grid, per_ray, hits, counts)
+        else:
+            _find(n, *ray, *grid, per_ray, hits, counts)
         count = prefix_sum(n, counts, offsets, sums)
         if most is not None and count > most and n > 1 and not count_only:
             raise TooManySamples(counts.to_numpy()[:n])
         positions, t = get("positions", Vec3, 1), get("t", ti.f32, 1)
         if count and not count_only:
             positions, t = get("positions", Vec3, count), get("t", ti.f32, count)
-            _place(n, *ray, *occupancy.cells, per_ray, hits, offsets, positions, t)
-        return Samples(n, count, offsets, positions, t, d, step)
+            if curved:
+                place_contracted(n, o, d, near, step, ray[-1], per_ray, hits, offsets, positions, t)
+            else:
+                _place(n, *ray, *occupancy.cells, per_ray, hits, offsets, positions, t)
+        return Samples(n, count, offsets, positions, t, d, step, curved, (near, far))
 
 
 def most_steps(box: np.ndarray, near: float, far: float, step: float) -> int:
     """How many steps a ray takes in the box at most."""
     diagonal = float(np.linalg.norm(np.asarray(box[1], np.float64) - box[0]))
     return int(np.ceil(max(min(diagonal, far - near), 0.0) / step * (1 + 1e-5))) + 1
-
-
-@ti.func
-def jitter_of(ray, seed):
-    """Where in its step every sample of a ray stands."""
-    jitter = 0.5
-    if seed >= 0:
-        jitter = uniform01(seed, ray)
-    return jitter
 
 
 @ti.func

@@ -80,14 +80,23 @@ class Compositor:
         return pixels
 
     def adjoint(
-        self, samples: Samples, shaded: Shaded, density: Any, colours: Any, background: Any, d_pixels: Any
+        self,
+        samples: Samples,
+        shaded: Shaded,
+        density: Any,
+        colours: Any,
+        background: Any,
+        d_pixels: Any,
+        d_weights: Any = None,
     ) -> tuple[Any, Any]:
-        """dL/d colours (shaded.count, 3) and dL/d density (samples.count,) from dL/d pixels (rays, 3)."""
+        """dL/d colours (shaded.count, 3) and dL/d density (samples.count,) from dL/d pixels (rays, 3), and from what
+        else asks for other weights, ``d_weights`` (samples.count,)."""
         d_colours = self.scratch.get("d colours", Vec3, shaded.count)
         d_density = self.scratch.get("d density", ti.f32, samples.count)
         _adjoint(
             samples.rays, self.delta, samples.offsets, shaded.offsets, shaded.index, shaded.weights, self.weights,
             density, colours, background, d_pixels, d_colours, d_density,
+            self.weights if d_weights is None else d_weights, d_weights is not None,
         )  # fmt: skip
         return d_colours, d_density
 
@@ -178,6 +187,8 @@ def _adjoint(
     d_pixels: Vec3s,
     d_colours: Vec3s,
     d_density: F32,
+    d_weights: F32,
+    asked: ti.template(),
 ):
     # g_i = dL/dw_i = dL/dpixel . (c_i - b); dL/dsigma_i = delta (T_{i+1} g_i - sum_{j>i} w_j g_j); dL/dc_i = w_i
     # dL/dpixel.
@@ -194,6 +205,8 @@ def _adjoint(
                 gw += g.dot(colours[s])
                 d_colours[s] = shaded_weights[s] * g
                 s += 1
+            if ti.static(asked):
+                gw += d_weights[i]
             behind += weights[i] * gw
         s = shaded_offsets[r]
         transmittance = 1.0
@@ -204,6 +217,8 @@ def _adjoint(
                 if s < s_end and shaded_index[s] == i:
                     gw += g.dot(colours[s])
                     s += 1
+                if ti.static(asked):
+                    gw += d_weights[i]
                 behind -= weights[i] * gw
                 transmittance *= ti.exp(-density[i] * delta)
                 gradient = delta * (transmittance * gw - behind)

@@ -26,23 +26,5 @@ def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -
     Returns:
         (H, W, 3) float32 in [0, 1].
     """
-    near, far = depth_range(model.box, camera.position)
+    near, far = model.space.depth_range(model.box, camera.position)
     return render(model, camera, level=level, mode=cast(Any, mode), near=near, far=far)
-
-
-def depth_range(box: npt.ArrayLike, position: npt.ArrayLike) -> tuple[float, float]:
-    """Distances between which a ray from ``position`` (3,) can be inside ``box`` (2, 3), in world units; the first is
-    above 0.
-
-    Args:
-        box: min and max corner, world units.
-        position: of the camera, world units.
-
-    Returns:
-        The nearest and the farthest distance.
-    """
-    low, high = np.asarray(box, dtype=np.float64)
-    eye = np.clip(np.nan_to_num(np.asarray(position, dtype=np.float64)), -1e30, 1e30)
-    nearest = float(np.linalg.norm(eye - np.clip(eye, low, high)))
-    farthest = float(np.linalg.norm(np.maximum(np.abs(eye - low), np.abs(eye - high))))
-    return max(nearest, 1e-3 * float(np.linalg.norm(high - low))), farthest

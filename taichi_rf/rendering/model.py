@@ -16,6 +16,7 @@ from taichi_rf.geometry.visual_hull import Hull
 from taichi_rf.kernels.march import Marcher, Samples
 from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.kernels.spaces import BOX, Space
 from taichi_rf.kernels.volume import WEIGHT_THRESHOLD
 from taichi_rf.rendering.decoders.base import Decoder
 from taichi_rf.rendering.pictures import render
@@ -28,7 +29,8 @@ class Model:
 
     Args:
         field, decoder: made for the same number of rows.
-        box: (2, 3) world units.
+        box: (2, 3) in the coordinates of its space: world units where that is a box.
+        space: how the world lies in the box.
         near, far: world units along a ray.
         background: colour behind everything, (3,).
         step_ratio: step along rays over the grid's spacing.
@@ -65,9 +67,10 @@ class Model:
         distance_scale: float = 25.0,
         weight_threshold: float = WEIGHT_THRESHOLD,
         metadata: dict[str, Any] | None = None,
+        space: Space = BOX,
     ) -> None:
         self.field, self.decoder = field, decoder
-        self.box = np.asarray(box, np.float32)
+        self.box, self.space = np.asarray(box, np.float32), space
         self.near, self.far = float(near), float(far)
         self.background: tuple[float, ...] = tuple(float(c) for c in background)
         self.step_ratio, self.distance_scale = step_ratio, distance_scale
@@ -145,8 +148,13 @@ class Model:
         self._grid = grid
 
     @property
+    def world_box(self) -> np.ndarray:
+        """(2, 3) the part of the world that is worth turning around, world units."""
+        return self.space.world_box(self.box)
+
+    @property
     def step_size(self) -> float:
-        """Distance between samples, world units: step_ratio times the mean spacing of the grid."""
+        """Distance between samples, in units of the box: step_ratio times the mean spacing of the grid."""
         spacing = (self.box[1] - self.box[0]) / (np.array(self.field.resolution) - 1)
         return float(spacing.mean() * self.step_ratio)
 
@@ -170,9 +178,12 @@ class Model:
         Raises:
             TooManySamples: there are more than the settings allow.
         """
+        origins, directions = self.space.rays(origins, directions)
+        near, far = self.space.interval(settings.near, settings.far)
         return self.marcher.march(
-            origins, directions, box=self.box, near=settings.near, far=settings.far, step=self.step_size,
+            origins, directions, box=self.box, near=near, far=far, step=self.step_size,
             occupancy=self.occupancy_at(settings.level), seed=seed, count_only=count_only, most=settings.most_samples,
+            curved=not self.space.straight,
         )  # fmt: skip
 
     def parameters(self, level: int | None = None) -> list[Any]:

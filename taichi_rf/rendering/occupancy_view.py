@@ -8,7 +8,7 @@ import numpy as np
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
-from taichi_rf.kernels.march import box_interval
+from taichi_rf.kernels.march import Samples, box_interval
 from taichi_rf.kernels.occupancy import Occupancy, bit_at
 from taichi_rf.kernels.ray_arrays import copy_rays
 
@@ -20,6 +20,8 @@ EDGE = 0.72
 """How dark the edges of a cube are drawn."""
 EDGE_PIXELS = 1.2
 """How wide, in pixels of the picture."""
+BENT_EDGE = 0.06
+"""How wide they are drawn where rays are bent, in cells."""
 EDGES_FROM = (5.0, 12.0)
 """Pixels across a cube between which its edges fade in: smaller ones would be all edges."""
 
@@ -56,6 +58,29 @@ def shade_cubes(
     grid = (*occupancy.cells, occupancy.words, occupancy.bits)
     _shade(n, o, d, low, high, near, far, radians, *grid, shades, distances)
     return shades.to_numpy()[:n], distances.to_numpy()[:n]
+
+
+def shade_bent_cubes(samples: Samples, cells: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`shade_cubes` where rays are bent: by the first sample of each ray that lies in a cube.
+
+    Args:
+        samples: of rays, in occupied cells only.
+        cells: of the grid, along x, y and z.
+
+    Returns:
+        Shades (n,) in [0, 1] and distances (n,), negative where nothing is hit.
+    """
+    offsets = samples.offsets.to_numpy()[: samples.rays + 1]
+    shades, distances = np.zeros(samples.rays, np.float32), np.full(samples.rays, -1, np.float32)
+    met = np.flatnonzero(np.diff(offsets))
+    if len(met):
+        first = offsets[met]
+        place = samples.positions.to_numpy()[first] * np.array(cells, np.float32) % 1
+        aside = np.sort(np.minimum(place, 1 - place), axis=1)  # distances from the nearest faces, in cells
+        face = np.argmin(np.minimum(place, 1 - place), axis=1)
+        shades[met] = np.array(FACES, np.float32)[face] * np.where(aside[:, 1] < BENT_EDGE, EDGE, 1.0)
+        distances[met] = samples.t.to_numpy()[first]
+    return shades, distances
 
 
 @ti.kernel

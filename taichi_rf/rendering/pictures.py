@@ -11,9 +11,11 @@ import numpy as np
 
 from taichi_rf.core.device import Scratch
 from taichi_rf.core.errors import UserError
+from taichi_rf.kernels.march import Samples
 from taichi_rf.kernels.rays import Camera
+from taichi_rf.kernels.spaces import Space
 from taichi_rf.rendering import colormaps
-from taichi_rf.rendering.occupancy_view import shade_cubes
+from taichi_rf.rendering.occupancy_view import shade_bent_cubes, shade_cubes
 from taichi_rf.rendering.ray_parts import Rays, bands, in_parts
 from taichi_rf.rendering.renderer import Renderer
 from taichi_rf.rendering.settings import RenderSettings
@@ -28,8 +30,6 @@ PREFIX_CHUNK = 1 << 13
 SAMPLES_AT_TOP = 255
 """Samples along a ray that get the brightest colour; 0 gets the darkest, and between them the scale is log2(1 + n)."""
 
-DEPTH_RADII = 0.65
-"""Of the box's half diagonal, what the scale of depth spans to either side of its centre: corners need not count."""
 CUBE_COLOUR = np.array([0.93, 0.93, 0.97], np.float32)
 CUBE_FADE = 0.5
 """How much darker than the nearest the farthest cubes are."""
@@ -41,6 +41,7 @@ class Pictured(Protocol):
     """What a picture needs of a model: see :class:`taichi_rf.rendering.model.Model`, which has all of it."""
 
     box: np.ndarray
+    space: Space
     background: tuple[float, ...]
     scratch: Scratch
     renderer: Renderer
@@ -49,6 +50,9 @@ class Pictured(Protocol):
         self, level: int | None = None, *, near: float | None = None, far: float | None = None
     ) -> RenderSettings:
         """See :meth:`taichi_rf.rendering.model.Model.settings`."""
+
+    def march(self, origins: Rays, directions: Rays, settings: RenderSettings) -> Samples:
+        """See :meth:`taichi_rf.rendering.model.Model.march`."""
 
     def occupancy_at(self, level: int) -> Any:
         """See :meth:`taichi_rf.rendering.model.Model.occupancy_at`."""
@@ -107,10 +111,7 @@ class _Pixels:
     def __init__(self, model: Pictured, camera: Camera, background: np.ndarray) -> None:
         self.model, self.background = model, background
         self.radians = 1 / max(camera.fx, camera.fy)  # that a pixel covers
-        low, high = model.box.astype(np.float64)
-        away = float(np.linalg.norm(np.nan_to_num(camera.position) - (low + high) / 2))
-        radius = DEPTH_RADII * float(np.linalg.norm(high - low)) / 2
-        self.farthest, self.span = away + radius, min(away, radius) + radius  # of the scale of depth
+        self.eye = camera.position
 
     def colour(self, origins: Rays, directions: Rays, settings: RenderSettings) -> Rays:
         return self.model.renderer.colours(origins, directions, settings, background=self.background)
@@ -129,11 +130,18 @@ class _Pixels:
         return np.repeat(opacity[:, None], 3, axis=1)
 
     def occupancy(self, origins: Rays, directions: Rays, settings: RenderSettings) -> Rays:
-        model = self.model
-        shades, distances = shade_cubes(
-            model.scratch, origins, directions, box=model.box, near=settings.near, far=settings.far,
-            occupancy=model.occupancy_at(settings.level), radians=self.radians,
-        )  # fmt: skip
+        model, space = self.model, self.model.space
+        if space.straight:
+            near, far = space.interval(settings.near, settings.far)
+            shades, distances = shade_cubes(
+                model.scratch, *space.rays(origins, directions), box=model.box, near=near, far=far,
+                occupancy=model.occupancy_at(settings.level), radians=self.radians,
+            )  # fmt: skip
+            met = distances >= 0
+            distances[met] = space.distances(origins[met], directions[met], distances[met])
+        else:
+            samples = model.march(origins, directions, settings)
+            shades, distances = shade_bent_cubes(samples, model.occupancy_at(settings.level).cells)
         shades *= 1 - CUBE_FADE * (1 - self._closeness(distances))
         return np.where(distances[:, None] >= 0, shades[:, None] * CUBE_COLOUR, self.background)
 
@@ -142,5 +150,4 @@ class _Pixels:
         return colormaps.apply("viridis", np.log2(1 + counts) / np.log2(1 + SAMPLES_AT_TOP))
 
     def _closeness(self, distances: np.ndarray) -> np.ndarray:
-        """1 for the near end of the scale of depth, which knows the eye and the box only, 0 for the far end."""
-        return np.clip((self.farthest - distances) / self.span, 0, 1)
+        return self.model.space.closeness(distances, self.model.box, self.eye)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Vec3, Vec3s, copy_rows, fill_rows
+from taichi_rf.kernels.distortion import distortion_gradient
 from taichi_rf.kernels.march import Samples
 from taichi_rf.kernels.ray_arrays import copy_rays
+from taichi_rf.kernels.spaces import BOX
 from taichi_rf.kernels.volume import Compositor, Shaded
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.prefixes import PrefixRenderer
@@ -100,11 +102,19 @@ class VolumeRenderer(Renderer):
         )
         return samples, density, shaded, opacity, depth
 
-    def backward(self, batch: Batch, d_pixels: Any) -> None:
-        """Add to the parameters' gradients what dL/d pixels (rays, 3) asks for, at the batch's own level."""
+    def backward(self, batch: Batch, d_pixels: Any, *, distortion: float = 0.0) -> None:
+        """Add to the parameters' gradients what dL/d pixels (rays, 3) asks for, at the batch's own level.
+
+        Args:
+            distortion: weight of each ray's distortion loss, see :mod:`taichi_rf.kernels.distortion`.
+        """
         model, samples, shaded, level = self.model, batch.samples, batch.shaded, batch.settings.level
+        d_weights = None
+        if distortion:
+            d_weights = model.scratch.get("d weights", ti.f32, samples.count)
+            distortion_gradient(samples, self.compositor.weights, distortion, d_weights)
         d_colours, d_density = self.compositor.adjoint(
-            samples, shaded, batch.density, batch.colours, batch.background, d_pixels
+            samples, shaded, batch.density, batch.colours, batch.background, d_pixels, d_weights
         )
         chunks = self._chunks(shaded.count)
         for first, n in reversed(chunks):
@@ -153,11 +163,14 @@ class VolumeRenderer(Renderer):
         n = len(origins)
         _, _, _, found, depth = self.weigh(origins, directions, settings)
         opacity = found.to_numpy()[:n]
-        return depth.to_numpy()[:n] / np.maximum(opacity, 1e-6), opacity
+        t = depth.to_numpy()[:n] / np.maximum(opacity, 1e-6)
+        return self.model.space.distances(origins, directions, t), opacity
 
     def normals(self, origins: Rays, directions: Rays, settings: RenderSettings) -> tuple[Rays, Rays]:
         model, n, get = self.model, len(origins), self.model.scratch.get
         samples, _, _, opacity, _ = self.weigh(origins, directions, settings)
+        if model.space is not BOX:
+            return self._normals_in_space(origins, directions, settings, samples, opacity)
         o, d, around = (
             get(name, Vec3, m) for name, m in (("surface origins", n), ("surface directions", n), ("around", 6 * n))
         )
@@ -171,6 +184,36 @@ class VolumeRenderer(Renderer):
         )  # fmt: skip
         model.field.density(6 * n, around, density, settings.level)
         _normals(n, voxel * model.distance_scale, samples.directions, density, normals)
+        return normals.to_numpy()[:n], opacity.to_numpy()[:n]
+
+    def _normals_in_space(
+        self, origins: Rays, directions: Rays, settings: RenderSettings, samples: Samples, opacity: Any
+    ) -> tuple[Rays, Rays]:
+        """:meth:`normals` of a model whose space is no box: densities are compared a voxel of that place apart."""
+        model, n, get, space = self.model, len(origins), self.model.scratch.get, self.model.space
+        t = get("surface t", ti.f32, n)
+        _surface(n, SURFACE, samples.offsets, samples.t, self.compositor.weights, opacity, t)
+        distances = space.distances(origins, directions, t.to_numpy()[:n])
+        points = (origins + directions * distances[:, None]).astype(np.float64)
+        voxel = model.step_size / model.step_ratio
+        inside = space.field_points(points)
+        nearer = space.world_points(inside * np.float64(1 - 1e-3))
+        stretch = np.linalg.norm(points - nearer, axis=1) / np.maximum(1e-3 * np.linalg.norm(inside, axis=1), 1e-9)
+        reach = REACH * voxel * np.clip(np.nan_to_num(stretch, nan=1.0), 1.0, 1e3)  # of a voxel, in the world
+        sides = np.concatenate([side * axis[None] for axis in np.eye(3) for side in (-1, 1)])
+        around = space.field_points(points[:, None] + reach[:, None, None] * sides)
+        low, high = model.box.astype(np.float64)
+        unit = np.clip(np.nan_to_num((around - low) / (high - low)), 0, 1).reshape(-1, 3).astype(np.float32)
+        density, normals, places = (
+            get("density around", ti.f32, 6 * n),
+            get("normals", Vec3, n),
+            get("around", Vec3, 6 * n),
+        )
+        copy_rows(unit, places)
+        model.field.density(6 * n, places, density, settings.level)
+        ahead = get("surface directions", Vec3, n)
+        copy_rows(directions, ahead)
+        _normals(n, voxel * model.distance_scale, ahead, density, normals)
         return normals.to_numpy()[:n], opacity.to_numpy()[:n]
 
     def samples(self, origins: Rays, directions: Rays, settings: RenderSettings) -> NDArray[np.int32]:
@@ -228,6 +271,19 @@ def _surround(
             place = surface
             place[a] += (2 * side - 1) * reach
             around[6 * r + 2 * a + side] = (place - low) / (high - low)
+
+
+@ti.kernel
+def _surface(n: int, share: float, offsets: I32, ts: F32, weights: F32, opacity: F32, surface: F32):
+    # the t of each ray before which ``share`` of its weight lies
+    for r in range(n):
+        wanted = share * opacity[r]
+        before = 0.0
+        surface[r] = 0.0
+        for i in range(offsets[r], offsets[r + 1]):
+            if before < wanted <= before + weights[i]:
+                surface[r] = ts[i]
+            before += weights[i]
 
 
 @ti.kernel

@@ -23,7 +23,8 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import parse_json, plain
 from taichi_rf.storage.metadata import passed_on
 
-VERSION = 1
+VERSION = 2
+"""The newest. Files say the oldest that can read them: 2 where the field lies in another space than a box."""
 MAX_HEADER = 64 << 10  # bytes
 MAX_LEVELS = 1024
 MAX_CHUNK = 1 << 30  # bytes; the largest presets need about 10 MB a level
@@ -132,7 +133,8 @@ def start_of(header: Mapping[str, Any], levels: int) -> bytes:
     text = canonical(header)
     if len(text) > MAX_HEADER:
         raise ValueError(f"the header may be {MAX_HEADER} bytes long, got {len(text)}")
-    return PREAMBLE.pack(MAGIC, VERSION, levels, len(text), header_crc(VERSION, levels, text)) + text
+    version = 2 if "space" in header else 1
+    return PREAMBLE.pack(MAGIC, version, levels, len(text), header_crc(version, levels, text)) + text
 
 
 def passed_on_start(header: Mapping[str, Any], levels: int, start: bytes) -> bytes:

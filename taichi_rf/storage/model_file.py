@@ -18,6 +18,7 @@ from taichi_rf.coding.headers import are_numbers, is_number, wrong
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.fields.registry import field_type
+from taichi_rf.kernels.spaces import BOX, read_space
 from taichi_rf.rendering.decoders.registry import DECODERS, make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
@@ -82,6 +83,8 @@ def _chunks(
     }
     if model.renders != RadianceModel.renders:
         header["render"] = model.renders
+    if model.space is not BOX:
+        header["space"] = model.space.describe()
     if not field.knows_space:
         base = {**base, "occupancy": model.occupancy.packed()}
     compress = {"occupancy", *field.compressed, *compress}
@@ -139,6 +142,7 @@ def model_around(field: Field, header: Header) -> Model:
         distance_scale=header["distance_scale"],
         weight_threshold=header["weight_threshold"],
         metadata=dict(header["metadata"]),
+        space=read_space(header.get("space")),
     )
 
 
@@ -213,6 +217,9 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
         raise wrong("metadata", "an object")
     kind.checked_header(field, levels)
     _check_render(header)
+    space = read_space(header.get("space"))
+    if space is not BOX and header.get("render", RadianceModel.renders) != RadianceModel.renders:
+        raise wrong("space", "none, for a solid lies in a box")
     check_steps(header)
     return kind, header
 

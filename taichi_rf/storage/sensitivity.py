@@ -53,5 +53,7 @@ def random_rays(model: Model, count: int, rng: np.random.Generator) -> tuple[NDA
     places = (cells[rng.integers(len(cells), size=count)] + rng.random((count, 3))) / shape
     directions = rng.standard_normal((count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    starts = model.box[0] + places * (model.box[1] - model.box[0])
+    starts = model.space.world_points(model.box[0] + places * (model.box[1] - model.box[0]))
+    if model.space.ahead_only:
+        directions[:, 2] = -np.abs(directions[:, 2])
     return (starts - model.near * directions).astype(np.float32), directions.astype(np.float32)

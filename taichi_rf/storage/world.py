@@ -16,6 +16,7 @@ from taichi_rf.core.errors import UserError
 Format = Literal["blender", "nerfstudio", "colmap", "llff", "nsvf", "rtmv", "photos"]
 """Names of the readers of :data:`scenes.registry.FORMATS`."""
 Up = Literal["auto", "x", "y", "z", "-x", "-y", "-z"]
+SpaceName = Literal["auto", "box", "contract", "ndc"]
 Corners = tuple[float, float, float, float, float, float]
 """x, y, z of the lowest corner of a box, and of its highest."""
 SCALES = (1e-6, 1e6)
@@ -33,6 +34,9 @@ class World:
     # What is to be learnt: x y z of the lowest corner of a box and x y z of its highest, in the units in which
     # inspect shows it. Default: made to fit.
     box: Corners | None = None
+    # Where the field lies. box: a box of the world. contract: all of space, for captures with a background. ndc: the
+    # frustum of cameras that look the same way. Default: auto, by the cameras and whether images have alpha.
+    space: SpaceName | None = None
     # Begin rays at this distance from the camera, in the same units. Default: where a camera can first meet the box.
     near: float | None = None
     # End rays at this distance. Default: where a camera can last meet the box.
@@ -45,7 +49,7 @@ class World:
 
     def check(self) -> None:
         """Raise UserError for what no scene can have."""
-        for name, known in (("format", get_args(Format)), ("up", get_args(Up))):
+        for name, known in (("format", get_args(Format)), ("space", get_args(SpaceName)), ("up", get_args(Up))):
             value = getattr(self, name)
             if value is not None and value not in known:
                 raise UserError(f"--{name} {value}: choose one of {', '.join(known)}")
@@ -88,7 +92,7 @@ class World:
             for key in ("near", "far", "scale"):
                 if entries.get(key) is not None:
                     entries[key] = _number(entries[key])
-            for key in ("format", "up"):
+            for key in ("format", "space", "up"):
                 if not isinstance(entries.get(key), str | None):
                     raise TypeError(f"{key} is a word")
             found = World(**entries)

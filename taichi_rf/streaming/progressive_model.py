@@ -106,11 +106,11 @@ def rehearsal(model: Model, outline: Outline) -> Iterator[None]:
     occupancy = model.occupancy
     occupancy.set_cells(np.ones(occupancy.cells[::-1], bool))
     yield
-    origins = np.tile(model.box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
+    origins = np.tile(model.world_box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
     directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     # see everything in the box, and take every sample for worth shading, at the first level
-    side = float(np.max(model.box[1] - model.box[0]))
+    side = float(np.max(model.world_box[1] - model.world_box[0]))
     yield from model.renderer.rehearsal(
         origins, directions, model.settings(1, near=1e-3 * side, far=side, weight_threshold=-1.0)
     )

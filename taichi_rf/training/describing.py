@@ -16,7 +16,7 @@ def describe(trainer: Trainer, recipe: Recipe) -> None:
     first = test[0] if len(test) else train[0]
     poses = np.concatenate([train.poses, test.poses])
     trainer.model.metadata |= {
-        "view": Orbit.from_camera(first, poses, trainer.model.box).state(),
+        "view": Orbit.from_camera(first, poses, trainer.model.world_box).state(),
         "downscale": recipe.downscale,
         KEY: recipe.world.said(),
     }

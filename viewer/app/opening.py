@@ -15,6 +15,7 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
 from taichi_rf.streaming.progressive_model import reserve
 from taichi_rf.training.describing import describe
+from taichi_rf.training.methods.registry import suited
 from taichi_rf.training.run import METRICS, Run, RunFolder, Training
 from taichi_rf.training.trainer import Trainer
 from viewer.app.loading import Plan
@@ -70,6 +71,8 @@ def build_run(plan: Plan, folder: RunFolder, claim: contextlib.ExitStack, *, gua
     )
     recipe = replace(recipe, source=scene.source)  # good from any folder
     new = plan.folder is None
+    if new:
+        recipe = replace(recipe, config=suited(recipe.config, scene))
     trainer = Trainer(scene, recipe.config) if new else Trainer.resume(folder.path, scene, recipe.config)
     describe(trainer, recipe)
     if new:

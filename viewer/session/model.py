@@ -29,8 +29,8 @@ class Model(Protocol):
         """What has the levels."""
 
     @property
-    def box(self) -> npt.NDArray[np.float32]:
-        """(2, 3) world units."""
+    def world_box(self) -> npt.NDArray[np.float32]:
+        """(2, 3) of what there is to turn around, world units."""
 
     @property
     def metadata(self) -> dict[str, Any]:

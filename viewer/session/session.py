@@ -205,7 +205,7 @@ class Session:
 
     def go_to(self, view: SceneView) -> None:
         """Stand at a view of the scene."""
-        self.viewpoint.go_to(view, self.model.box)
+        self.viewpoint.go_to(view, self.model.world_box)
 
     def next_view(self, step: int = 1, split: str | None = None) -> None:
         """Go to another view of the same split, or of ``split``."""

@@ -148,10 +148,10 @@ class Viewpoint:
 def first_view(model: Model, scene: Any | None) -> Orbit:
     """Where one stands at first: at the first view of ``scene`` where it is given, else where the model's file says."""
     if scene is None:
-        return Orbit.from_state(model.metadata.get("view"), model.box)
+        return Orbit.from_state(model.metadata.get("view"), model.world_box)
     cameras = scene.test.cameras if len(scene.test) else scene.train.cameras
     poses = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])
-    return Orbit.from_camera(cameras[0], poses, model.box)
+    return Orbit.from_camera(cameras[0], poses, model.world_box)
 
 
 def fitted(camera: Camera, width: int, height: int) -> Camera:

@@ -232,7 +232,7 @@ class Site:
             visitor.stands, self._leader = report, number
             if session.demo:
                 session.toggle_demo()
-            place = report.within(session.model.box)
+            place = report.within(session.model.world_box)
             session.orbit.stand(place.position, place.target, place.up, place.field_of_view)
             self._stood, self._still_since = standing(session), now
 

@@ -16,6 +16,7 @@ from taichi_rf.core import backend
 from taichi_rf.core.files import write_json
 from taichi_rf.training.describing import describe
 from taichi_rf.training.finish import finish
+from taichi_rf.training.methods.registry import suited
 from taichi_rf.training.run import (
     CONFIG,
     METRICS,
@@ -58,7 +59,7 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
         recipe = made or resumed_recipe(folder.recipe(), options)
         trainer = _trainer(recipe, folder, new=new)
         describe(trainer, recipe)
-        recipe = replace(recipe, source=trainer.scene.source)  # good from any folder
+        recipe = replace(recipe, source=trainer.scene.source, config=trainer.config)  # good from any folder
         if new:
             folder.begin(recipe, trainer)
         else:
@@ -89,7 +90,10 @@ def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
     for text in scene.warnings:
         say(f"warning: {text}")
     with waiting("measuring distances") if mesh else contextlib.nullcontext():
-        trainer = Trainer(scene, recipe.config) if new else Trainer.resume(folder.path, scene, recipe.config)
+        if new:
+            trainer = Trainer(scene, suited(recipe.config, scene))
+        else:
+            trainer = Trainer.resume(folder.path, scene, recipe.config)
     for text in trainer.warnings:
         say(f"warning: {text}")
     if trainer.iteration:

@@ -53,6 +53,7 @@ class Config:
         "network_rate": WEIGHT,
         "decay": (1e-30, 1e9),
         "held_out": (0, 1 << 30),
+        "distortion": WEIGHT,
     }
 
     method: str
@@ -83,6 +84,9 @@ class Config:
     filter_at: float = 4 / 30
     """Fraction at which rays that see nothing occupied are dropped; 1 for never."""
 
+    distortion: float = 0.0
+    """Weight of the distortion loss (mip-NeRF 360), against what floats before a background."""
+
     network_rate: float = 1e-3
     """Learning rate of the decoder."""
     decay: float = 0.1
@@ -100,6 +104,10 @@ class Config:
     def wants_depth(self) -> bool:
         """Whether depth images matter, where a scene has any."""
         return self.strategy.wants_depth
+
+    def get(self, name: str) -> Any:
+        """The entry called ``name``, wherever it is."""
+        return getattr(self.strategy if name in names_of(type(self.strategy)) else self, name)
 
     def changed(self, **entries: Any) -> Config:
         """With some entries replaced, wherever they are: in the common part or in the method's own.

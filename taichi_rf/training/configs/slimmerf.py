@@ -135,6 +135,20 @@ QUICK = BALANCED.changed(
 
 PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}
 
+SPACES: dict[str, dict[str, dict[str, Any]]] = {
+    "contract": {
+        "quick": {"resolutions": (96, 160), "l1": 0.0, "l1_after_shrink": 0.0, "background": "random"},
+        "balanced": {},
+        "paper": {},
+    },
+    "ndc": {
+        "quick": {"resolutions": (96, 224), "l1": 0.0, "l1_after_shrink": 0.0, "background": "random"},
+        "balanced": {},
+        "paper": {},
+    },
+}
+"""What differs for captures with a background, and for cameras that look ahead."""
+
 
 def settled(steps: int) -> Config:
     """What ``bench`` trains for so many steps and then measures: all ranks, over the box that is left after a quarter

@@ -96,6 +96,9 @@ QUICK = PAPER.changed(preset="quick", iterations=4000, step_ratio=1.0, weight_th
 
 PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}
 
+SPACES: dict[str, dict[str, dict[str, Any]]] = {}
+"""What differs for captures with a background, and for cameras that look ahead."""
+
 
 def settled(steps: int) -> Config:
     """What ``bench`` trains for so many steps and then measures: all levels of detail, and codes learnt for the last

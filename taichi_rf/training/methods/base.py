@@ -6,8 +6,8 @@ Strategy and sampler are named and looked up when a training begins, for they im
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -42,6 +42,9 @@ class Method:
     """From such options to entries of the configuration."""
     decoders: tuple[str, ...] = ()
     """What may be chosen to make colours; empty where there are none."""
+    spaces: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Entries of the configuration by the kind of a scene's space and the preset, where they differ from those for a
+    box; see :mod:`taichi_rf.kernels.spaces`."""
     settled: Callable[[int], Config] | None = None
     """The configuration that ``bench`` trains for so many steps before it measures; None where it measures nothing."""
 
@@ -58,3 +61,12 @@ class Method:
         if name not in self.presets:
             raise UserError(f"there is no preset '{name}': choose one of {', '.join(self.presets)}")
         return self.presets[name]
+
+    def suited(self, config: Config, scene: Any) -> Config:
+        """``config`` as suits the space of ``scene``: what a preset says otherwise for it, unless somebody has changed
+        that very entry already."""
+        preset, space = self.presets.get(config.preset), getattr(scene, "space", None)
+        if preset is None or space is None:
+            return config
+        entries = self.spaces.get(space.kind, {}).get(config.preset, {})
+        return config.changed(**{key: value for key, value in entries.items() if config.get(key) == preset.get(key)})

@@ -24,13 +24,15 @@ METHODS = (
         "slimmerf", TENSOR, "photographs", slimmerf.PRESETS, rank_schedule,
         strategy="taichi_rf.training.strategies.vm:VMStrategy",
         sampler="taichi_rf.training.samplers.pixels:PixelSampler",
-        options=slimmerf.SlimmerfOptions, entries=slimmerf.entries, decoders=("sh", "mlp"), settled=slimmerf.settled,
+        options=slimmerf.SlimmerfOptions, entries=slimmerf.entries, decoders=("sh", "mlp"), spaces=slimmerf.SPACES,
+        settled=slimmerf.settled,
     ),
     Method(
         "vqad", OCTREE, "photographs", vqad.PRESETS, JointLevels,
         strategy="taichi_rf.training.strategies.octree:OctreeStrategy",
         sampler="taichi_rf.training.samplers.pixels:PixelSampler",
-        options=vqad.VqadOptions, entries=vqad.entries, decoders=("small",), settled=vqad.settled,
+        options=vqad.VqadOptions, entries=vqad.entries, decoders=("small",), spaces=vqad.SPACES,
+        settled=vqad.settled,
     ),
     Method(
         "vqad", OCTREE, "mesh", solid.PRESETS, JointLevels,
@@ -82,6 +84,11 @@ def find(name: str, teacher: Teacher = "photographs") -> Method:
         raise UserError(f"unknown method '{name}': choose one of {', '.join(names())}")
     others = " or ".join(f"--method {other}" for other in names(teacher))
     raise UserError(f"--method {name} cannot fit a {'mesh' if teacher == 'mesh' else 'scene'}: give {others}")
+
+
+def suited(config: Config, scene: Any) -> Config:
+    """``config`` as suits ``scene``, see :meth:`Method.suited`: for a training that begins."""
+    return find(config.method, teacher_of(scene)).suited(config, scene)
 
 
 def find_preset(method: str, name: str, *, mesh: bool = False) -> Config:

@@ -13,6 +13,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import kept_back, scoring
 from taichi_rf.kernels.losses import PhotometricLoss
+from taichi_rf.kernels.spaces import BOX
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.configs.base import Config
@@ -76,7 +77,7 @@ class PixelSampler(Sampler):
             copy_rows(targets[part], target)
             loss, d_pixels = self.loss(part.stop - part.start, batch.pixels, target, of=of, weight=weight)
             check_finite(loss, iteration)
-            renderer.backward(batch, d_pixels)
+            renderer.backward(batch, d_pixels, distortion=weight * self.config.distortion / of)
             return loss
 
         return learn
@@ -181,11 +182,16 @@ def pixels_in_box(cameras: Any, model: Any, left_out: Collection[int] = ()) -> n
         UserError: there are none.
     """
     low, high = model.box
+    unbounded = model.space is not BOX
     kept = [np.zeros(0, np.int64)]
     for i in range(len(cameras)):
         if i in left_out:
             continue
         origins, directions = cameras[i].rays()
+        if unbounded:  # every ray meets something, unless its lens or the space has none
+            met = np.isfinite(model.space.rays(origins, directions)[1]).all(axis=1)
+            kept.append(np.flatnonzero(met) + i * len(origins))
+            continue
         safe = np.where(np.abs(directions) < 1e-9, np.float32(1e-9), directions)
         a, b = (low - origins) / safe, (high - origins) / safe
         entry = np.maximum(np.minimum(a, b).max(1), model.near)

@@ -14,7 +14,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, Scratch, Vec3, Vec3s, copy_rows, empty, upload
 from taichi_rf.fields.trees.morton import coordinates, morton
 from taichi_rf.fields.trees.octree import Octree
-from taichi_rf.kernels.march import uniform01
+from taichi_rf.kernels.jitter import uniform01
 from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.metrics import measuring

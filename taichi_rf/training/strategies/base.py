@@ -15,6 +15,7 @@ import numpy as np
 
 from taichi_rf.fields.base import Field
 from taichi_rf.geometry.visual_hull import Carving, Hull, carve
+from taichi_rf.kernels.spaces import BOX, Space
 from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
@@ -60,6 +61,18 @@ class Strategy(Owner, ABC):
         self.carving = Carving()
         """What the silhouettes of the scene's images say, if they were asked."""
         self.model = self._make()
+
+    @property
+    def space(self) -> Space:
+        """How the world lies in the field's box; scenes of other programs need not say it."""
+        found: Space = getattr(self.scene, "space", BOX)
+        return found
+
+    @property
+    def field_box(self) -> np.ndarray:
+        """(2, 3) that the field begins with, in the coordinates of the space."""
+        box = self.scene.box if self.space is BOX else self.scene.field_box
+        return np.asarray(box, np.float32)
 
     @staticmethod
     @abstractmethod
@@ -135,7 +148,7 @@ class Strategy(Owner, ABC):
 
     def _carve(self, box: np.ndarray) -> Hull | None:
         """The visual hull of the training images, if the configuration wants one and they have silhouettes."""
-        if self.config.silhouettes:
+        if self.config.silhouettes and self.space is BOX:
             self.carving = carve(self.scene.train, box)
         return self.carving.hull
 
@@ -152,5 +165,6 @@ class Strategy(Owner, ABC):
             step_ratio=config.step_ratio,
             distance_scale=config.distance_scale,
             weight_threshold=config.weight_threshold,
+            space=self.space,
             metadata={**origin(scene), "preset": config.preset, "method": config.method},
         )

@@ -25,6 +25,7 @@ from taichi_rf.fields.quantisers.base import Uncompressed
 from taichi_rf.fields.trees.morton import neighbourhood
 from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.geometry.depth_points import bounds, surface_points
+from taichi_rf.kernels.spaces import BOX
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.configs.base import Config
@@ -65,8 +66,8 @@ class OctreeStrategy(Strategy):
         check_levels(own.base_depth, own.lods)
         coding.check(own.codes, own.bits)
         finest = own.base_depth + own.lods - 1
-        box = np.asarray(self.scene.box, np.float32)
-        found = bounds(self.scene.train, box) if own.depth else None
+        box = self.field_box
+        found = bounds(self.scene.train, box) if own.depth and self.space is BOX else None
         hull = self._carve(box)  # where there is depth, it only tells which images contradict the others
         if found is not None:
             box = cube(found)

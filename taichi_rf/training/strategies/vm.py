@@ -43,7 +43,7 @@ class VMStrategy(Strategy):
         return [*entries, (own.shrink_at, "shrink", 0), (config.filter_at, "filter", 0)]
 
     def _make(self) -> Model:
-        config, own, box = self.config, self.own, np.asarray(self.scene.box, np.float32)
+        config, own, box = self.config, self.own, self.field_box
         hull = self._carve(box)
         if hull is not None:
             box = hull.bounds()
@@ -134,6 +134,9 @@ class VMStrategy(Strategy):
         """Cut the box down to what is occupied, snapped to grid nodes."""
         self.refresh(training.level)
         cells = self.model.occupancy.to_numpy()
+        if not self.space.straight:
+            training.event("shrink", box=self.model.box.tolist(), note="the box holds all of space: it stays")
+            return
         if not cells.any():
             training.event("shrink", box=self.model.box.tolist(), note="nothing is occupied: the box stays")
             return

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import scenes
+from scenes.files.colmap_files import read_model
 from scenes.readers.colmap import reprojection_errors
-from scenes.readers.colmap_files import read_model
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
 from tests.capture_files import (
@@ -50,7 +50,7 @@ def positions(scene) -> np.ndarray:
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_same_cameras(name, tmp_path):
     WRITERS[name](tmp_path)
-    scene = scenes.load(str(tmp_path))
+    scene = scenes.load(str(tmp_path), world=World(space="box"))
     assert (len(scene.train), len(scene.test)) == (COUNT - 3, 3)  # every eighth of 17, the first among them
     assert [view.rpartition("/")[2] for view in scene.test.names] == ["IMG_000.png", "IMG_008.png", "IMG_016.png"]
     found, expected = positions(scene), poses()
@@ -70,7 +70,7 @@ def test_every_format_gives_the_same_cameras(name, tmp_path):
 def test_what_the_points_span_fits_the_box(name, tmp_path):
     """The cameras are 6 from the middle, and the points within some 3 of it."""
     WRITERS[name](tmp_path)
-    scene = scenes.load(str(tmp_path))
+    scene = scenes.load(str(tmp_path), world=World(space="box"))
     away = np.linalg.norm(positions(scene)[:, :, 3], axis=1)
     half = 1.5 / (away.mean() / 6.1)  # of the box, in the units of before
     assert 2 < half < 6.5
@@ -258,3 +258,41 @@ def test_a_view_to_test_with_is_never_one_to_train_with(tmp_path):
     write_nerfstudio(tmp_path, train_filenames=names, test_filenames=names[:2])
     scene = scenes.load(str(tmp_path))
     assert not set(scene.train.names) & set(scene.test.names)
+
+
+def test_a_capture_with_a_background_lies_in_a_contraction(tmp_path):
+    write_colmap(tmp_path)
+    scene = scenes.load(str(tmp_path))
+    assert scene.space.kind == "contract"
+    away = np.abs(positions(scene)[:, :, 3]).max(axis=1)
+    assert 0.8 < away.max() < 1.5  # the cameras, which look at the middle of the inner cube, are at its border
+    assert 0 < scene.near <= 0.5 < 100 < scene.far
+    assert any("contraction" in text for text in scene.warnings)
+
+
+def test_cameras_that_look_ahead_lie_in_device_coordinates(tmp_path):
+    write_llff(tmp_path, ahead=True)
+    scene = scenes.load(str(tmp_path))
+    assert scene.space.kind == "ndc"
+    places = np.concatenate([scene.train.cameras.poses, scene.test.cameras.poses])[:, :, 3]
+    np.testing.assert_allclose(places.mean(axis=0), 0, atol=1e-5)
+    assert places[:, 2].min() > -1, "all before the near plane"
+    low, high = scene.field_box
+    for split in (scene.train, scene.test):
+        for camera in split.cameras:
+            starts, along = scene.space.rays(*camera.rays())
+            ends = starts + along * (2 / along[:, 2:])
+            for points in (starts, ends):
+                assert (points >= low - 1e-5).all()
+                assert (points <= high + 1e-5).all()
+
+
+def test_images_with_alpha_lie_in_a_box(tmp_path):
+    write_colmap(tmp_path, alpha=True)
+    assert scenes.load(str(tmp_path)).space.kind == "box"
+
+
+def test_a_space_that_cannot_be_is_refused(tmp_path):
+    write_colmap(tmp_path)
+    assert "--space sphere: choose one of" in refused(tmp_path, world=World(space="sphere"))
+    assert "look the same way" in refused(tmp_path, world=World(space="ndc"))

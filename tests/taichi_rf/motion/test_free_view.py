@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from taichi_rf.motion.free_view import depth_range
+from taichi_rf.kernels.spaces import BOX as WORLD
 from tests.viewer_fakes import BOX
 
 
@@ -18,4 +18,4 @@ from tests.viewer_fakes import BOX
     ],
 )
 def test_depth_range_spans_the_box_as_seen_from_the_eye(position, near, far):
-    assert depth_range(BOX, position) == pytest.approx((near, far))
+    assert WORLD.depth_range(BOX, position) == pytest.approx((near, far))

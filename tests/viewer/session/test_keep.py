@@ -65,7 +65,7 @@ def test_camera_is_kept_as_numbers_that_make_the_same_view(tmp_path):
     np.testing.assert_allclose(np.array(values["camera_to_world"])[:3], camera.pose, atol=1e-6)
     assert (values["fx"], values["width"]) == (camera.fx, 96)
     np.testing.assert_allclose(
-        Orbit.from_state(values["view"], session.model.box).camera(96, 64).pose, camera.pose, atol=1e-5
+        Orbit.from_state(values["view"], session.model.world_box).camera(96, 64).pose, camera.pose, atol=1e-5
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scenes.readers.colmap_files import MODELS, camera_of, has_model, read_model
+from scenes.files.colmap_files import MODELS, camera_of, has_model, read_model
 from taichi_rf.core.errors import UserError
 from tests.capture_files import COUNT, POINTS, poses, write_colmap
 
