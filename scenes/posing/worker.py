@@ -1,28 +1,33 @@
 """Finds the poses of photographs with COLMAP, within a process of its own: the functions that need ``pycolmap``.
 
 Photographs are decoded by the same code that later reads them for training, upright and within the same limits, so
-that COLMAP's own decoders see no file and both see the same pixels.
+that COLMAP's decoders see only what was written here, and both see the same pixels. COLMAP knows the photographs by
+their numbers, and in the size in which features are looked for; the model is then made as large as the photographs are,
+and has their names.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pycolmap
+from PIL import Image
 
 from scenes.files.images import read_header, read_rgba
 from scenes.posing.job import FEATURES, MAP, MATCHES, Job, Photograph
+from taichi_rf.core.memory import available_memory
 
 LONGER_SIDE = 1600
 """Pixels to which photographs are made smaller before features are looked for: enough for errors of half a pixel, and a
 quarter of the time of COLMAP's own 3200."""
 MOST_FEATURES = 8192
 """Of a photograph, as in COLMAP."""
+MEMORY = 1 << 30
+"""Bytes that are free for each thread that looks for features: twice what the pyramid of a photograph takes."""
 PAIRS_AT_ONCE = 200
 """Pairs between two words about how far it is."""
 FEWEST = 3
@@ -45,92 +50,110 @@ def solve(job: Job, folder: Path, report: Report) -> list[str]:
     """
     pycolmap.set_random_seed(0)
     database = folder / "database.db"
-    _find_features(job, database, report)
+    _find_features(job, database, folder, report)
     _match(job, database, folder, report)
     models = _map(database, folder, len(job.photographs), report)
     if not models:
         return []
     best = max(models, key=lambda model: model.num_reg_images())
-    placed = []
-    for identifier in best.reg_image_ids():
-        image = best.image(identifier)
-        image.name = job.photographs[int(image.name)].name
-        placed.append(image.name)
+    placed = _as_photographs(best, job)
     output = Path(job.output)
     output.mkdir(parents=True)
     best.write_binary(output)
     return placed
 
 
-def _find_features(job: Job, path: Path, report: Report) -> None:
-    """Fill the database with cameras, photographs by their numbers, and features."""
-    with pycolmap.Database.open(path) as database:
-        cameras = [_write_camera(database, job, index) for index in range(len(job.cameras))]
-        total = len(job.photographs)
-        report(FEATURES, 0, total)
-        for index, (keypoints, descriptors) in enumerate(_features(job)):
-            camera, rig = cameras[job.photographs[index].camera]
-            image = pycolmap.Image(name=str(index), camera_id=camera)
-            image.image_id = database.write_image(image)
-            frame = pycolmap.Frame()
-            frame.rig_id = rig
-            frame.add_data_id(image.data_id)
-            database.write_frame(frame)
-            database.write_keypoints(image.image_id, keypoints)
-            database.write_descriptors(image.image_id, descriptors)
-            report(FEATURES, index + 1, total)
+def working_size(width: int, height: int) -> tuple[int, int]:
+    """The size in which features are looked for: at most :data:`LONGER_SIDE` pixels a side."""
+    share = min(1.0, LONGER_SIDE / max(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))
 
 
-def _write_camera(database: pycolmap.Database, job: Job, index: int) -> tuple[int, int]:
-    """Write a camera, and the rig of that camera alone which newer databases want; their identifiers."""
-    guess = job.cameras[index]
-    camera = pycolmap.Camera.create(0, pycolmap.CameraModelId.SIMPLE_RADIAL, guess.start, guess.width, guess.height)
-    camera.has_prior_focal_length = guess.focal > 0
-    camera.camera_id = database.write_camera(camera)
-    rig = pycolmap.Rig()
-    rig.add_ref_sensor(camera.sensor_id)
-    return camera.camera_id, database.write_rig(rig)
+def _as_photographs(model: pycolmap.Reconstruction, job: Job) -> list[str]:
+    """Give a model the sizes and names of the photographs; return the names."""
+    placed = []
+    for identifier in model.reg_image_ids():
+        image = model.image(identifier)
+        photograph = job.photographs[int(Path(image.name).stem)]
+        guess = job.cameras[photograph.camera]
+        small = working_size(guess.width, guess.height)
+        if small != (guess.width, guess.height):
+            scale = np.array([guess.width / small[0], guess.height / small[1]])
+            for point in image.points2D:
+                point.xy = point.xy * scale
+            camera = model.camera(image.camera_id)
+            if camera.width != guess.width or camera.height != guess.height:  # of several, the first comes here
+                camera.rescale(guess.width, guess.height)
+        image.name = photograph.name
+        placed.append(photograph.name)
+    return placed
 
 
-def _features(job: Job) -> Iterator[tuple[npt.NDArray[np.float32], pycolmap.FeatureDescriptors]]:
-    """Keypoints (m, 4) in pixels of the photograph as it is seen, and their descriptors, photograph by photograph."""
+def _find_features(job: Job, database: Path, folder: Path, report: Report) -> None:
+    """Fill the database with cameras, photographs and their features."""
+    done, total = 0, len(job.photographs)
+    report(FEATURES, done, total)
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu = False
-    options.num_threads = 1
     options.sift.max_num_features = MOST_FEATURES
+    options.num_threads = _threads()
+    at_once = 2 * options.num_threads
+    pool = ThreadPoolExecutor(max_workers=options.num_threads)
+    for number in range(len(job.cameras)):
+        reading = pycolmap.ImageReaderOptions()
+        reading.existing_camera_id = _write_camera(database, job, number)
+        taken = [index for index in range(total) if job.photographs[index].camera == number]
+        for first in range(0, len(taken), at_once):
+            some = taken[first : first + at_once]
+            paths = [folder / f"{index}.png" for index in some]
+            names = list(pool.map(_write_grey, [job.photographs[index] for index in some], paths))
+            pycolmap.extract_features(
+                database, folder, image_names=names, reader_options=reading, extraction_options=options,
+                device=pycolmap.Device.cpu,
+            )  # fmt: skip
+            for path in paths:
+                path.unlink()
+            done += len(some)
+            report(FEATURES, done, total)
 
-    def find(photograph: Photograph) -> tuple[npt.NDArray[np.float32], pycolmap.FeatureDescriptors]:
-        grey, scale = read_grey(Path(photograph.path), f"photograph '{photograph.name}'")
-        extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
-        keypoints, descriptors = extractor.extract_from_uint8_array(grey)
-        places = pycolmap.keypoints_to_matrix(keypoints).copy()
-        places[:, 0] *= scale[0]
-        places[:, 1] *= scale[1]
-        places[:, 2] *= (scale[0] * scale[1]) ** 0.5
-        return places, descriptors
 
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
-    try:
-        yield from pool.map(find, job.photographs)
-    finally:
-        pool.shutdown(cancel_futures=True)  # a broken photograph is said at once
+def _threads() -> int:
+    """How many photographs are looked at at once: as many as there are cores, if the memory suffices."""
+    free = available_memory()
+    cores = os.cpu_count() or 1
+    return cores if free is None else max(1, min(cores, free // MEMORY))
 
 
-def read_grey(path: Path, where: str) -> tuple[npt.NDArray[np.uint8], tuple[float, float]]:
-    """A photograph upright, in grey, with at most :data:`LONGER_SIDE` pixels a side, (height, width); and by how much
-    its own width and height are larger.
+def _write_camera(path: Path, job: Job, number: int) -> int:
+    """Write a camera, and the rig of that camera alone which newer databases want; its identifier."""
+    guess = job.cameras[number]
+    width, height = working_size(guess.width, guess.height)
+    camera = pycolmap.Camera.create(
+        0, pycolmap.CameraModelId.SIMPLE_RADIAL, guess.start * width / guess.width, width, height
+    )
+    camera.has_prior_focal_length = guess.focal > 0
+    with pycolmap.Database.open(path) as database:
+        camera.camera_id = database.write_camera(camera)
+        rig = pycolmap.Rig()
+        rig.add_ref_sensor(camera.sensor_id)
+        database.write_rig(rig)
+    return int(camera.camera_id)
+
+
+def _write_grey(photograph: Photograph, path: Path) -> str:
+    """Write a photograph upright, in grey and in the size in which features are looked for; the name of the file.
 
     Raises:
         UserError: it is broken.
     """
-    header = read_header(path, where)
-    width, height = header.size(header.orientation)
-    share = min(1.0, LONGER_SIDE / max(width, height))
-    small = max(1, round(width * share)), max(1, round(height * share))
-    pixels = np.empty((small[1], small[0], 4), np.float16)
-    read_rgba(path, header, header.orientation, pixels, where)
-    grey = pixels[..., :3].astype(np.float32) @ GREY
-    return np.round(grey * 255).astype(np.uint8), (width / small[0], height / small[1])
+    source, where = Path(photograph.path), f"photograph '{photograph.name}'"
+    header = read_header(source, where)
+    width, height = working_size(*header.size(header.orientation))
+    pixels = np.empty((height, width, 4), np.float16)
+    read_rgba(source, header, header.orientation, pixels, where)
+    grey = np.round(pixels[..., :3].astype(np.float32) @ GREY * 255).astype(np.uint8)
+    Image.fromarray(grey).save(path, compress_level=1)
+    return path.name
 
 
 def _match(job: Job, database: Path, folder: Path, report: Report) -> None:
@@ -142,7 +165,7 @@ def _match(job: Job, database: Path, folder: Path, report: Report) -> None:
     report(MATCHES, 0, len(job.pairs))
     for first in range(0, len(job.pairs), PAIRS_AT_ONCE):
         some = job.pairs[first : first + PAIRS_AT_ONCE]
-        (folder / "pairs.txt").write_text("".join(f"{i} {j}\n" for i, j in some))
+        (folder / "pairs.txt").write_text("".join(f"{i}.png {j}.png\n" for i, j in some))
         pycolmap.match_image_pairs(
             database, matching_options=matching, pairing_options=pairing, device=pycolmap.Device.cpu
         )
