@@ -12,10 +12,14 @@ import pytest
 from PIL import Image
 
 import scenes
+from scenes.files.colmap_files import read_model
 from scenes.files.locate import Finder
 from scenes.files.values import Notes
 from scenes.posing import process
+from scenes.posing.cameras import CameraGuess
+from scenes.posing.job import Job, Photograph
 from scenes.readers import llff
+from scenes.readers.colmap import reprojection_errors
 from taichi_rf.core.errors import UserError
 from tests.places import DATA, ROOT
 from tests.unposed import write_fern, write_photographs
@@ -104,6 +108,28 @@ def test_the_turned_photograph_is_upright(posed, photos):
         size = posed[0].train.cameras.width, posed[0].train.cameras.height
         expected = np.asarray(image.convert("RGB").resize(size)) / 255
     assert np.abs(posed[0].train.images[index, ..., :3] - expected).mean() < 0.01
+
+
+def test_a_model_made_from_smaller_copies_is_as_large_as_the_photographs(posed, photos, tmp_path, monkeypatch):
+    pycolmap = pytest.importorskip("pycolmap")
+    from scenes.posing import worker
+
+    (entry,) = (photos / "taichi-rf-poses").iterdir()
+    small = read_model(entry / "sparse/0")
+    camera = next(iter(small.cameras.values()))
+    width, height = 3 * camera.width, 3 * camera.height
+    monkeypatch.setattr(worker, "LONGER_SIDE", camera.width)
+    names = [image.name for image in small.images]
+    job = Job(tuple(Photograph("", f"large {name}", 0) for name in names), (CameraGuess(width, height),), (), "")
+    model = pycolmap.Reconstruction(entry / "sparse/0")
+    for identifier in model.reg_image_ids():
+        model.image(identifier).name = f"{names.index(model.image(identifier).name)}.png"
+    assert sorted(worker._as_photographs(model, job)) == [f"large {name}" for name in names]
+    model.write_binary(tmp_path)
+    large = read_model(tmp_path)
+    grown = next(iter(large.cameras.values()))
+    assert (grown.width, grown.height) == (width, height)
+    np.testing.assert_allclose(reprojection_errors(large), 3 * reprojection_errors(small), rtol=1e-3, atol=1e-3)
 
 
 def test_photographs_of_nothing_in_common_are_refused_and_the_terminal_stays_clean(tmp_path, capfd):
