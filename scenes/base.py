@@ -5,7 +5,7 @@ Readers (``blender.py``, ``builtin.py``) make these; trainer, evaluation and vie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -14,10 +14,13 @@ import numpy.typing as npt
 
 from taichi_rf.core import memory
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.core.pixels import over
 from taichi_rf.kernels.rays import Cameras
 from taichi_rf.kernels.spaces import BOX, Space
 
+Depths = npt.NDArray[np.float32] | Sequence[npt.NDArray[np.float32]]
+"""(N, H, W), or N images (H, W) where they are of several sizes."""
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all) while a scene loads."""
 
@@ -27,32 +30,55 @@ MIN_TRAIN_VIEWS = 2  # from one image alone nothing says how far anything is
 
 @dataclass(frozen=True)
 class Split:
-    """N posed images of one size; N may be 0.
+    """N posed images; N may be 0, and each may be of another size.
 
-    ``images`` is (N, H, W, 4) float16: RGBA in [0, 1] with the colour already multiplied by alpha (premultiplied), so
-    that averages of pixels are right. ``depths`` is (N, H, W) float32 or None: distance along the view axis (z-depth)
-    in world units, 0 where there is none. ``names`` are for people: the image files, or what a scene calls its views.
+    ``pixels`` are RGBA in [0, 1] with the colour already multiplied by alpha (premultiplied), so that averages of
+    pixels are right. ``depths`` are N images (H, W) float32 or None: distance along the view axis (z-depth) in world
+    units, 0 where there is none. ``names`` are for people: the image files, or what a scene calls its views.
 
     Raises:
         ValueError: the shapes do not agree.
     """
 
-    images: npt.NDArray[np.float16]
+    pixels: PixelPool
     cameras: Cameras
     names: tuple[str, ...]
-    depths: npt.NDArray[np.float32] | None = None
+    depths: Depths | None = None
 
     def __post_init__(self) -> None:
-        expected = (len(self.cameras), self.cameras.height, self.cameras.width)
-        if self.images.shape != (*expected, 4) or self.images.dtype != np.float16:
-            raise ValueError(f"images are {(*expected, 4)} float16; got {self.images.shape} {self.images.dtype}")
-        if len(self.names) != expected[0]:
-            raise ValueError(f"{expected[0]} images have as many names; got {len(self.names)}")
-        if self.depths is not None and (self.depths.shape != expected or self.depths.dtype != np.float32):
-            raise ValueError(f"depths are {expected} float32; got {self.depths.shape} {self.depths.dtype}")
+        count, cameras = len(self.cameras), self.cameras
+        sizes = np.stack([cameras.heights, cameras.widths], axis=1)
+        found = np.stack([self.pixels.heights, self.pixels.widths], axis=1)
+        if found.shape != sizes.shape or (found != sizes).any():
+            raise ValueError(f"images of {sizes.tolist()} rows and columns are expected; got {found.tolist()}")
+        if len(self.names) != count:
+            raise ValueError(f"{count} images have as many names; got {len(self.names)}")
+        if self.depths is None:
+            return
+        if len(self.depths) != count:
+            raise ValueError(f"{count} images have as many depth images; got {len(self.depths)}")
+        for depth, size in zip(self.depths, sizes, strict=True):
+            if depth.shape != tuple(size) or depth.dtype != np.float32:
+                raise ValueError(f"depths are {tuple(size)} float32; got {depth.shape} {depth.dtype}")
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+    @property
+    def images(self) -> npt.NDArray[np.float16]:
+        """Images of one size as one array (N, H, W, 4), which is a copy unless they are kept so.
+
+        Raises:
+            ValueError: they are of several sizes.
+        """
+        if not len(self):
+            return np.zeros((0, 1, 1, 4), np.float16)
+        if np.ptp(self.cameras.widths) or np.ptp(self.cameras.heights):
+            raise ValueError("images of several sizes are no one array; see pixels")
+        stored = self.pixels.stored
+        if isinstance(stored, np.ndarray) and stored.dtype == np.float16:
+            return stored.reshape(len(self), *self.pixels[0].shape).astype(np.float16, copy=False)
+        return np.stack([self.pixels[index] for index in range(len(self))])
 
     def composite(self, index: int, background: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Image ``index`` over ``background`` (3,): (H, W, 3) float32.
@@ -61,8 +87,7 @@ class Split:
             index: of the view, from 0.
             background: (3,) in [0, 1].
         """
-        image = self.images[index].astype(np.float32)
-        return over(image, background)
+        return over(self.pixels[index].astype(np.float32), background)
 
 
 @dataclass(frozen=True)
@@ -97,6 +122,8 @@ class Scene:
     reprojection_error: float | None = field(default=None, kw_only=True)
     """Mean distance in pixels, of the images that the points were found in, between where they were found and where the
     cameras show them."""
+    downscale: int = field(default=1, kw_only=True)
+    """How many pixels a side were averaged into one."""
     shows: ClassVar[str] = "photograph"
     """What its pictures are."""
 
@@ -110,17 +137,25 @@ class Scene:
 
     def describe(self) -> str:
         """What it holds, in a line."""
-        cameras = self.train.cameras
         return (
-            f"{self.name}: {len(self.train)} training and {len(self.test)} test views of {cameras.width} x "
-            f"{cameras.height} pixels"
+            f"{self.name}: {len(self.train)} training and {len(self.test)} test views of "
+            f"{sizes_in_words(self.train.cameras)}"
         )
 
 
-def empty_split(width: int, height: int) -> Split:
+def empty_split() -> Split:
     """A split of no views, for a scene that holds nothing back."""
-    cameras = Cameras(np.zeros((0, 3, 4), np.float32), np.zeros((0, 4), np.float32), width, height)
-    return Split(np.zeros((0, height, width, 4), np.float16), cameras, ())
+    cameras = Cameras(np.zeros((0, 3, 4), np.float32), np.zeros((0, 4), np.float32), 1, 1)
+    return Split(PixelPool(np.zeros((0, 4), np.float16), (), ()), cameras, ())
+
+
+def sizes_in_words(cameras: Cameras) -> str:
+    """How large the images of ``cameras`` are."""
+    sizes = sorted({(int(w), int(h)) for w, h in zip(cameras.widths, cameras.heights, strict=True)})
+    if len(sizes) == 1:
+        return f"{sizes[0][0]} x {sizes[0][1]} pixels"
+    widths, heights = zip(*sizes, strict=True)
+    return f"{min(widths)} to {max(widths)} x {min(heights)} to {max(heights)} pixels"
 
 
 def background_colour(name: str) -> tuple[float, float, float]:

@@ -138,19 +138,22 @@ def check_framing(split: Split, box: npt.NDArray[np.float32], where: str, *, cho
 
 def masked(split: Split) -> bool:
     """Whether most images have transparent pixels: then the opaque ones are what there is to see."""
-    return bool((split.images[..., 3].min(axis=(1, 2)) <= OPAQUE).mean() > 0.5)
+    return bool(np.mean([split.pixels.alpha_range(i)[0] <= OPAQUE for i in range(len(split))]) > 0.5)
 
 
 def check_content(split: Split, where: str) -> None:
     """Raise UserError where the images show nothing: no opaque pixel, or one colour."""
-    if split.images.shape[1] * split.images.shape[2] == 1:
+    if split.pixels.total == len(split):
         return  # one pixel an image: who knows
-    some = split.images[:, :: max(1, split.images.shape[1] // 16), :: max(1, split.images.shape[2] // 16)]
-    if np.ptp(some.reshape(-1, 4).astype(np.float32), axis=0).max() > 1 / 255:
+    steps = np.maximum(1, np.minimum(split.cameras.widths, split.cameras.heights) // 16)
+    some = [split.pixels.thinned(i, int(step)).reshape(-1, 4) for i, step in enumerate(steps)]
+    if np.ptp(np.concatenate(some).astype(np.float32), axis=0).max() > 1 / 255:
         return
-    if split.images[..., 3].max() <= OPAQUE:
+    if max(split.pixels.alpha_range(i)[1] for i in range(len(split))) <= OPAQUE:
         raise UserError(f"'{where}': all {len(split)} images are transparent throughout; there is nothing to learn")
-    if np.ptp(split.images.reshape(-1, 4), axis=0).max() <= 1 / 255:
+    images = (split.pixels[i] for i in range(len(split)))
+    least, most = zip(*((image.min(axis=(0, 1)), image.max(axis=(0, 1))) for image in images), strict=True)
+    if (np.max(most, axis=0) - np.min(least, axis=0)).max() <= 1 / 255:
         raise UserError(f"'{where}': all {len(split)} images are of one colour throughout; there is nothing to learn")
 
 
@@ -161,10 +164,11 @@ def _opaque_pixels(split: Split, box: npt.NDArray[np.float32]) -> tuple[float, f
     focus = focus_of(split.cameras)
     inside, radii = [], []
     for i in range(len(split)):
-        opaque = np.flatnonzero(split.images[i, ..., 3].reshape(-1) > SOLID)
+        opaque = np.flatnonzero(split.pixels.alpha(i).reshape(-1) > SOLID)
         if not len(opaque):
             continue
-        rows, columns = np.divmod(dice.choice(opaque, min(SAMPLED, len(opaque)), replace=False), split.cameras.width)
+        chosen = dice.choice(opaque, min(SAMPLED, len(opaque)), replace=False)
+        rows, columns = np.divmod(chosen, split.cameras.widths[i])
         origins, directions = split.cameras.pixel_rays(np.full(len(rows), i), columns, rows)
         inside.append(_meets(origins, directions, box))
         if focus is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scenes.base import Scene, spread
+from scenes.base import Scene, sizes_in_words, spread
 from scenes.framing import focus_of, masked
 from taichi_rf.evaluation.plot import BLUE, MUTED, ORANGE, Page
 from taichi_rf.kernels.rays import Camera, Cameras
@@ -28,7 +28,7 @@ def facts(scene: Scene) -> list[tuple[str, str]]:
     rows = [
         ("format", scene.format or "built in"),
         ("views", f"{len(train)} to train with, {len(test)} to judge by"),
-        ("images", f"{train.width} x {train.height} pixels, {'with' if masked(scene.train) else 'without'} alpha"),
+        ("images", f"{sizes_in_words(train)}, {'with' if masked(scene.train) else 'without'} alpha"),
         ("angle of view", f"{_span(_angles(train), '{:.1f}')} degrees across"),
         ("lens", f"distorted ({', '.join(lenses)})" if lenses else "none: pinholes"),
         ("depth images", "none" if scene.train.depths is None else "yes"),
@@ -70,7 +70,7 @@ def suspicions(scene: Scene) -> list[str]:
 def picture(scene: Scene) -> Image.Image:
     """The page: cameras as frusta, points and box from above and from the side, and four photographs below."""
     strip = (WIDTH - 2 * 20 - 3 * 10) / PICTURES
-    tall = round(min(strip * scene.train.cameras.height / scene.train.cameras.width, 260))
+    tall = round(min(strip * scene.train.cameras.heights[0] / scene.train.cameras.widths[0], 260))
     page = Page(WIDTH, SIDE + tall + 110)
     page.text((20, 34), scene.name, 22)
     page.text(
@@ -141,7 +141,7 @@ def _half(scene: Scene) -> float:
 
 
 def _angles(cameras: Cameras) -> npt.NDArray[np.float64]:
-    return np.degrees(2 * np.arctan(0.5 * cameras.width / cameras.intrinsics[:, 0]))
+    return np.degrees(2 * np.arctan(0.5 * cameras.widths / cameras.intrinsics[:, 0]))
 
 
 def _span(values: npt.NDArray[np.float64], style: str) -> str:

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from scenes.base import Progress, Scene, background_colour
 from scenes.builtin import registry as builtin
@@ -28,7 +28,7 @@ whether they recognise one."""
 def load(
     source: str,
     *,
-    downscale: int = 1,
+    downscale: int | Literal["auto"] = 1,
     views: int | None = None,
     background: str = "white",
     max_test_views: int | None = None,
@@ -44,7 +44,8 @@ def load(
     the mesh in the file ``source`` as a :class:`~scenes.solids.meshes.MeshScene`.
 
     Args:
-        downscale: average this many pixels a side into one.
+        downscale: average this many pixels a side into one; ``auto`` for as few as fit the memory comfortably, of
+            which ``Scene.downscale`` tells.
         views: how many training views to use, evenly spread over all; None for all.
         background: ``white`` or ``black``, behind what is transparent.
         max_test_views: how many test views to load, evenly spread; None for all, 0 for none.
@@ -64,6 +65,7 @@ def load(
         UserError: there is no such scene, or it is broken; the message says what was expected.
         NotRendered: a built-in scene would have to be rendered, and ``render`` is False.
     """
+    auto, downscale = downscale == "auto", 1 if downscale == "auto" else downscale
     check_downscale(downscale)
     world = world or World()
     world.check()
@@ -95,7 +97,9 @@ def load(
             progress=progress,
         )
     colour = background_colour(background)
-    options = Options(downscale, views, max_test_views, colour, progress, announce, depth, follow_links, stage, world)
+    options = Options(
+        downscale, views, max_test_views, colour, progress, announce, depth, follow_links, stage, world, auto
+    )
     scene: Scene = FORMATS[world.format or format_of(found) or "blender"].load(Path(found), options)
     return scene
 

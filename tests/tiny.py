@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from scenes.base import Scene, Split
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.kernels.rays import Camera, Cameras, look_at
 from taichi_rf.training.configs import vqad
 from taichi_rf.training.configs.base import Config
@@ -78,7 +79,8 @@ def _split(count: int, turn: float, depth: bool) -> Split:
     depths = np.zeros((count, SIZE, SIZE), np.float32)
     for index in range(count):
         images[index], depths[index] = _draw(cameras[index])
-    return Split(images, cameras, tuple(f"view {index}" for index in range(count)), depths if depth else None)
+    names = tuple(f"view {index}" for index in range(count))
+    return Split(PixelPool.of(images), cameras, names, depths if depth else None)
 
 
 def _draw(camera: Camera) -> tuple[np.ndarray, np.ndarray]:

@@ -30,9 +30,10 @@ from scenes.base import (
     empty_split,
     spread,
 )
-from scenes.files.images import smaller_size
+from scenes.files.shrinking import smaller_size
 from scenes.framing import HALF_BOX
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.core.user_folders import cache_folder
 from taichi_rf.kernels.rays import Cameras, look_at
 
@@ -98,7 +99,7 @@ def load(
     train = _split(name, "train", train_poses, size, step, render)
     test = _split(name, "test", test_poses, size, step, render)
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
-    return Scene(name, train, test, box, NEAR, FAR, colour, f"builtin:{name}")
+    return Scene(name, train, test, box, NEAR, FAR, colour, f"builtin:{name}", downscale=downscale)
 
 
 def _train_poses(count: int) -> npt.NDArray[np.float32]:
@@ -123,7 +124,7 @@ def _orbit(azimuth: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) ->
 def _split(name: str, split: str, poses: npt.NDArray[np.floating], size: int, step: Step, render: bool) -> Split:
     """The views from ``poses``, out of the cache where it has them; calls ``step`` after each view."""
     if not len(poses):
-        return empty_split(size, size)
+        return empty_split()
     focal = size / 2 / math.tan(ANGLE_OF_VIEW / 2)
     intrinsics = np.tile(np.array([focal, focal, size / 2, size / 2], np.float32), (len(poses), 1))
     cameras = Cameras(poses.astype(np.float32), intrinsics, size, size)
@@ -139,7 +140,7 @@ def _split(name: str, split: str, poses: npt.NDArray[np.floating], size: int, st
         images, depths = cached
         for _ in range(len(cameras)):
             step()
-    return Split(images, cameras, tuple(f"{split} {index}" for index in range(len(cameras))), depths)
+    return Split(PixelPool.of(images), cameras, tuple(f"{split} {index}" for index in range(len(cameras))), depths)
 
 
 def _render(name: str, cameras: Cameras, step: Step) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]:
@@ -148,8 +149,8 @@ def _render(name: str, cameras: Cameras, step: Step) -> tuple[npt.NDArray[np.flo
 
     backend.current()
     render = make_renderer(importlib.import_module(f"scenes.builtin.{name}").MODEL)
-    images = np.empty((len(cameras), cameras.height, cameras.width, 4), np.float16)
-    depths = np.empty((len(cameras), cameras.height, cameras.width), np.float32)
+    images = np.empty((len(cameras), cameras[0].height, cameras[0].width, 4), np.float16)
+    depths = np.empty((len(cameras), cameras[0].height, cameras[0].width), np.float32)
     for index, camera in enumerate(cameras):
         images[index], depths[index] = render(camera)
         step()
@@ -167,13 +168,13 @@ def _cache_path(name: str, split: str, cameras: Cameras) -> Path | None:
         content.update(array.tobytes())
     for module in (*FILES, name):
         content.update((Path(__file__).parent / f"{module}.py").read_bytes())
-    title = f"{name}-{split}-{len(cameras)}x{cameras.width}-v{CACHE_VERSION}-{content.hexdigest()[:16]}.npz"
+    title = f"{name}-{split}-{len(cameras)}x{cameras[0].width}-v{CACHE_VERSION}-{content.hexdigest()[:16]}.npz"
     return folder / title
 
 
 def _read_cache(path: Path, cameras: Cameras) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]] | None:
     """The images and depths in ``path``, or None when they are not there, not whole or not what is wanted."""
-    shape = (len(cameras), cameras.height, cameras.width)
+    shape = (len(cameras), cameras[0].height, cameras[0].width)
     try:
         with np.load(path, allow_pickle=False) as archive:  # zip members carry checksums
             images, depths = archive["images"], archive["depths"]

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scenes.files.exr import exr_depth, exr_header, is_exr
-from scenes.files.images import BAND_PIXELS, INVERSE, Header, Rows, decoded, read_header, turned
+from scenes.files.images import INVERSE, Header, decoded, read_header, turned
+from scenes.files.shrinking import BAND_PIXELS, Rows
 from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
 

@@ -11,7 +11,7 @@ import contextlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from scenes.files.exr import exr_colour, exr_header, is_exr
+from scenes.files.shrinking import Rows, shrink_into
 from scenes.files.values import bounded
 from taichi_rf.core.errors import UserError
 
@@ -37,8 +38,6 @@ BITS, COMPRESSION, STRIP_ROWS, TILE_COLUMNS, TILE_ROWS = 258, 259, 278, 322, 323
 """TIFF tags."""
 MOST_SEGMENTS = 10_000
 """Of a JPEG's header."""
-BAND_PIXELS = 1 << 16
-"""Pixels that are converted at once."""
 BAND_COST = 192
 """Bytes for each of them: bytes, single and double precision, sums and differences."""
 KINDS = (
@@ -52,9 +51,6 @@ KINDS = (
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it logs about odd files goes to the terminal
 
-Rows = Callable[[int, int], npt.NDArray[np.float32]]
-"""Reads the rows of an image from the first number to before the second."""
-
 
 @dataclass(frozen=True)
 class Header:
@@ -67,6 +63,8 @@ class Header:
     """Bytes, at most."""
     alpha: bool = False
     """Whether its pixels may be transparent."""
+    deep: bool = True
+    """Whether it has anything but 8 bits a channel, grey or RGB."""
 
     def size(self, orientation: int) -> tuple[int, int]:
         """(width, height) once it has been turned."""
@@ -93,6 +91,7 @@ def read_header(path: Path, where: str) -> Header:
                     width, height = image.tag_v2[256], image.tag_v2[257]  # type: ignore[attr-defined]
                 decoding = _decoding_cost(image, path)
                 alpha = image.mode in WITH_ALPHA or "transparency" in image.info
+                deep = image.mode not in ("L", "RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(
             f"{where}: '{bounded(path)}' claims too many pixels to be a photograph ({bounded(error)})"
@@ -102,19 +101,29 @@ def read_header(path: Path, where: str) -> Header:
         raise UserError(f"{where}: '{bounded(path)}' is {what}") from error
     if max(width, height) > MAX_SIDE or min(width, height) < 1:
         raise UserError(f"{where}: '{bounded(path)}' is {width} x {height} pixels; up to {MAX_SIDE} a side are read")
-    return Header(width, height, orientation, decoding, alpha)
+    return Header(width, height, orientation, decoding, alpha, deep)
 
 
-def read_rgba(
-    path: Path, header: Header, orientation: int, out: npt.NDArray[np.float16], where: str, *, straight: bool = False
+def read_pixels(
+    path: Path,
+    header: Header,
+    orientation: int,
+    out: npt.NDArray[np.generic],
+    where: str,
+    mask: npt.NDArray[np.uint8] | None = None,
+    *,
+    straight: bool = False,
 ) -> None:
-    """Read the image into ``out`` (height, width, 4), averaged by area to its size: RGBA in [0, 1], premultiplied.
+    """Read the image into ``out``, averaged by area to its size: (height, width, 4) of floating point for premultiplied
+    RGBA in [0, 1], or (height, width, 3) uint8 for RGB of an image of 8 bits a channel without alpha.
 
     Grey, 16-bit and palette images are read, too; alpha is 1 if there is none.
 
     Args:
         header: of the file, as it was read before.
         orientation: how the image has to be turned: 1, or what its header says.
+        mask: (height, width) of the upright image before it is averaged, 0 where nothing is to be seen and 255 where
+            all is.
         straight: of an OpenEXR image, see :func:`scenes.files.exr.exr_colour`.
 
     Raises:
@@ -122,14 +131,22 @@ def read_rgba(
     """
     if is_exr(path):
         exr = exr_header(path, where)
-        shrink_into(out, exr_colour(path, exr, where, straight=straight), exr.height, exr.width)
+        colour = exr_colour(path, exr, where, straight=straight)
+        if mask is not None:
+            colour = _behind(mask, colour)
+        shrink_into(out, colour, exr.height, exr.width)
         return
     with decoded(path, header, orientation, where) as (image, turn):
         if image.mode.startswith(("I", "F")):
             read: Rows = lambda first, end: _deep_grey(image, first, end, path, where)  # noqa: E731
         else:
             read = lambda first, end: _colour(image, first, end)  # noqa: E731
-        shrink_into(turned(out, INVERSE.get(turn, turn)), read, image.height, image.width)
+        back = INVERSE.get(turn, turn)
+        if mask is not None:
+            read = _behind(turned(mask, back), read)
+        elif out.dtype == np.uint8:
+            read = lambda first, end: _bytes(image, first, end)  # noqa: E731
+        shrink_into(turned(out, back), read, image.height, image.width)
 
 
 @contextlib.contextmanager
@@ -289,6 +306,23 @@ def _colour(image: Image.Image, first: int, end: int) -> npt.NDArray[np.float32]
     return pixels
 
 
+def _behind(mask: npt.NDArray[np.generic], read: Rows) -> Rows:
+    """Rows of premultiplied RGBA as a ``mask`` (height, width) of bytes lets them be seen."""
+
+    def seen(first: int, end: int) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32] = (
+            read(first, end) * (mask[first:end].astype(np.float32) / np.float32(255))[..., None]
+        )
+        return found
+
+    return seen
+
+
+def _bytes(image: Image.Image, first: int, end: int) -> npt.NDArray[np.float32]:
+    """Rows of an opaque image, RGB from 0 to 255."""
+    return np.asarray(image.crop((0, first, image.width, end)).convert("RGB"), dtype=np.float32)
+
+
 def _deep_grey(image: Image.Image, first: int, end: int, path: Path, where: str) -> npt.NDArray[np.float32]:
     """Rows of a 16-bit grey image as RGBA."""
     grey = np.asarray(image.crop((0, first, image.width, end)))
@@ -299,69 +333,3 @@ def _deep_grey(image: Image.Image, first: int, end: int, path: Path, where: str)
     pixels = np.ones((*grey.shape, 4), np.float32)
     pixels[..., :3] = (grey.astype(np.float32) / np.float32(65535))[..., None]
     return pixels
-
-
-def smaller_size(width: int, height: int, downscale: int) -> tuple[int, int]:
-    """The size after ``downscale``: rounded, so the whole image is kept where it does not divide evenly."""
-    return max(1, round(width / downscale)), max(1, round(height / downscale))
-
-
-def shrink(image: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    """(H, W, C) averaged by area to (height, width, C), see :func:`shrink_into`.
-
-    Args:
-        image: float32 or any other real kind.
-        width, height: of the result, in pixels, no more than the image's.
-    """
-    out = np.empty((height, width, image.shape[2]), np.float32)
-    shrink_into(out, lambda first, end: image[first:end], *image.shape[:2])
-    return out
-
-
-def shrink_into(out: npt.NDArray[np.generic], read: Rows, rows: int, columns: int) -> None:
-    """Average an image of ``rows`` and ``columns`` by area to the size of ``out`` (height, width, channels).
-
-    Each new pixel is the exact mean of the area that it covers, fractions of old pixels included. On premultiplied
-    alpha that is what a camera with bigger pixels would have seen.
-    """
-    height, width, channels = out.shape
-    if rows % height == 0 and columns % width == 0:
-        tall, wide = rows // height, columns // width
-        step = max(1, BAND_PIXELS // (tall * columns))
-        for first in range(0, height, step):
-            end = min(first + step, height)
-            lines = read(first * tall, end * tall)
-            if tall > 1 or wide > 1:
-                blocks = lines.reshape(end - first, tall, width, wide, channels)
-                lines = blocks.mean(axis=(1, 3), dtype=np.float32)
-            out[first:end] = lines
-        return
-    edges = np.linspace(0, rows, height + 1)
-    whole = np.minimum(edges.astype(np.int64), rows - 1)
-    fraction = (edges - whole).reshape(-1, 1, 1)
-    step = max(1, BAND_PIXELS // columns)
-    sums = np.zeros((1, columns, channels))
-    before = np.zeros((0, columns, channels))  # the integral at the last edge, once there was one
-    edge = 0
-    for first in range(0, rows, step):
-        lines = read(first, min(first + step, rows)).astype(np.float64)
-        sums = np.cumsum(np.concatenate([sums[-1:], lines]), axis=0)  # the integral above each row
-        here = slice(edge, int(np.searchsorted(whole, first + len(lines))))
-        within = whole[here] - first
-        at_edges = np.concatenate([before, sums[within] + fraction[here] * lines[within]])
-        means = np.diff(at_edges, axis=0) * (height / rows)
-        out[here.stop - 1 - len(means) : here.stop - 1] = _mean_along(means, width, 1)
-        before, edge = at_edges[-1:], here.stop
-
-
-def _mean_along(image: npt.NDArray[np.floating], count: int, axis: int) -> npt.NDArray[np.float32]:
-    """Exact box averages along one axis: differences of the integral at the (fractional) edges of the new pixels."""
-    length = image.shape[axis]
-    lines = np.moveaxis(image, axis, 0).astype(np.float64)
-    integral = np.concatenate([np.zeros((1, *lines.shape[1:])), np.cumsum(lines, axis=0)])
-    edges = np.linspace(0, length, count + 1)
-    whole = np.minimum(edges.astype(np.int64), length - 1)
-    fraction = (edges - whole).reshape(-1, *[1] * (lines.ndim - 1))
-    at_edges = integral[whole] + fraction * lines[whole]
-    means: npt.NDArray[np.float32] = np.moveaxis(np.diff(at_edges, axis=0) * (count / length), 0, axis)
-    return means.astype(np.float32)

@@ -17,7 +17,7 @@ import numpy as np
 import pycolmap
 from PIL import Image
 
-from scenes.files.images import read_header, read_rgba
+from scenes.files.images import read_header, read_pixels
 from scenes.posing.job import FEATURES, MAP, MATCHES, Job, Photograph
 from taichi_rf.core.memory import available_memory
 
@@ -150,7 +150,7 @@ def _write_grey(photograph: Photograph, path: Path) -> str:
     header = read_header(source, where)
     width, height = working_size(*header.size(header.orientation))
     pixels = np.empty((height, width, 4), np.float16)
-    read_rgba(source, header, header.orientation, pixels, where)
+    read_pixels(source, header, header.orientation, pixels, where)
     grey = np.round(pixels[..., :3].astype(np.float32) @ GREY * 255).astype(np.uint8)
     Image.fromarray(grey).save(path, compress_level=1)
     return path.name

@@ -13,7 +13,9 @@ from scenes.base import Progress, Scene, Split, check_memory, empty_split, pick_
 from scenes.files.values import Notes
 from scenes.framing import HALF_BOX, check_aim, check_content, check_framing, focus_of, near_far
 from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, read_split
-from scenes.readers.transforms import Frame, Frames, with_sizes
+from scenes.readers.masking import check_masks
+from scenes.readers.storing import fitting_downscale, storages
+from scenes.readers.transforms import Frame, Frames, check_sizes
 from scenes.readers.unbounded import BEFORE_NEAREST, ahead, choose, contraction, device_space, nearest_depth
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Cameras
@@ -56,6 +58,8 @@ class Options:
     follow_links: bool = False
     stage: Callable[[str], None] | None = None
     world: World = field(default_factory=World)
+    auto: bool = False
+    """Whether ``downscale`` is to be chosen, the smallest at which the images fit the memory."""
 
 
 def split_frames(
@@ -255,13 +259,20 @@ def assembled(
     Raises:
         UserError: an image is broken, the memory does not suffice, or the cameras do not look at the box.
     """
-    parts = [with_sizes(part) for part in parts]
     box, bounded = fit.box, fit.space is BOX
     if bounded and options.world.box is not None:
         box = np.array(options.world.box, np.float32).reshape(2, 3)
-    at_once = images_at_once(parts)
-    needed = memory_needed(parts, at_once)
-    check_memory(f"'{root}' at --downscale {options.downscale}", needed)
+    downscale = options.downscale
+    if options.auto:
+        downscale = fitting_downscale(parts) or downscale
+        parts = [replace(part, downscale=downscale) for part in parts]
+        notes.add("downscale", f"'{root}': --downscale auto is {downscale}, at which its images fit the memory")
+    for part in parts:
+        check_sizes(part)
+    kept = storages(parts, notes)
+    at_once = images_at_once(parts, kept)
+    needed = memory_needed(parts, kept, at_once)
+    check_memory(f"'{root}' at --downscale {downscale}", needed)
     if options.announce is not None:
         options.announce(needed)
     cameras = cameras_of(parts[0])
@@ -269,10 +280,12 @@ def assembled(
         check_aim(cameras, box, str(parts[0].path))
     total = sum(len(part.frames) for part in parts)
     splits: list[Split] = []
-    for part in parts:
-        splits.append(read_split(part, at_once, sum(len(split) for split in splits), total, options.progress))
+    for part, storage in zip(parts, kept, strict=True):
+        splits.append(read_split(part, storage, at_once, sum(len(split) for split in splits), total, options.progress))
     if len(splits) == 1:
-        splits.append(empty_split(*parts[0].size))
+        splits.append(empty_split())
+    for part, split in zip(parts, splits, strict=False):
+        check_masks(part, split, notes)
     framing: tuple[str, ...] = ()
     if bounded:
         framing = check_framing(splits[0], box, str(parts[0].path), chosen=options.world.box is not None)
@@ -288,6 +301,7 @@ def assembled(
         warnings=(*notes.texts(), *framing), format=format,
         points=None if points is None else points.astype(np.float32), reprojection_error=reprojection_error,
         space=fit.space, field_box=fit.field_box,
+        downscale=downscale,
     )  # fmt: skip
 
 
@@ -296,8 +310,8 @@ def _together(every: list[Cameras]) -> Cameras:
     return Cameras(
         np.concatenate([cameras.poses for cameras in every]),
         np.concatenate([cameras.intrinsics for cameras in every]),
-        every[0].width,
-        every[0].height,
+        np.concatenate([cameras.widths for cameras in every]),
+        np.concatenate([cameras.heights for cameras in every]),
     )
 
 

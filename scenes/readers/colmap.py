@@ -11,6 +11,7 @@ from scenes.files.colmap_files import ColmapModel, has_model, read_model
 from scenes.files.locate import Finder
 from scenes.files.values import Notes, bounded
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
+from scenes.readers.masking import with_folder_masks
 from scenes.readers.posed import Inside, posed_frame
 from scenes.readers.transforms import Frames
 from taichi_rf.core.errors import UserError
@@ -121,7 +122,7 @@ def frames_of(model: ColmapModel, finder: Finder, downscale: int, notes: Notes, 
             f"there; they are looked for in {', '.join(IMAGES[:2])} and beside the model, the first as "
             f"'{bounded(model.images[0].name)}'"
         )
-    return Frames(path, frames, None, downscale)
+    return with_folder_masks(Frames(path, frames, None, downscale), finder)
 
 
 def reprojection_errors(model: ColmapModel) -> np.ndarray:

@@ -9,9 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from scenes.base import Progress, Split
+from scenes.base import Depths, Progress, Split
 from scenes.files.depth_images import read_depth
-from scenes.files.images import BAND_COST, BAND_PIXELS, read_rgba
+from scenes.files.images import BAND_COST, read_pixels
+from scenes.files.masks import read_mask
+from scenes.files.shrinking import BAND_PIXELS
+from scenes.readers.storing import Storage, memory_of
 from scenes.readers.transforms import Frame, Frames
 from taichi_rf.core.memory import available_memory
 from taichi_rf.kernels.rays import Cameras
@@ -27,53 +30,60 @@ def bytes_to_decode(part: Frames) -> int:
     return max(_cost(frame, part) for frame in part.frames)
 
 
-def images_at_once(parts: list[Frames]) -> int:
+def images_at_once(parts: list[Frames], kept: list[Storage]) -> int:
     """How many images are decoded at once: more than one only where that costs little, or fits easily."""
     cost = max(bytes_to_decode(part) for part in parts)
     free = available_memory()
-    room = SHARE if free is None else min(SHARE, (free - sum(part.bytes_needed() for part in parts)) // 2)
+    room = SHARE if free is None else min(SHARE, (free - memory_of(parts, kept)) // 2)
     return max(1, min(MOST_AT_ONCE, os.cpu_count() or 1, room // cost))
 
 
-def memory_needed(parts: list[Frames], at_once: int) -> int:
+def memory_needed(parts: list[Frames], kept: list[Storage], at_once: int) -> int:
     """Bytes that reading ``parts`` takes at its peak, from the headers alone."""
-    return sum(part.bytes_needed() for part in parts) + at_once * max(bytes_to_decode(part) for part in parts)
+    return memory_of(parts, kept) + at_once * max(bytes_to_decode(part) for part in parts)
 
 
 def cameras_of(part: Frames) -> Cameras:
     """The cameras of the images as they will be, made smaller."""
-    full, (width, height) = part.frames[0].size, part.size
-    scale = np.array([width / full[0], height / full[1]] * 2)
-    intrinsics = np.array([frame.intrinsics for frame in part.frames]) * scale
+    full, sizes = np.array([frame.size for frame in part.frames]), np.array([part.size(frame) for frame in part.frames])
+    intrinsics = np.array([frame.intrinsics for frame in part.frames]) * np.tile(sizes / full, 2)
     poses = np.stack([frame.pose for frame in part.frames])
     lenses = tuple(frame.lens for frame in part.frames)
     return Cameras(
-        poses.astype(np.float32), intrinsics.astype(np.float32), width, height, lenses if any(lenses) else ()
+        poses.astype(np.float32), intrinsics.astype(np.float32), sizes[:, 0], sizes[:, 1], lenses if any(lenses) else ()
     )
 
 
-def read_split(part: Frames, at_once: int, done: int, total: int, progress: Progress | None) -> Split:
-    """Decode the images of ``part``, ``at_once`` at a time; ``done`` of ``total`` images came before.
+def read_split(part: Frames, storage: Storage, at_once: int, done: int, total: int, progress: Progress | None) -> Split:
+    """Decode the images of ``part`` and keep them as ``storage`` says, ``at_once`` at a time; ``done`` of ``total``
+    images came before.
 
     Raises:
         UserError: an image is broken.
     """
-    width, height = part.size
     cameras = cameras_of(part)
-    images = np.empty((len(part.frames), height, width, 4), np.float16)
-    depths = None
+    pixels = storage.pool(cameras)
+    depths: Depths | None = None
     if any(frame.depth for frame in part.frames):
-        depths = np.zeros((len(part.frames), height, width), np.float32)
+        sizes = [(camera.height, camera.width) for camera in cameras]
+        one = len(set(sizes)) == 1
+        depths = np.zeros((len(sizes), *sizes[0]), np.float32) if one else [np.zeros(s, np.float32) for s in sizes]
 
     def read(index: int) -> None:
         frame = part.frames[index]
-        read_rgba(frame.image, frame.header, frame.orientation, images[index], frame.where, straight=frame.straight)
+        mask = None
+        if (beside := frame.mask) is not None:
+            mask = read_mask(beside.path, beside.header, beside.orientation, frame.size, beside.where)
+        image = pixels.blank(index)
+        read_pixels(frame.image, frame.header, frame.orientation, image, frame.where, mask, straight=frame.straight)
+        pixels.put(index, image)
         if depths is not None and (depth := frame.depth) is not None:
             where = f"{frame.where}, key 'depth_file_path'"
-            read_depth(depth.path, depth.header, depth.orientation, part.depth_unit, frame.size, depths[index], where)
-            depths[index] *= part.depth_scale
+            found = depths[index]
+            read_depth(depth.path, depth.header, depth.orientation, part.depth_unit, frame.size, found, where)
+            found *= part.depth_scale
             if depth.along_rays:
-                depths[index] *= _along_axis(cameras, index)
+                found *= _along_axis(cameras, index)
 
     pool = ThreadPoolExecutor(max_workers=at_once)
     try:
@@ -84,20 +94,25 @@ def read_split(part: Frames, at_once: int, done: int, total: int, progress: Prog
                     progress(done + count, total)
     finally:
         pool.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for the rest
-    return Split(images, cameras, tuple(frame.name for frame in part.frames), depths)
+    return Split(pixels, cameras, tuple(frame.name for frame in part.frames), depths)
 
 
 def _along_axis(cameras: Cameras, index: int) -> npt.NDArray[np.float32]:
     """(height, width) by which a distance along a pixel's ray is to be multiplied to be one along the view axis."""
     _, directions = cameras[index].rays()
     cosines: npt.NDArray[np.float32] = -(directions @ cameras.poses[index, :, 2])
-    return cosines.reshape(cameras.height, cameras.width)
+    return cosines.reshape(cameras[index].height, cameras[index].width)
 
 
 def _cost(frame: Frame, part: Frames) -> int:
     """Bytes that decoding the image of ``frame``, and then its depth image, takes beside the arrays."""
     width, height = frame.size
-    small = part.size
+    small = part.size(frame)
     merged = max(width * -(-height // small[1]), height * -(-width // small[0]))  # of the lines that make one new line
     band = min(width * height, max(BAND_PIXELS, merged)) * BAND_COST
-    return band + max(frame.header.decoding, 0 if frame.depth is None else frame.depth.header.decoding)
+    beside = 0
+    if frame.mask is not None:
+        beside = width * height
+        band += frame.mask.header.decoding + 8 * frame.mask.header.width * frame.mask.header.height
+    beside += 8 * small[0] * small[1]  # the image before it goes to the disk, if it does
+    return band + beside + max(frame.header.decoding, 0 if frame.depth is None else frame.depth.header.decoding)

@@ -10,6 +10,7 @@ from scenes.base import Scene
 from scenes.files.locate import Finder
 from scenes.files.values import Notes, kind
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
+from scenes.readers.masking import with_folder_masks
 from scenes.readers.transforms import Frames, read_json
 from taichi_rf.core.errors import UserError
 
@@ -36,6 +37,7 @@ def load(folder: Path, options: Options) -> Scene:
     every = read_json(finder, MARKER, options.downscale, depth=options.depth, absent=True, fitted=True)
     if every is None or not every.frames:
         raise UserError(f"'{finder.root / MARKER}' lists no image that is there")
+    every = with_folder_masks(every, finder)
     training, testing = _lists(every, finder)
     every, fit = fitted(every, None, options.world, notes)
     parts = split_frames(every, options, training, testing)

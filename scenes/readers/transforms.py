@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from scenes.base import check_memory
 from scenes.files.depth_images import WITHOUT, check_shape, depth_header
-from scenes.files.images import Header, read_header, smaller_size
+from scenes.files.images import Header, read_header
+from scenes.files.lens_keys import read_lens
 from scenes.files.locate import DEPTH_SUFFIXES, Finder
+from scenes.files.masks import mask_turn
 from scenes.files.poses import checked_pose
+from scenes.files.shrinking import smaller_size
+from scenes.files.unsupported import check_keys, check_still
 from scenes.files.values import Notes, bounded, kind, number
 from scenes.readers.intrinsics import choose_orientation, read_intrinsics
-from scenes.readers.lens_keys import read_lens
-from scenes.readers.unsupported import check_keys, check_still
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 
@@ -45,6 +47,16 @@ class DepthImage:
 
 
 @dataclass(frozen=True)
+class MaskImage:
+    """A mask, before it is decoded."""
+
+    path: Path
+    header: Header
+    orientation: int  # by which it is turned
+    where: str  # the opening of messages
+
+
+@dataclass(frozen=True)
 class Frame:
     """One image and its camera, before anything is decoded."""
 
@@ -58,6 +70,7 @@ class Frame:
     intrinsics: tuple[float, float, float, float]  # fx, fy, cx, cy in pixels of the upright image
     lens: Lens | None = None
     straight: bool = False  # an OpenEXR image whose colours are not multiplied by alpha, as its standard has them
+    mask: MaskImage | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,20 +88,18 @@ class Frames:
     downscale: int
     depth_scale: float = 1.0  # by which the world was scaled since
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the images once they are made smaller."""
-        return smaller_size(*self.frames[0].size, self.downscale)
+    def size(self, frame: Frame) -> tuple[int, int]:
+        """(width, height) of the image of ``frame`` once it is made smaller."""
+        return smaller_size(*frame.size, self.downscale)
 
     def chosen(self, indices: list[int]) -> Frames:
         """The frames at ``indices`` alone."""
         return replace(self, frames=[self.frames[index] for index in indices])
 
-    def bytes_needed(self) -> int:
-        """Of the images, once they are read."""
-        width, height = self.size
-        with_depth = any(frame.depth for frame in self.frames)
-        return len(self.frames) * width * height * (8 + 4 * with_depth)
+    @property
+    def pixels(self) -> int:
+        """Of all images, once they are made smaller."""
+        return sum(width * height for width, height in map(self.size, self.frames))
 
 
 def read_json(
@@ -149,21 +160,14 @@ def read_json(
     return Frames(path, parsed, unit, downscale)
 
 
-def with_sizes(part: Frames) -> Frames:
-    """``part``, once all its images are known to be of one size. UserError if they are not."""
-    first = part.frames[0]
+def check_sizes(part: Frames) -> None:
+    """UserError where an image of ``part`` is too small to be made smaller."""
     for frame in part.frames:
-        if frame.size != first.size:
+        if part.downscale > min(frame.size):
             raise UserError(
-                f"{frame.where}: '{bounded(frame.name)}' is {frame.size[0]} x {frame.size[1]} pixels, but "
-                f"'{bounded(first.name)}' is {first.size[0]} x {first.size[1]}; all images of a split must be of one "
-                "size"
+                f"{frame.where}: --downscale {part.downscale} leaves nothing of '{bounded(frame.name)}' of "
+                f"{frame.size[0]} x {frame.size[1]} pixels"
             )
-    if part.downscale > min(first.size):
-        raise UserError(
-            f"--downscale {part.downscale} leaves nothing of images of {first.size[0]} x {first.size[1]} pixels"
-        )
-    return part
 
 
 def _frame(
@@ -178,7 +182,8 @@ def _frame(
     size = header.size(orientation)
     intrinsics = read_intrinsics(data, frame, size, where, finder.notes)
     found = _depth_image(finder, frame, size, orientation, where) if depth else None
-    return Frame(where, finder.name(image), image, header, orientation, found, pose, intrinsics, lens)
+    mask = _mask(finder, frame, size, orientation, where)
+    return Frame(where, finder.name(image), image, header, orientation, found, pose, intrinsics, lens, mask=mask)
 
 
 def _note_doubles(frames: list[Frame], finder: Finder) -> None:
@@ -209,6 +214,38 @@ def _depth_image(
         )
     header = depth_header(path, where)
     return DepthImage(path, header, check_shape(header, size, orientation, path.name, where))
+
+
+def _mask(
+    finder: Finder, frame: dict[str, Any], size: tuple[int, int], orientation: int, where: str
+) -> MaskImage | None:
+    key, value = "mask_path", frame.get("mask_path")
+    if value is None or value == "":
+        return None
+    path = finder.find(value, key, where)
+    place = f"{where}, key '{key}'"
+    if path is None:
+        raise UserError(
+            f"{place}: there is no mask '{bounded(finder.root / value)}'; take the key out to learn from whole images"
+        )
+    return mask_image(finder, path, size, orientation, place)
+
+
+def mask_image(finder: Finder, path: Path, size: tuple[int, int], orientation: int, where: str) -> MaskImage:
+    """The mask in ``path`` of an image that is ``size`` once it is turned by ``orientation``; ``where`` opens messages.
+
+    Raises:
+        UserError: it is no image.
+    """
+    header = read_header(path, where)
+    turn = mask_turn(header, size, orientation)
+    if header.size(turn) != size:
+        finder.notes.add(
+            "mask size",
+            f"{where}: '{bounded(finder.name(path))}' is {header.width} x {header.height} pixels and its image "
+            f"{size[0]} x {size[1]}; the mask is resized to it",
+        )
+    return MaskImage(path, header, turn, where)
 
 
 def _depth_unit(data: dict[str, Any], path: Path) -> float | None:

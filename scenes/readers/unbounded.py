@@ -51,7 +51,7 @@ def choose(every: Frames, nearest: float | None, asked: str) -> Kind:
         return "ndc"
     if asked in ("box", "contract"):
         return "box" if asked == "box" else "contract"
-    cut_out = np.mean([frame.header.alpha for frame in every.frames])
+    cut_out = np.mean([frame.header.alpha or frame.mask is not None for frame in every.frames])
     if cut_out > SHARE_WITH_ALPHA:
         return "box"
     return "ndc" if nearest is not None and _look_ahead(cameras, nearest) else "contract"

@@ -18,6 +18,7 @@ from scenes.base import Progress, Scene, Split, background_colour, empty_split, 
 from scenes.solids.obj import read_obj
 from scenes.solids.tidy import tidied
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.kernels.rays import Cameras, look_at
 from taichi_rf.sdf.mesh import Shape, libigl
 from taichi_rf.sdf.shading import shade
@@ -96,7 +97,7 @@ def load(
     splits, done = [], 0
     for name, poses in (("train", _poses(np.arange(train), train, 0.0)), ("test", _poses(test, TEST_VIEWS, 0.5))):
         if not len(poses):
-            splits.append(empty_split(size, size))
+            splits.append(empty_split())
             continue
         cameras = _cameras(poses, size)
         images = np.empty((len(cameras), size, size, 4), np.float16)
@@ -105,12 +106,12 @@ def load(
             done += 1
             if progress is not None:
                 progress(done, total)
-        splits.append(Split(images, cameras, tuple(f"{name} {index}" for index in range(len(cameras)))))
+        splits.append(Split(PixelPool.of(images), cameras, tuple(f"{name} {index}" for index in range(len(cameras)))))
     reach = math.sqrt(3.0)
     return MeshScene(
         path.stem, splits[0], splits[1], BOX.copy(), DISTANCE - reach, DISTANCE + reach, background_colour(background),
         str(path.resolve()), shape, (float(centre[0]), float(centre[1]), float(centre[2])), scale,
-        warnings=warnings,
+        warnings=warnings, downscale=downscale,
     )  # fmt: skip
 
 
@@ -153,4 +154,4 @@ def _picture(shape: Shape, cameras: Cameras, index: int) -> npt.NDArray[np.float
     image = np.zeros((len(origins), 4), np.float32)
     image[hits.hit, :3] = shade(hits.normals[hits.hit], directions[hits.hit])
     image[hits.hit, 3] = 1
-    return image.reshape(cameras.height, cameras.width, 4)
+    return image.reshape(cameras[index].height, cameras[index].width, 4)

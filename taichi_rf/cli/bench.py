@@ -1,6 +1,7 @@
 """``python -m taichi_rf bench``: how fast training and rendering are here, stage by stage."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def run(command: Bench) -> None:
     console = Console()
     source = command.scene or default_scene()
     console.print(f"loading {source}")
+    started = time.perf_counter()
     loaded = scenes.load(
         source,
         downscale=1 if source in scenes.builtin_names() else 2,
@@ -38,7 +40,8 @@ def run(command: Bench) -> None:
     )
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", markup=False)
-    result = bench(loaded, method=command.method, log=lambda text: console.print(f"[dim]{text}[/dim]"))
+    loading = time.perf_counter() - started
+    result = bench(loaded, method=command.method, loading=loading, log=lambda text: console.print(f"[dim]{text}[/dim]"))
     if command.json is not None:
         write_json(command.json, result)
     table = Table("stage", "time", "rate", "beside", title=f"{result['arch']}, {result['threads']} threads")
@@ -54,19 +57,20 @@ def bench(
     *,
     method: str = registry.METHODS[0].name,
     settle_steps: int = SETTLE_STEPS,
+    loading: float = 0.0,
     log: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure everything on ``scene`` (a ``scenes.Scene``) by a method of the registry; return what the JSON file has.
 
     Times are in seconds, rates per second. ``stages`` has an entry a stage with "seconds", "items", "unit", and what
-    bounds it: "gflops" or "gigabytes_per_second".
+    bounds it: "gflops" or "gigabytes_per_second". ``loading``: seconds that loading the scene took.
     """
     current = backend.current()
     result: dict[str, Any] = {
         "arch": current.arch,
         "threads": current.threads,
         "scene": scene.name,
-        "image": [scene.train.cameras.width, scene.train.cameras.height],
+        "image": [scene.train.cameras[0].width, scene.train.cameras[0].height],
     }
     log("matrix products and BLAS")
     result["products"] = stages.products()
@@ -77,8 +81,13 @@ def bench(
         raise UserError(f"--method {method} has nothing to be measured")
     config = known.settled(settle_steps)
     log(f"training {settle_steps} steps until the occupancy settles")
+    started = time.perf_counter()
     trainer = Trainer(scene, config)
-    for _ in range(settle_steps):
+    prepared = time.perf_counter() - started
+    trainer.step()
+    first = time.perf_counter() - started - prepared
+    result["start"] = {"loading_seconds": loading, "preparing_seconds": prepared, "first_step_seconds": first}
+    for _ in range(settle_steps - 1):
         trainer.step()
     result["method"] = method
     result["resolution"] = list(trainer.model.field.resolution)
@@ -155,6 +164,14 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         (
             f"rendering, {next(iter(result['training']))} decoder",
             f"{result['rendering']['rays_per_second']:,.0f} rays/s at 800x800",
+        )
+    )
+    start = result["start"]
+    lines.append(
+        (
+            "start to first step",
+            f"{sum(start.values()):.1f} s: {start['loading_seconds']:.1f} s to load the scene, "
+            f"{start['preparing_seconds']:.1f} s to choose rays, {start['first_step_seconds']:.1f} s for the step",
         )
     )
     lines.append(

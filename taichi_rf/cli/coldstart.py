@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.kernels.rays import Cameras, look_at
 from taichi_rf.training.methods.registry import METHODS, find_preset
 from taichi_rf.training.trainer import Trainer
@@ -14,8 +15,9 @@ def first_step(method: str = METHODS[0].name) -> None:
     needs."""
     poses = np.stack([look_at((4, 0, 1), (0, 0, 0)), look_at((0, 4, 1), (0, 0, 0))])
     cameras = Cameras(poses, np.tile([80.0, 80.0, 32.0, 32.0], (2, 1)), 64, 64)
+    pixels = PixelPool.of(np.full((2, 64, 64, 4), 0.5, np.float16))
     scene = SimpleNamespace(
-        train=SimpleNamespace(images=np.full((2, 64, 64, 4), 0.5, np.float16), cameras=cameras, depths=None),
+        train=SimpleNamespace(pixels=pixels, cameras=cameras, depths=None),
         box=np.array([[-1.5] * 3, [1.5] * 3], np.float32),
         near=2.0,
         far=6.0,

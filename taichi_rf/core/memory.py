@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 from taichi_rf.core.errors import UserError
+
+resource: Any = importlib.import_module("resource") if os.name == "posix" else None
+"""None on Windows, where no process has a limit of its own."""
 
 MORE_MEMORY = "try --downscale or --views, end other programs, or raise the limit (ulimit -v)"
 _NO_MEMORY = ("memory allocation", "out of memory", "out_of_memory", "cannot allocate memory", "failed to map segment")
 
 
 def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping (the container's limit included), or None if not known."""
+    """Bytes that can still be taken without swapping (the container's limit and ``ulimit -v`` included), or None if not
+    known."""
     limits = []
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -28,6 +34,12 @@ def available_memory() -> int | None:
         used = int((group / "memory.current").read_text()) - int(cached[0])
         limits.append(int((group / "memory.max").read_text()) - used)
     except (OSError, ValueError, IndexError):  # no such container, or no limit ("max")
+        pass
+    try:
+        most = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if most != resource.RLIM_INFINITY:
+            limits.append(most - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize())
+    except (AttributeError, OSError, ValueError, IndexError):  # another system
         pass
     if not limits:
         try:

@@ -26,22 +26,30 @@ CHUNK = 1024
 """Rays at once."""
 
 
-def kept_back(views: int, width: int, height: int, wanted: int, seed: int) -> np.ndarray:
+def kept_back(sizes: Sequence[tuple[int, int]], wanted: int, seed: int) -> np.ndarray:
     """About ``wanted`` pixels in random patches, evenly over the views: ascending indices over all images, int64.
+
+    Args:
+        sizes: (width, height) of each view.
+        wanted: pixels in all.
+        seed: of the choice.
 
     The same for the same arguments. Every view has one patch at least, and half of its patches at most; a view of one
     pixel has none.
     """
-    side = next((side for side in range(PATCH, 1, -1) if (width // side) * (height // side) >= 2), 1)
-    across, down = width // side, height // side
-    count = min(max(1, round(wanted / (views * side * side))), across * down // 2)
     rng = np.random.default_rng((seed, 3))
-    kept = np.zeros((views, height, width), bool)
-    for view in kept:
-        for patch in rng.permutation(across * down)[:count]:
-            y, x = divmod(int(patch), across)
-            view[y * side : (y + 1) * side, x * side : (x + 1) * side] = True
-    return np.flatnonzero(kept)
+    kept, offset = [], 0
+    for width, height in sizes:
+        side = next((side for side in range(PATCH, 1, -1) if (width // side) * (height // side) >= 2), 1)
+        across, down = width // side, height // side
+        count = min(max(1, round(wanted / (len(sizes) * side * side))), across * down // 2)
+        patches = rng.permutation(across * down)[:count]
+        within = np.arange(side)
+        rows = (patches // across * side)[:, None, None] + within[:, None]
+        columns = (patches % across * side)[:, None, None] + within
+        kept.append(offset + np.sort((rows * width + columns).reshape(-1)))
+        offset += width * height
+    return np.concatenate(kept)
 
 
 def scoring(model: Model, split: Any, pixels: np.ndarray) -> Generator[tuple[int, int], None, list[float]]:
@@ -52,14 +60,11 @@ def scoring(model: Model, split: Any, pixels: np.ndarray) -> Generator[tuple[int
     """
     settings = model.settings()
     errors = np.zeros(model.field.num_levels)
-    height, width = split.images.shape[1:3]
     for band in bands(len(pixels), CHUNK):
         part = pixels[band]
-        view, place = np.divmod(part, height * width)
-        y, x = np.divmod(place, width)
-        origins, directions = split.cameras.pixel_rays(view, x, y)
+        origins, directions = split.cameras.pixel_rays(*split.cameras.locate(part))
         colours = np.clip(model.renderer.prefixes(origins, directions, settings), 0, 1)
-        rgba = split.images.reshape(-1, 4)[part].astype(np.float32)
+        rgba = split.pixels.take(part)
         truth = over(rgba, model.background)
         errors += ((colours.astype(np.float64) - truth) ** 2).mean(axis=2).sum(axis=1)
         yield band.stop, len(pixels)

@@ -139,12 +139,14 @@ class _Sample:
 def _sample(split: Any, views: np.ndarray, wanted: int, seed: int) -> _Sample:
     """``wanted`` pixels of each view, or all: one at random out of each of as many equal runs of pixels."""
     rng = np.random.default_rng(seed)
-    width, total = split.cameras.width, split.cameras.width * split.cameras.height
-    count = min(wanted, total)
-    places = np.concatenate(
-        [np.floor((np.arange(count) + rng.random(count)) * (total / count)).astype(np.int64) for _ in views]
-    )
-    places = np.minimum(places, total - 1)
-    view = np.repeat(np.arange(len(views)), count)
-    y, x = np.divmod(places, width)
-    return _Sample(view, x, y, split.images[views[view], y, x].astype(np.float32))
+    found = []
+    for index in views:
+        first, end = split.cameras.offsets[index], split.cameras.offsets[index + 1]
+        total = int(end - first)
+        count = min(wanted, total)
+        places = np.floor((np.arange(count) + rng.random(count)) * (total / count)).astype(np.int64)
+        found.append(first + np.minimum(places, total - 1))
+    pixels = np.concatenate(found)
+    _, x, y = split.cameras.locate(pixels)
+    view = np.repeat(np.arange(len(views)), [len(part) for part in found])
+    return _Sample(view, x, y, split.pixels.take(pixels))

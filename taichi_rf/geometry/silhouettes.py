@@ -58,10 +58,10 @@ def judge(split: Any, box: npt.NDArray[np.floating]) -> Judgement:
     """Compare the silhouettes of a split's views.
 
     Args:
-        split: images (N, H, W, 4) and cameras.
+        split: pixels and cameras.
         box: (2, 3) world units.
     """
-    solid = split.images[..., 3].max(axis=(1, 2)) > SOLID
+    solid = np.array([split.pixels.alpha_range(i)[1] > SOLID for i in range(len(split.cameras))])
     seeing, blank = np.flatnonzero(solid), [int(i) for i in np.flatnonzero(~solid)]
     if len(seeing) < 2:
         return Judgement((), True)
@@ -141,7 +141,7 @@ def cleared(split: Any, index: int, centres: npt.NDArray[np.float64], radius: fl
         seen = (low >= 0).all(1) & (high[:, 0] <= camera.width) & (high[:, 1] <= camera.height)
     a, b = low[seen].astype(int), high[seen].astype(int)
     table = np.zeros((camera.height + 1, camera.width + 1), np.int64)
-    table[1:, 1:] = (split.images[index, ..., 3] > OPAQUE).cumsum(0).cumsum(1)
+    table[1:, 1:] = (split.pixels.alpha(index) > OPAQUE).cumsum(0).cumsum(1)
     count = table[b[:, 1], b[:, 0]] - table[a[:, 1], b[:, 0]] - table[b[:, 1], a[:, 0]] + table[a[:, 1], a[:, 0]]
     result = np.zeros(len(centres), bool)
     result[np.flatnonzero(seen)[count == 0]] = True
@@ -165,9 +165,9 @@ def opaque_rays(
     steps = int(np.ceil(np.linalg.norm(side) / step))
     cells, owners = [np.zeros((0, steps), np.int64)], [np.zeros(0, np.int64)]
     for i in views:
-        opaque = np.flatnonzero(split.images[i, ..., 3].reshape(-1) > SOLID)
+        opaque = np.flatnonzero(split.pixels.alpha(i).reshape(-1) > SOLID)
         chosen = dice.choice(opaque, min(RAYS, len(opaque)), replace=False)
-        rows, columns = np.divmod(chosen, split.cameras.width)
+        rows, columns = np.divmod(chosen, split.cameras.widths[i])
         origins, directions = split.cameras.pixel_rays(np.full(len(chosen), i), columns, rows)
         origins, directions = origins.astype(np.float64), directions.astype(np.float64)
         safe = np.where(np.abs(directions) < 1e-12, 1e-12, directions)

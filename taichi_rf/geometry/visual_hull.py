@@ -94,11 +94,11 @@ def carve(split: Any, box: np.ndarray) -> Carving:
     Views that contradict the others altogether (see :mod:`taichi_rf.geometry.silhouettes`) have no say.
 
     Args:
-        split: images (N, H, W, 4), cameras, and, for the messages, names.
+        split: pixels, cameras, and, for the messages, names.
         box: (2, 3) world units.
     """
     box = np.asarray(box, np.float32)
-    if (split.images[..., 3].min(axis=(1, 2)) <= OPAQUE).mean() <= 0.5:
+    if np.mean([split.pixels.alpha_range(i)[0] <= OPAQUE for i in range(len(split.cameras))]) <= 0.5:
         return Carving()  # pictures with their backgrounds
     judgement = judge(split, box)
     if not judgement.agreed:
@@ -111,7 +111,7 @@ def carve(split: Any, box: np.ndarray) -> Carving:
     warnings = (_left_out_in_words(split, judgement.left_out),) if judgement.left_out else ()
     trusted = [i for i in range(len(split.cameras)) if i not in set(judgement.left_out)]
     owner, twice = _emptied(split, trusted, box)
-    seeing = np.array([i for i in trusted if split.images[i, ..., 3].max() > OPAQUE], np.int64)
+    seeing = np.array([i for i in trusted if split.pixels.alpha_range(i)[1] > OPAQUE], np.int64)
     rays, _ = opaque_rays(split, seeing, box, CELLS)
     kept = owner < 0 if len(trusted) < FEW else _kept(owner, twice, rays)
     along = np.append(kept, False)[rays]
@@ -177,7 +177,7 @@ def _left_out_in_words(split: Any, views: tuple[int, ...]) -> str:
     names = getattr(split, "names", None) or [f"view {i}" for i in range(len(split.cameras))]
     named = ", ".join(f"'{names[i]}'" for i in views[:NAMED])
     more = f" and {len(views) - NAMED} more" if len(views) > NAMED else ""
-    blank = all(split.images[i, ..., 3].max() <= OPAQUE for i in views)
+    blank = all(split.pixels.alpha_range(i)[1] <= OPAQUE for i in views)
     if len(views) == 1:
         fault = "is transparent throughout" if blank else "contradicts the other images' silhouettes"
         return f"{named} {fault} and is left out of training: check its mask" + " and its pose" * (not blank)

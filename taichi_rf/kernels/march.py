@@ -14,7 +14,7 @@ from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.kernels.contracted_march import find_contracted, place_contracted
 from taichi_rf.kernels.jitter import jitter_of
 from taichi_rf.kernels.occupancy import COARSE_BITS, Occupancy, bit_at
-from taichi_rf.kernels.ray_arrays import copy_rays
+from taichi_rf.kernels.pixel_rays import copy_rays
 from taichi_rf.kernels.scan import SCAN, prefix_sum
 
 PARALLEL = 1e-9
@@ -88,6 +88,7 @@ class Marcher:
         occupancy: Occupancy,
         seed: int | None = None,
         count_only: bool = False,
+        meets_only: bool = False,
         most: int | None = None,
         curved: bool = False,
     ) -> Samples:
@@ -100,6 +101,7 @@ class Marcher:
             occupancy: over the same box.
             seed: of one jitter a ray; None puts every sample at the middle of its step.
             count_only: fill the offsets and leave positions and t alone.
+            meets_only: count no more than tells which rays have any sample.
             most: samples that a batch of several rays may have.
             curved: rays run through a contraction, see :mod:`taichi_rf.kernels.contracted_march`; near, far and step
                 are counted by :func:`taichi_rf.kernels.spaces.curve`.
@@ -122,7 +124,8 @@ class Marcher:
         if curved:
             find_contracted(n, *bent, *grid, per_ray, hits, counts)
         else:
-            _find(n, *ray, *grid, per_ray, hits, counts)
+            _find(n, *ray, *grid, per_ray, 1 if meets_only else per_ray * 32, hits, counts)
+        count_only = count_only or meets_only
         count = prefix_sum(n, counts, offsets, sums)
         if most is not None and count > most and n > 1 and not count_only:
             raise TooManySamples(counts.to_numpy()[:n])
@@ -174,6 +177,7 @@ def _find(
     bits: I32,
     coarse: I32,
     per_ray: int,
+    enough: int,
     hits: I32,
     counts: I32,
 ):
@@ -193,7 +197,7 @@ def _find(
         steps = ti.cast(ti.ceil(ti.math.clamp((t1 - t0) / step - jitter, 0.0, most)), ti.i32)  # t of each is below t1
         k = 0
         found = 0
-        while k < steps:
+        while k < steps and found < enough:
             g = first + each * k
             cell = ti.max(ti.min(ti.cast(g, ti.i32), last), 0) >> COARSE_BITS
             leave = 1e6  # steps to the nearest face of the coarse cell along the ray, less what rounding may hide

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,9 +98,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Cameras:
-    """N cameras whose images all have one size.
+    """N cameras.
 
     ``poses`` is (N, 3, 4) float32, camera to world; ``intrinsics`` is (N, 4) float32: fx, fy, cx, cy in pixels.
+    ``widths`` and ``heights`` are (N,) int64, the sizes of the images in pixels; one number is that of all.
     ``lenses`` has one entry a camera, None for a pinhole; it is empty where all are.
 
     Raises:
@@ -107,8 +110,8 @@ class Cameras:
 
     poses: Float32Array
     intrinsics: Float32Array
-    width: int
-    height: int
+    widths: Any
+    heights: Any
     lenses: tuple[Lens | None, ...] = ()
 
     def __post_init__(self) -> None:
@@ -119,8 +122,11 @@ class Cameras:
             raise ValueError(f"poses are (N, 3, 4); got {self.poses.shape}")
         if self.intrinsics.shape != (count, 4):
             raise ValueError(f"intrinsics of {count} cameras are ({count}, 4); got {self.intrinsics.shape}")
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"an image is at least 1 x 1 pixel; got {self.width} x {self.height}")
+        for name in ("widths", "heights"):
+            sizes = np.array(np.broadcast_to(np.asarray(getattr(self, name), np.int64), (count,)))
+            object.__setattr__(self, name, sizes)
+            if (sizes < 1).any():
+                raise ValueError(f"an image is at least 1 x 1 pixel; got {name} down to {sizes.min()}")
         if self.lenses and len(self.lenses) != count:
             raise ValueError(f"{count} cameras have {count} lenses; got {len(self.lenses)}")
 
@@ -130,7 +136,21 @@ class Cameras:
     def __getitem__(self, index: int) -> Camera:
         fx, fy, cx, cy = (float(value) for value in self.intrinsics[index])
         lens = self.lenses[index] if self.lenses else None
-        return Camera(self.poses[index], fx, fy, cx, cy, self.width, self.height, lens)
+        return Camera(self.poses[index], fx, fy, cx, cy, int(self.widths[index]), int(self.heights[index]), lens)
+
+    @cached_property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """(N + 1,) the number of each image's first pixel among those of all images, and of all pixels."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.widths * self.heights)])
+
+    def locate(
+        self, pixels: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """View, column and row, (n,) each, of the pixels with the numbers ``pixels`` (n,) among those of all images,
+        which are counted image by image and row by row."""
+        view = np.searchsorted(self.offsets, pixels, side="right") - 1
+        y, x = np.divmod(pixels - self.offsets[view], self.widths[view])
+        return view, x, y
 
     def __iter__(self) -> Iterator[Camera]:
         return (self[index] for index in range(len(self)))
@@ -189,7 +209,10 @@ def sound(origins: Float32Array, directions: Float32Array, box: npt.ArrayLike) -
     to know anything of ``box`` (2, 3), are replaced by one that misses it. The arrays given stay as they are."""
     low, high = np.asarray(box, np.float32)
     lengths = np.einsum("ni,ni->n", directions, directions)
-    near = np.abs(origins).max(axis=1, initial=0) < FARTHEST * max(np.abs(low).max(), np.abs(high).max())
+    reach = FARTHEST * max(np.abs(low).max(), np.abs(high).max())
+    if len(lengths) and np.abs(origins).max() < reach and lengths.min() > 1e-12 and lengths.max() < 1e12:
+        return origins, directions
+    near = np.abs(origins).max(axis=1, initial=0) < reach
     good = near & (lengths > 1e-12) & (lengths < 1e12)  # false for what is no number
     if good.all():
         return origins, directions

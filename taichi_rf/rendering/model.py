@@ -166,6 +166,7 @@ class Model:
         *,
         seed: int | None = None,
         count_only: bool = False,
+        meets_only: bool = False,
     ) -> Samples:
         """Samples in occupied space along rays.
 
@@ -174,6 +175,7 @@ class Model:
             settings: the level decides what is occupied.
             seed: of the jitter; None for none.
             count_only: find no more than their number.
+            meets_only: find no more than which rays have any.
 
         Raises:
             TooManySamples: there are more than the settings allow.
@@ -183,7 +185,7 @@ class Model:
         return self.marcher.march(
             origins, directions, box=self.box, near=near, far=far, step=self.step_size,
             occupancy=self.occupancy_at(settings.level), seed=seed, count_only=count_only, most=settings.most_samples,
-            curved=not self.space.straight,
+            meets_only=meets_only, curved=not self.space.straight,
         )  # fmt: skip
 
     def parameters(self, level: int | None = None) -> list[Any]:

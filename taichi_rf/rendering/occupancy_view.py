@@ -10,7 +10,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.kernels.march import Samples, box_interval
 from taichi_rf.kernels.occupancy import Occupancy, bit_at
-from taichi_rf.kernels.ray_arrays import copy_rays
+from taichi_rf.kernels.pixel_rays import copy_rays
 
 FACES = (0.62, 0.78, 1.0)
 """Shades of faces across x, y and z: neighbours differ at every edge, and up is light."""

@@ -15,7 +15,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Vec3, Vec3s, copy_rows, fill_rows
 from taichi_rf.kernels.distortion import distortion_gradient
 from taichi_rf.kernels.march import Samples
-from taichi_rf.kernels.ray_arrays import copy_rays
+from taichi_rf.kernels.pixel_rays import copy_rays
 from taichi_rf.kernels.spaces import BOX
 from taichi_rf.kernels.volume import Compositor, Shaded
 from taichi_rf.rendering.model import Model

@@ -20,7 +20,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, I32, Scratch, Vec3, Vec3s
 from taichi_rf.kernels.march import box_interval
 from taichi_rf.kernels.occupancy import Occupancy
-from taichi_rf.kernels.ray_arrays import copy_rays
+from taichi_rf.kernels.pixel_rays import copy_rays
 from taichi_rf.kernels.scan import SCAN, prefix_sum
 from taichi_rf.kernels.traverse import NUDGE, cell_at, crossed, marked, seek, stay
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from taichi_rf.coding.checks import shown
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 
 BLOCKS = 4
 """A side: an image's look is the mean colour and alpha of so many blocks by so many."""
@@ -33,12 +34,12 @@ def identity(scene: Any) -> dict[str, Any]:
 
     Args:
         scene: as :class:`~taichi_rf.training.trainer.Trainer` takes it, and not changed in place later. Of a solid the
-        mesh
-            alone decides: its pictures are drawn from it.
+            mesh alone decides: its pictures are drawn from it.
 
     Returns:
-        ``name`` (for people), ``images`` (their number), ``size``, ``mesh``, and without a mesh ``cameras``, ``pixels``
-        and ``looks`` (one entry an image) and ``depths`` (one digest, empty where there are none).
+        ``name`` (for people), ``images`` (their number), ``size`` (one, or one an image), ``mesh``, and without a mesh
+        ``cameras``, ``pixels`` and ``looks`` (one entry an image) and ``depths`` (one digest, empty where there are
+        none).
     """
     global _last
     last = _last  # a thread that loads photographs may be here, too
@@ -49,7 +50,7 @@ def identity(scene: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": scene.name,
         "images": len(cameras),
-        "size": [int(cameras.width), int(cameras.height)],
+        "size": _sizes(cameras),
         "mesh": "" if shape is None else shape.digest,
     }
     if shape is None:
@@ -59,9 +60,10 @@ def identity(scene: Any) -> dict[str, Any]:
             _digest(pose, inside) if lens is None else _digest(pose, inside, lens.numbers())
             for pose, inside, lens in zip(cameras.poses, cameras.intrinsics, lenses, strict=True)
         ]
-        found["pixels"] = [_digest(image) for image in split.images]
-        found["looks"] = [look(image).tobytes().hex() for image in split.images]
-        found["depths"] = "" if depths is None else _digest(depths)
+        pixels = split.pixels
+        found["pixels"] = [_digest(pixels.raw(index)) for index in range(len(pixels))]
+        found["looks"] = [look(pixels, index).tobytes().hex() for index in range(len(pixels))]
+        found["depths"] = "" if depths is None else _digest(*depths)
     with contextlib.suppress(TypeError):  # a scene of a kind that cannot be referred to weakly is computed anew
         _last = weakref.ref(scene), found
     return found
@@ -93,7 +95,7 @@ def compare(saved: dict[str, Any], scene: Any, *, depth: bool) -> tuple[str, ...
         return ()
     for key, label in (("images", "number of training images"), ("size", "image size")):
         if saved[key] != now[key]:
-            raise UserError(f"{label}: {shown(saved[key])} then, {now[key]} now")
+            raise UserError(f"{label}: {shown(saved[key])} then, {shown(now[key])} now")
     names, count = scene.train.names, now["images"]
     if isinstance(saved["cameras"], str):  # as version 0.1.0 wrote it
         if saved["cameras"] != _digest(scene.train.cameras.poses, scene.train.cameras.intrinsics):
@@ -121,11 +123,17 @@ def compare(saved: dict[str, Any], scene: Any, *, depth: bool) -> tuple[str, ...
     return ()
 
 
-def look(image: npt.NDArray[np.float16]) -> npt.NDArray[np.uint8]:
-    """The mean of each of the image's (H, W, 4) blocks, (rows, columns, 4) of 0 to 255; of a large one, of every n-th
+def _sizes(cameras: Any) -> Any:
+    """Width and height of the images; where they differ, of each of them."""
+    sizes = np.stack([cameras.widths, cameras.heights], axis=1).tolist()
+    return sizes[0] if sizes and all(size == sizes[0] for size in sizes) else sizes
+
+
+def look(pixels: PixelPool, index: int) -> npt.NDArray[np.uint8]:
+    """The mean of each of the blocks of image ``index``, (rows, columns, 4) of 0 to 255; of a large one, of every n-th
     pixel."""
-    step = max(1, min(image.shape[:2]) // 128)
-    some = image[::step, ::step].astype(np.float32)
+    step = max(1, int(min(pixels.widths[index], pixels.heights[index])) // 128)
+    some = pixels.thinned(index, step).astype(np.float32)
     for axis in (0, 1):
         size = some.shape[axis]
         starts = np.arange(min(BLOCKS, size)) * size // min(BLOCKS, size)

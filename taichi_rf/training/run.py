@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from taichi_rf.core import folder_lock as folderlock
 from taichi_rf.core.errors import UserError
@@ -47,7 +47,7 @@ class Recipe:
 
     config: Config
     source: str
-    downscale: int = 1
+    downscale: int | Literal["auto"] = 1  # ``auto`` until the scene is loaded
     views: int | None = None
     background: str = "white"
     eval_views: int | None = None

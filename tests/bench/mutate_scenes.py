@@ -236,8 +236,9 @@ def read(folder: Path, dice: random.Random) -> str:
         if (grown := peak() - before) > max(announced) + ROOM:
             raise AssertionError(f"grew by {grown:,} bytes; {max(announced):,} were announced")
     for split in (scene.train, scene.test):
-        for array in (split.images, split.depths, split.cameras.poses, split.cameras.intrinsics):
-            assert array is None or np.isfinite(array).all(), "numbers that are not finite"
+        images = [split.pixels[index] for index in range(len(split))]
+        for array in (*images, *(split.depths or ()), split.cameras.poses, split.cameras.intrinsics):
+            assert np.isfinite(array).all(), "numbers that are not finite"
         assert len(split) == 0 or all(np.isfinite(rays).all() for rays in split.cameras[0].rays()), "rays"
     assert 0 <= scene.near < scene.far < math.inf
     assert all(len(text) <= LONGEST for text in scene.warnings), "a long warning"

@@ -10,6 +10,7 @@ import pytest
 from scenes.base import Split
 from scenes.framing import check_aim, check_framing, focus_of, near_far
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.kernels.rays import Cameras, look_at
 
 BOX = np.array([[-1.5] * 3, [1.5] * 3], np.float32)
@@ -36,7 +37,7 @@ def ball(
     for i, camera in enumerate(cameras):
         origins, directions = (a.astype(np.float64) for a in camera.rays())
         images[i] = (np.linalg.norm(np.cross(middle - origins, directions), axis=1) < radius).reshape(SIZE, SIZE, 1)
-    return Split(images, cameras, tuple(f"r_{i}" for i in range(views)))
+    return Split(PixelPool.of(images), cameras, tuple(f"r_{i}" for i in range(views)))
 
 
 def test_a_scene_in_the_box_has_nothing_to_be_said_about():

@@ -38,8 +38,8 @@ class TrainOptions:
     preset: PresetName | None = None
     # The run's folder. Default: a new one, runs/SCENE-1 or the next number that is free.
     out: Path | None = None
-    # Average this many pixels a side into one. Default: 1.
-    downscale: int | None = None
+    # Average this many pixels a side into one; auto: as few as let the images fit the memory comfortably. Default: 1.
+    downscale: int | Literal["auto"] | None = None
     # Learn from this many training views, evenly spread. Default: all.
     views: int | None = None
     # What is behind transparent pixels; random trains against a new colour every batch. Default: the preset's.

@@ -58,8 +58,10 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
         claim.enter_context(folder.claimed(new=new, overwrite=options.overwrite))
         recipe = made or resumed_recipe(folder.recipe(), options)
         trainer = _trainer(recipe, folder, new=new)
-        describe(trainer, recipe)
         recipe = replace(recipe, source=trainer.scene.source, config=trainer.config)  # good from any folder
+        if recipe.downscale == "auto":
+            recipe = replace(recipe, downscale=trainer.scene.downscale)
+        describe(trainer, recipe)
         if new:
             folder.begin(recipe, trainer)
         else:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from taichi_rf.core.device import Scratch, Vec3, copy_rows
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import kept_back, scoring
 from taichi_rf.kernels.losses import PhotometricLoss
+from taichi_rf.kernels.pixel_rays import image_rays, meets_box
 from taichi_rf.kernels.spaces import BOX
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
@@ -20,11 +20,14 @@ from taichi_rf.training.configs.base import Config
 from taichi_rf.training.restoring import bits_of
 from taichi_rf.training.samplers.base import Learn, Sampler, check_finite, step_seed
 from taichi_rf.training.samplers.pixel_order import PixelOrder
+from taichi_rf.training.samplers.pixel_set import Flags, PixelSet
 from taichi_rf.training.state import Arrays, Entries
 from taichi_rf.training.strategies.base import Strategy
 
 MARCHED = 1 << 17
 """Rays at once, to see what they meet."""
+MOST_TESTED = 1 << 28
+"""Pixels of which it is asked what their rays meet: of more a training sees but a part, and asking takes minutes."""
 
 
 class PixelSampler(Sampler):
@@ -45,17 +48,17 @@ class PixelSampler(Sampler):
         in_box = pixels_in_box(scene.train.cameras, self.model, strategy.carving.left_out)
         empty = self.model.hull is not None or self.model.field.knows_space
         self.pixels = self._that_meet(in_box) if empty else in_box
-        """Pixels that are learnt from, ascending."""
+        """Pixels that are learnt from."""
         if len(self.pixels) == 0:
             raise UserError(
                 "no ray of a training image meets anything that could be there: check the images' masks, and that the "
                 f"object lies in the box {scene.box.tolist()}"
             )
         if config.held_out:
-            cameras = scene.train.cameras
-            kept = kept_back(len(cameras), cameras.width, cameras.height, config.held_out, config.seed)
-            self.held_out = np.intersect1d(kept, in_box, assume_unique=True)
-            self.pixels = np.setdiff1d(self.pixels, self.held_out, assume_unique=True)
+            sizes = [(camera.width, camera.height) for camera in scene.train.cameras]
+            kept = kept_back(sizes, config.held_out, config.seed)
+            self.held_out = kept[in_box.has(kept)]
+            self.pixels = self.pixels.without(self.held_out)
         self._order = PixelOrder(len(self.pixels), config.seed)
 
     # Batches
@@ -84,23 +87,19 @@ class PixelSampler(Sampler):
 
     def next_batch(self, size: int, iteration: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The next ``size`` rays: origins, directions and target colours (size, 3), and the background (3,)."""
-        chosen = self.pixels[self._order.batch(self.consumed, size)]
+        chosen = self.pixels.at(self._order.batch(self.consumed, size))
         self.consumed += size
         origins, directions = self.rays_of(chosen)
         background = np.asarray(self.scene.background, np.float32)
         if self.config.background == "random":
             background = np.random.default_rng((self.config.seed, iteration)).random(3, dtype=np.float32)
-        rgba = self.scene.train.images.reshape(-1, 4)[chosen].astype(np.float32)
-        targets = over(rgba, background)
+        targets = over(self.scene.train.pixels.take(chosen), background)
         return origins, directions, np.ascontiguousarray(targets), background
 
     def rays_of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Origins and directions (n, 3) of ``pixels`` (n,)."""
-        split = self.scene.train
-        height, width = split.images.shape[1:3]
-        view, pixel = np.divmod(pixels, height * width)
-        y, x = np.divmod(pixel, width)
-        origins, directions = split.cameras.pixel_rays(view, x, y)
+        cameras = self.scene.train.cameras
+        origins, directions = cameras.pixel_rays(*cameras.locate(pixels))
         return origins, directions
 
     # Which pixels
@@ -116,19 +115,28 @@ class PixelSampler(Sampler):
             self.keep(remaining)
         return len(remaining), before
 
-    def keep(self, pixels: np.ndarray) -> None:
-        """Learn from ``pixels`` (n,) only, ascending, in a new random order."""
+    def keep(self, pixels: PixelSet) -> None:
+        """Learn from ``pixels`` only, in a new random order."""
         self.pixels, self.filtered = pixels, True
         self._order = PixelOrder(len(pixels), self.config.seed + 1)
 
-    def _that_meet(self, pixels: np.ndarray) -> np.ndarray:
-        """Those of ``pixels`` whose rays have a sample in an occupied cell."""
-        kept, settings = [], self.model.settings(self._strategy.grown)
-        for first in range(0, len(pixels), MARCHED):
-            part = pixels[first : first + MARCHED]
-            samples = self.model.march(*self.rays_of(part), settings, count_only=True)
-            kept.append(part[np.diff(samples.offsets.to_numpy()[: len(part) + 1]) > 0])
-        return np.concatenate(kept)
+    def _that_meet(self, pixels: PixelSet) -> PixelSet:
+        """Those of ``pixels`` whose rays have a sample in an occupied cell; all of too many to ask."""
+        if len(pixels) > MOST_TESTED:
+            return pixels
+        return PixelSet.packed(self._count, self._meeting(pixels))
+
+    def _meeting(self, pixels: PixelSet) -> Iterator[Flags]:
+        """Image by image, which of its pixels are among ``pixels`` and meet something."""
+        cameras, settings = self.scene.train.cameras, self.model.settings(self._strategy.grown)
+        for view in range(len(cameras)):
+            flags = pixels.flags(int(cameras.offsets[view]), int(cameras.offsets[view + 1]))
+            places = np.flatnonzero(flags).astype(np.int32)
+            for first in range(0, len(places), MARCHED):
+                part = places[first : first + MARCHED]
+                samples = self.model.march(*image_rays(cameras, view, part), settings, meets_only=True)
+                flags[part] = np.diff(samples.offsets.to_numpy()[: len(part) + 1]) > 0
+            yield flags
 
     # What came of it
 
@@ -148,14 +156,12 @@ class PixelSampler(Sampler):
     @property
     def _count(self) -> int:
         """Pixels of all training images."""
-        return int(np.prod(self.scene.train.images.shape[:3]))
+        return int(self.scene.train.cameras.offsets[-1])
 
     def arrays(self) -> Arrays:
         if not self.filtered:
             return {}
-        kept = np.zeros(self._count, bool)
-        kept[self.pixels] = True
-        return {"pixels": np.packbits(kept)}
+        return {"pixels": self.pixels.bits()}
 
     def state(self) -> dict[str, Any]:
         return {"consumed": self.consumed}
@@ -168,39 +174,39 @@ class PixelSampler(Sampler):
 
     def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
         if "pixels" in arrays and not self.filtered:
-            found = np.flatnonzero(np.unpackbits(bits_of(arrays, "pixels", self._count), count=self._count))
+            found = PixelSet(self._count, bits_of(arrays, "pixels", self._count))
             if not len(found):
                 raise UserError("'pixels' leaves no pixel to learn from")
             self.keep(found)
         self.consumed = state["consumed"]
 
 
-def pixels_in_box(cameras: Any, model: Any, left_out: Collection[int] = ()) -> npt.NDArray[np.int64]:
-    """Indices, over all images, of the pixels whose rays cross the model's box, without those of images ``left_out``.
+def pixels_in_box(cameras: Any, model: Any, left_out: Collection[int] = ()) -> PixelSet:
+    """The pixels, of all images, whose rays cross the model's box, without those of images ``left_out``.
 
     Raises:
         UserError: there are none.
     """
     low, high = model.box
-    unbounded = model.space is not BOX
-    kept = [np.zeros(0, np.int64)]
-    for i in range(len(cameras)):
-        if i in left_out:
-            continue
-        origins, directions = cameras[i].rays()
-        if unbounded:  # every ray meets something, unless its lens or the space has none
-            met = np.isfinite(model.space.rays(origins, directions)[1]).all(axis=1)
-            kept.append(np.flatnonzero(met) + i * len(origins))
-            continue
-        safe = np.where(np.abs(directions) < 1e-9, np.float32(1e-9), directions)
-        a, b = (low - origins) / safe, (high - origins) / safe
-        entry = np.maximum(np.minimum(a, b).max(1), model.near)
-        leave = np.minimum(np.maximum(a, b).min(1), model.far)
-        kept.append(np.flatnonzero(entry < leave) + i * len(origins))
-    pixels = np.concatenate(kept)
+    counts = cameras.widths * cameras.heights
+    flags = (
+        np.zeros(counts[view], bool) if view in left_out else _meets_field(cameras, view, model)
+        for view in range(len(cameras))
+    )
+    pixels = PixelSet.packed(int(counts.sum()), flags)
     if len(pixels) == 0:
         raise UserError(
             f"no training camera sees the box {low.tolist()} to {high.tolist()} between near {model.near:g} and far "
             f"{model.far:g}: check the poses' scale and convention (camera to world, looking down -z)"
         )
     return pixels
+
+
+def _meets_field(cameras: Any, view: int, model: Any) -> Flags:
+    """(pixels of the view,) whether each pixel's ray crosses the model's box; in a space without an end every ray does,
+    unless its lens or the space has none."""
+    if model.space is BOX:
+        return meets_box(cameras, view, model.box, model.near, model.far)
+    places = np.arange(cameras.widths[view] * cameras.heights[view], dtype=np.int32)
+    found: Flags = np.isfinite(model.space.rays(*image_rays(cameras, view, places))[1]).all(axis=1)
+    return found

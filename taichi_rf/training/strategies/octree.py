@@ -199,7 +199,7 @@ class OctreeStrategy(Strategy):
         rng = np.random.default_rng((self.config.seed, training.iteration, 1))
         batch = SEEN_BATCH if field.owner else 8 * SEEN_BATCH
         total = min(len(sampler.pixels), SEEN_RAYS * 4**field.tree.depth)
-        chosen = rng.choice(sampler.pixels, total, replace=False)
+        chosen = sampler.pixels.at(rng.choice(len(sampler.pixels), total, replace=False))
         for first in range(0, total, batch):
             origins, directions = sampler.rays_of(chosen[first : first + batch])
             samples, *_ = renderer.weigh(origins, directions, model.settings(), seed=first)

@@ -46,12 +46,12 @@ def drawn(monkeypatch) -> list[int]:
     sizes: list[int] = []
 
     def render(name, cameras, step):
-        images = np.zeros((len(cameras), cameras.height, cameras.width, 4), np.float16)
+        images = np.zeros((len(cameras), cameras[0].height, cameras[0].width, 4), np.float16)
         depths = np.zeros(images.shape[:3], np.float32)
         for index in range(len(cameras)):
             images[index] = (index + 1) / 256
             depths[index] = index + 1
-            sizes.append(cameras.width)
+            sizes.append(cameras[0].width)
             step()
         return images, depths
 
@@ -289,8 +289,8 @@ import numpy as np
 from scenes.builtin import registry as builtin
 import scenes
 builtin._render = lambda name, cameras, step: (
-    np.ones((len(cameras), cameras.height, cameras.width, 4), np.float16),
-    np.ones((len(cameras), cameras.height, cameras.width), np.float32))
+    np.ones((len(cameras), cameras[0].height, cameras[0].width, 4), np.float16),
+    np.ones((len(cameras), cameras[0].height, cameras[0].width), np.float32))
 def savez(file, **arrays):
     file.write(b"PK" * 1000)
     file.flush()

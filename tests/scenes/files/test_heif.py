@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenes.files.images import read_header, read_rgba
+from scenes.files.images import read_header, read_pixels
 from taichi_rf.core.errors import UserError
 
 pillow_heif = pytest.importorskip("pillow_heif")
@@ -33,7 +33,7 @@ def test_it_is_turned_once(tmp_path, picture, orientation):
     header = read_header(path, "x")
     assert header.size(header.orientation) == (60, 40)
     out = np.empty((40, 60, 4), np.float16)
-    read_rgba(path, header, header.orientation, out, "x")
+    read_pixels(path, header, header.orientation, out, "x")
     assert np.abs(out[..., :3].astype(np.float32) - picture / 255).mean() < 0.03
 
 
@@ -46,7 +46,7 @@ def test_a_damaged_one_is_refused(tmp_path, picture):
         read_header(path, "x")
     path.write_bytes(whole[:-100])
     with pytest.raises(UserError, match="broken|damaged"):
-        read_rgba(path, read_header(path, "x"), 1, np.empty((40, 60, 4), np.float16), "x")
+        read_pixels(path, read_header(path, "x"), 1, np.empty((40, 60, 4), np.float16), "x")
 
 
 def test_without_the_library_it_is_said_what_to_install(tmp_path, picture, monkeypatch):

@@ -105,7 +105,7 @@ def test_it_is_done_once(posed, photos, monkeypatch):
 def test_the_turned_photograph_is_upright(posed, photos):
     index = posed[0].train.names.index(TURNED)
     with Image.open(DATA / "llff/fern/images_8" / TURNED) as image:
-        size = posed[0].train.cameras.width, posed[0].train.cameras.height
+        size = posed[0].train.cameras[index].width, posed[0].train.cameras[index].height
         expected = np.asarray(image.convert("RGB").resize(size)) / 255
     assert np.abs(posed[0].train.images[index, ..., :3] - expected).mean() < 0.01
 

@@ -12,8 +12,9 @@ from PIL import Image
 import scenes
 from scenes.base import Scene, Split, spread
 from scenes.files.depth_images import shrink_depth
-from scenes.files.images import shrink
+from scenes.files.shrinking import shrink
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.kernels.rays import Cameras, look_at
 from tests.scene_files import plain_image, refused, rewrite, write_scene
 from tests.scenes.readers.captures import real
@@ -211,7 +212,7 @@ def test_a_scene_without_test_views_has_an_empty_test_split(tmp_path, how):
     scene = scenes.load(str(tmp_path), max_test_views=0 if how == "not wanted" else None)
     assert len(scene.test) == 0
     assert scene.test.names == ()
-    assert scene.test.images.shape == (0, 6, 8, 4)
+    assert len(scene.test.pixels) == scene.test.pixels.total == 0
 
 
 def test_validation_views_stand_in_for_missing_test_views(tmp_path):
@@ -266,12 +267,13 @@ def test_odd_sources_are_refused_plainly(tmp_path):
 def test_split_and_scene_refuse_shapes_that_disagree():
     cameras = Cameras(np.zeros((2, 3, 4)), np.ones((2, 4)), 4, 3)
     images = np.zeros((2, 3, 4, 4), np.float16)
-    split = Split(images, cameras, ("a", "b"))
+    pixels = PixelPool.of(images)
+    split = Split(pixels, cameras, ("a", "b"))
     for broken in (
-        lambda: Split(images[:1], cameras, ("a", "b")),
-        lambda: Split(images.astype(np.float32), cameras, ("a", "b")),
-        lambda: Split(images, cameras, ("a",)),
-        lambda: Split(images, cameras, ("a", "b"), np.zeros((2, 4, 3), np.float32)),
+        lambda: Split(PixelPool.of(images[:1]), cameras, ("a", "b")),
+        lambda: Split(PixelPool.of(images.astype(np.float32)), cameras, ("a", "b")),
+        lambda: Split(pixels, cameras, ("a",)),
+        lambda: Split(pixels, cameras, ("a", "b"), np.zeros((2, 4, 3), np.float32)),
         lambda: Scene("s", split, split, np.zeros((2, 3), np.float32), 2.0, 6.0, (1.0, 1.0, 1.0), "s"),
         lambda: Scene("s", split, split, np.array([[-1] * 3, [1] * 3], np.float32), 6.0, 2.0, (1.0, 1.0, 1.0), "s"),
     ):

@@ -97,8 +97,9 @@ def test_keys_that_change_nothing_pass_without_a_word(tmp_path, keys):
     assert scenes.load(str(tmp_path)).warnings == ()
 
 
-def test_masks_in_files_of_their_own_are_refused(tmp_path):
-    assert "frame 1, key 'mask_path': 'masks/1.png'" in refused(spoilt(tmp_path, spoil(mask_path="masks/1.png")))
+@pytest.mark.parametrize("key", ["mask_file_path", "dynamic_mask_path"])
+def test_masks_by_the_keys_of_others_are_refused(tmp_path, key):
+    assert f"frame 1, key '{key}': 'masks/1.png'" in refused(spoilt(tmp_path, spoil(**{key: "masks/1.png"})))
 
 
 def test_scenes_that_move_are_refused_and_one_moment_passes(tmp_path):

@@ -144,7 +144,7 @@ def test_a_photograph_that_was_stored_turned_is_posed_and_read_upright(tmp_path,
     scene = scenes.load(str(tmp_path / "photos"))
     (job,) = placing.jobs
     assert len(job.cameras) == 1
-    assert (scene.train.cameras.width, scene.train.cameras.height) == (WIDTH, HEIGHT)
+    assert (scene.train.cameras[1].width, scene.train.cameras[1].height) == (WIDTH, HEIGHT)
     np.testing.assert_allclose(scene.train.images[1, ..., :3], upright / 255, atol=1e-3)
 
 

@@ -20,7 +20,7 @@ from viewer.session.session import Session
 
 @given(st.integers(1, 5), st.integers(16, 70), st.integers(16, 70), st.integers(1, 5000), st.integers(0, 9))
 def test_whole_patches_of_every_view_are_kept_back_and_half_of_it_at_most(views, width, height, wanted, seed):
-    pixels = kept_back(views, width, height, wanted, seed)
+    pixels = kept_back([(width, height)] * views, wanted, seed)
     kept = np.zeros(views * height * width, bool)
     kept[pixels] = True
     assert (np.diff(pixels) > 0).all()
@@ -33,12 +33,12 @@ def test_whole_patches_of_every_view_are_kept_back_and_half_of_it_at_most(views,
     assert (counts == counts[0]).all()
     assert 1 <= counts[0] <= down * across // 2
     assert abs(counts[0] - wanted / (views * PATCH**2)) <= 1 or counts[0] in (1, down * across // 2)
-    np.testing.assert_array_equal(pixels, kept_back(views, width, height, wanted, seed))
+    np.testing.assert_array_equal(pixels, kept_back([(width, height)] * views, wanted, seed))
 
 
 @given(st.integers(1, 15), st.integers(1, 15), st.integers(1, 5000))
 def test_of_images_too_small_for_two_patches_something_is_kept_back_all_the_same(width, height, wanted):
-    pixels = kept_back(3, width, height, wanted, 0)
+    pixels = kept_back([(width, height)] * 3, wanted, 0)
     views = np.bincount(pixels // (width * height), minlength=3)
     assert (views == views[0]).all()
     assert (views[0] > 0) == (width * height > 1)
@@ -46,7 +46,7 @@ def test_of_images_too_small_for_two_patches_something_is_kept_back_all_the_same
 
 
 def test_patches_differ_from_view_to_view_and_with_the_seed():
-    one, two = (kept_back(2, 64, 64, 2048, seed) for seed in (0, 1))
+    one, two = (kept_back([(64, 64)] * 2, 2048, seed) for seed in (0, 1))
     assert set(one) != set(two)
     assert set(one[one < 64 * 64]) != {pixel - 64 * 64 for pixel in one[one >= 64 * 64]}
 

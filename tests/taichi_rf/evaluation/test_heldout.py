@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.evaluation.evaluate import evaluate
 from taichi_rf.evaluation.heldout import CHUNK, SMALLEST, HeldOut
 from taichi_rf.evaluation.image_metrics import psnr
@@ -170,7 +171,7 @@ def test_another_model_begins_the_round_again(trainer):
 def test_a_perfect_match_is_a_number(trainer):
     """A black scene that nothing is in, seen on black: no error at all."""
     model, split = trainer.model, trainer.scene.test
-    nothing = replace(split, images=np.zeros_like(split.images))
+    nothing = replace(split, pixels=PixelPool.of(np.zeros_like(split.images)))
     cells = model.occupancy.to_numpy()
     model.occupancy.set_cells(np.zeros_like(cells))
     try:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.geometry.silhouettes import cleared, grid
 from taichi_rf.geometry.visual_hull import CELLS, carve
 from taichi_rf.kernels.rays import Cameras, look_at
@@ -33,7 +34,12 @@ def sphere_split(
         images[i, ..., 3].clip(0, 1, out=images[i, ..., 3])
     if opaque:
         images[..., 3] = 1
-    return SimpleNamespace(images=images, cameras=cameras)
+    return views_of(images, cameras)
+
+
+def views_of(images: np.ndarray, cameras: Cameras, **more: object) -> SimpleNamespace:
+    """Images (N, H, W, 4) that can be painted, and the pixels of the same memory."""
+    return SimpleNamespace(images=images, pixels=PixelPool.of(images), cameras=cameras, **more)
 
 
 def spoilt(split: SimpleNamespace, index: int, how: str) -> SimpleNamespace:
@@ -50,7 +56,7 @@ def spoilt(split: SimpleNamespace, index: int, how: str) -> SimpleNamespace:
     elif how == "pose":
         poses[index] = poses[(index + 5) % len(poses)]
     cameras = Cameras(poses, split.cameras.intrinsics, SIZE, SIZE)
-    return SimpleNamespace(images=images, cameras=cameras, names=[f"r_{i}.png" for i in range(len(poses))])
+    return views_of(images, cameras, names=[f"r_{i}.png" for i in range(len(poses))])
 
 
 def cell_of(points: np.ndarray, box: np.ndarray, cells: tuple[int, int, int]) -> tuple[np.ndarray, ...]:
@@ -110,7 +116,7 @@ def test_what_no_view_sees_is_kept():
     split = sphere_split(2)
     split.images[...] = 0
     narrow = Cameras(split.cameras.poses, np.tile([400.0, 400.0, SIZE / 2, SIZE / 2], (2, 1)), SIZE, SIZE)
-    hull = carve(SimpleNamespace(images=split.images, cameras=narrow), BOX).hull
+    hull = carve(views_of(split.images, narrow), BOX).hull
     assert hull is not None
     assert hull.cells[0, 0, 0]
     assert not hull.cells[CELLS // 2, CELLS // 2, CELLS // 2]
@@ -185,7 +191,7 @@ def test_a_blank_view_that_looks_away_is_no_mistake():
     poses = split.cameras.poses.copy()
     poses[4] = look_at((4, 0, 0), (8, 0, 0))
     split.images[4] = 0
-    away = SimpleNamespace(images=split.images, cameras=Cameras(poses, split.cameras.intrinsics, SIZE, SIZE))
+    away = views_of(split.images, Cameras(poses, split.cameras.intrinsics, SIZE, SIZE))
     carving = carve(away, BOX)
     assert carving.left_out == ()
     assert carving.hull is not None
@@ -195,7 +201,7 @@ def test_silhouettes_that_agree_on_nothing_are_said_and_not_used():
     """Each view's picture belongs to another one."""
     split = sphere_split(24)
     order = np.random.default_rng(5).permutation(24)
-    carving = carve(SimpleNamespace(images=split.images[order], cameras=split.cameras), BOX)
+    carving = carve(views_of(split.images[order], split.cameras), BOX)
     assert carving.hull is None
     assert carving.left_out == ()
     assert "contradict" in carving.warnings[0]

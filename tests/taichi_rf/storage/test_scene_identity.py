@@ -12,6 +12,7 @@ import pytest
 import scenes
 from scenes.base import Scene
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.storage.scene_identity import compare, content, identity, look
 from tests.capture_files import write_nerfstudio
 from tests.tiny import tiny_scene
@@ -25,7 +26,7 @@ def painted(scene: Scene, views: list[int], value: float, rows: slice = slice(No
     images = scene.train.images.copy()
     for view in views:
         images[view, rows] = value
-    return changed(scene, images=images)
+    return changed(scene, pixels=PixelPool.of(images))
 
 
 def test_a_renamed_and_moved_scene_with_other_test_views_is_the_same():
@@ -64,7 +65,7 @@ def test_pictures_that_another_decoder_made_are_the_same_and_said_to_differ():
     saved, scene = identity(tiny_scene()), tiny_scene()
     noise = np.random.default_rng(0).integers(-1, 2, scene.train.images.shape) / 255
     images = np.clip(scene.train.images + noise, 0, 1).astype(np.float16)
-    (warning,) = compare(saved, changed(scene, images=images), depth=False)
+    (warning,) = compare(saved, changed(scene, pixels=PixelPool.of(images)), depth=False)
     assert "differ a little" in warning
     assert "8 of 8" in warning
 
@@ -103,7 +104,7 @@ def test_an_identity_that_is_none_is_an_error_that_the_checkpoint_answers(spoilt
 def test_a_look_is_the_means_of_blocks(size):
     image = np.full((*size, 4), 0.2, np.float16)
     image[size[0] // 2 :, :, 0] = 1.0
-    means = look(image)
+    means = look(PixelPool.of(image[None]), 0)
     assert means.shape == (min(4, size[0]), min(4, size[1]), 4)
     assert (means[..., 1:] == 51).all()
     assert (means[-1, :, 0] == 255).all()

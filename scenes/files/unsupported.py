@@ -19,7 +19,7 @@ NOT_APPLIED = {
 """Keys of instant-ngp and others with the value at which they change nothing."""
 PLACING = ("scale", "offset", "aabb_scale")
 """Those that say where the box lies."""
-MASKS = ("mask_path", "mask_file_path", "dynamic_mask_path")
+MASKS = ("mask_file_path", "dynamic_mask_path")
 DEPTHS = ("depth_path", "depth_file", "integer_depth_scale")
 MOVING = ("transform_matrix_start", "transform_matrix_end")
 
@@ -37,8 +37,8 @@ def check_keys(keys: dict[str, Any], where: str, notes: Notes, *, depth: bool, f
     for key in MASKS:
         if keys.get(key):
             raise UserError(
-                f"{where}, key '{key}': {kind(keys[key])}; masks in files of their own are not read: put them into the "
-                f"images' alpha, or remove '{key}' to learn from whole images"
+                f"{where}, key '{key}': {kind(keys[key])}; masks are given by 'mask_path', white where there is "
+                f"something to learn: rename the key, or remove '{key}' to learn from whole images"
             )
     for key in MOVING:
         if keys.get(key) is not None and keys[key] != keys.get("transform_matrix", keys[key]):

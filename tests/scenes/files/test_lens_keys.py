@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scenes.readers.lens_keys import read_lens
+from scenes.files.lens_keys import read_lens
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 
