@@ -8,11 +8,13 @@ from PIL import Image
 
 from scenes.base import Scene, sizes_in_words, spread
 from scenes.framing import focus_of, masked
-from taichi_rf.evaluation.plot import BLUE, MUTED, ORANGE, Page
+from taichi_rf.evaluation.plot import BLUE, MUTED, ORANGE, Page, fit_text
 from taichi_rf.kernels.rays import Camera, Cameras
 
-WIDTH, SIDE, PICTURES = 1160, 540, 4
-"""Pixels of the page across, of each view of the cameras, and how many photographs are shown."""
+WIDTH, HEIGHT, PICTURES = 1160, 910, 4
+"""Pixels of the page, at most, and how many photographs are shown."""
+EDGE, GAP, HEAD = 20, 10, 60
+"""Pixels around the page, between its pictures, and above them."""
 MOST_POINTS = 6000
 FRUSTUM = 0.12
 """Length of a drawn camera over half of the side of what is shown."""
@@ -67,14 +69,20 @@ def suspicions(scene: Scene) -> list[str]:
     return found
 
 
-def picture(scene: Scene) -> Image.Image:
-    """The page: cameras as frusta, points and box from above and from the side, and four photographs below."""
-    strip = (WIDTH - 2 * 20 - 3 * 10) / PICTURES
-    tall = round(min(strip * scene.train.cameras.heights[0] / scene.train.cameras.widths[0], 260))
-    page = Page(WIDTH, SIDE + tall + 110)
-    page.text((20, 34), scene.name, 22)
+def picture(scene: Scene, width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
+    """The page: cameras as frusta, points and box from above and from the side, and four photographs below.
+
+    Args:
+        width, height: of the page at most, in pixels; it is no larger than it has to be.
+    """
+    strip = (width - 2 * EDGE - 3 * GAP) / PICTURES
+    tall = strip * scene.train.cameras.heights[0] / scene.train.cameras.widths[0]
+    tall = max(min(tall, 0.3 * (height - HEAD)), 1)
+    side = max(min((width - 2 * EDGE - 2 * GAP) / 2, height - HEAD - tall - 2 * EDGE), 1)
+    page = Page(width, round(HEAD + side + EDGE + tall + EDGE))
+    page.text((EDGE, 34), fit_text(scene.name, 22, width / 2), 22)
     page.text(
-        (WIDTH - 20, 34),
+        (width - EDGE, 34),
         f"{scene.format or 'built in'} · {len(scene.train)} + {len(scene.test)} views",
         14,
         MUTED,
@@ -82,27 +90,27 @@ def picture(scene: Scene) -> Image.Image:
     )
     half = _half(scene)
     for column, (axes, title) in enumerate((((0, 1), "from above"), ((0, 2), "from the side"))):
-        left = 20 + column * (SIDE + 40)
-        _view(page, scene, axes, (left, 60, left + SIDE, 60 + SIDE), half)
-        page.text((left + 10, 82), title, 14, MUTED)
+        left = width / 2 + (GAP if column else -GAP - side)
+        _view(page, scene, axes, (left, HEAD, left + side, HEAD + side), half)
+        page.text((left + 10, HEAD + 22), title, 14, MUTED)
+    top = HEAD + side + EDGE
     for index, view in enumerate(spread(len(scene.train), min(PICTURES, len(scene.train)))):
-        x = 20 + index * (strip + 10)
-        page.picture(
-            np.clip(scene.train.composite(view, scene.background), 0, 1), (x, SIDE + 80, x + strip, SIDE + 80 + tall)
-        )
+        x = EDGE + index * (strip + GAP)
+        page.picture(np.clip(scene.train.composite(view, scene.background), 0, 1), (x, top, x + strip, top + tall))
     return page.finish()
 
 
 def _view(page: Page, scene: Scene, axes: tuple[int, int], place: tuple[float, ...], half: float) -> None:
     """One parallel projection onto two axes of the world."""
     left, top, right, bottom = place
+    side = right - left
     middle = scene.box.mean(axis=0)
     page.rectangle((left, top, right, bottom), outline=page.theme.rule)
 
     def at(points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         flat = (np.asarray(points, np.float64) - middle)[..., list(axes)] / half
         return np.stack(
-            [(left + right) / 2 + flat[..., 0] * SIDE / 2, (top + bottom) / 2 - flat[..., 1] * SIDE / 2], -1
+            [(left + right) / 2 + flat[..., 0] * side / 2, (top + bottom) / 2 - flat[..., 1] * side / 2], -1
         )
 
     def inside(spots: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

@@ -147,9 +147,15 @@ class Plan:
         return replace(self, train=False, scene=None, notes=notes)
 
 
-def plan_training(recipe: Recipe, loading: Loading) -> Plan:
-    """A new run of ``recipe``. UserError when its scene cannot be read."""
-    scene = load_scene(recipe, loading)
+def plan_training(recipe: Recipe, loading: Loading, ahead: Loading | None = None) -> Plan:
+    """A new run of ``recipe``, whose scene ``ahead`` may be reading or have read.
+
+    Raises:
+        UserError: its scene cannot be read.
+    """
+    while ahead is not None and not ahead.wait(0.1):
+        loading.report(ahead.text, ahead.progress)
+    scene = load_scene(recipe, loading) if ahead is None or ahead.result is None else ahead.result
     return Plan(recipe.source, recipe=recipe, scene=scene, train=True, notes=_warnings(scene))
 
 

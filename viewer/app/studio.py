@@ -6,6 +6,7 @@ read in a thread meanwhile; once it is :attr:`Studio.ready`, the loop closes its
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from taichi_rf.training.run import Recipe, RunFolder, Training
 from viewer.app import catalogue
 from viewer.app.loading import Cancelled, Loading, Plan, plan_incoming, plan_model, plan_run, plan_training
 from viewer.app.opening import reason
+from viewer.app.preview import Preview
 from viewer.app.settings import Settings
 from viewer.app.stage import Stage
 from viewer.session.session import Session
@@ -49,6 +51,7 @@ class Studio(Stage):
         # What a new training would be; max_seconds None leaves its length to the preset.
         self.source: str | None = None
         self.world = World()
+        self.preview = Preview()
         self.preset, self.method, self.downscale = "quick", names()[0], 2
         self.max_seconds: float | None = None
         if settings is not None:
@@ -79,6 +82,13 @@ class Studio(Stage):
         if self.max_seconds is not None:
             config = config.changed(max_seconds=self.max_seconds)
         return Recipe(config, self.source, downscale=self.downscale, arch=self.arch, world=self.world)
+
+    def look(self) -> None:
+        """Read the scene that :meth:`start` would train on, to be seen in :attr:`preview`; to be called once a frame
+        while a person chooses."""
+        if self.source is not None and self.pending is None and not self.ready:
+            with contextlib.suppress(UserError):  # it is said when one starts
+                self.preview.look(self.recipe())
 
     def place(self, world: World) -> None:
         """Read the chosen scene in that way, now and whenever it is chosen again."""
@@ -111,7 +121,12 @@ class Studio(Stage):
 
     def start(self) -> bool:
         """Ask for a new run of what is chosen; False and a message if that cannot be."""
-        return self._tried(lambda: self._ask(_training(self.recipe())))
+
+        def ask() -> None:
+            recipe = self.recipe()
+            self._ask(_training(recipe, self.preview.ahead(recipe)))
+
+        return self._tried(ask)
 
     def restart(self) -> bool:
         """Ask for what is on show to be trained from the start in a new folder; False and a message if that cannot be.
@@ -161,6 +176,7 @@ class Studio(Stage):
         plan, self._plan = self._plan, None
         if plan is not None and self._tried(lambda: self.show(plan)):
             self._remember(plan.title)
+            self.preview.forget()
         return self.session
 
     def open_now(
@@ -228,6 +244,7 @@ class Studio(Stage):
             UserError: it cannot be saved; everything has been let go of all the same.
         """
         self.cancel()
+        self.preview.forget()
         return super().close()
 
     def _reading(self, what: str | Path, bandwidth: float | None = None) -> Loading | None:
@@ -274,5 +291,5 @@ def _place(what: str | Path) -> tuple[Path, catalogue.Kind]:
     return path, catalogue.kind_of(path)
 
 
-def _training(recipe: Recipe) -> Loading:
-    return Loading(f"loading {recipe.source}", lambda loading: plan_training(recipe, loading))
+def _training(recipe: Recipe, ahead: Loading | None = None) -> Loading:
+    return Loading(f"loading {recipe.source}", lambda loading: plan_training(recipe, loading, ahead))

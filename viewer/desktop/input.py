@@ -142,7 +142,7 @@ class Input:
         """Fly as long as its keys are down."""
         ways = [way for key, way in _WAY.items() if self._window.is_pressed(key)]
         session = self._session
-        if not ways or session is None or session.demo or self._typing or self._panels.menu.page == "open":
+        if not ways or session is None or session.demo or self._typing or self._panels.menu.page in ("open", "place"):
             return
         self.touched = time.perf_counter()
         speed = _FASTER if self._window.is_pressed(ti.ui.SHIFT) else 1.0

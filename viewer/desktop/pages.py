@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import scenes
 from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
@@ -15,6 +16,7 @@ from taichi_rf.training.methods.registry import PRESETS
 from viewer.app import catalogue
 from viewer.app.studio import Studio
 from viewer.desktop.menu import Menu
+from viewer.desktop.placing import place_page, said_of
 from viewer.desktop.rows import (
     ACCENT,
     ALARM,
@@ -73,7 +75,9 @@ def column(menu: Menu, studio: Studio, room: int) -> list[Panel]:
     session = studio.session
     if menu.page == "help":
         return [("Keys", _help(menu))]
-    if session is None or menu.page == "open":
+    if menu.page == "place" and studio.source is not None and studio.pending is None:
+        return [("Where the scene lies", place_page(menu, studio))]
+    if session is None or menu.page in ("open", "place"):
         return [("Open or train", _open(menu, studio, room))]
     found = [(title(session.model.metadata, "Taichi RF"), _level(session))]
     training = _training(studio, session)
@@ -225,6 +229,9 @@ def _open(menu: Menu, studio: Studio, room: int) -> Rows:
             Slider("minutes", minutes, 0, _MOST_MINUTES, partial(_set_minutes, studio)),
             Button("Start training", partial(_start, menu, studio)),
         ]
+        if not scenes.is_mesh(studio.source) and os.path.isabs(studio.source):
+            rows.append(Button("Where the scene lies ...", partial(menu.turn_to, "place")))
+        rows += said_of(studio)
     rows.append(Text("built-in scenes", SOFT))
     rows += [Button(name, partial(studio.choose, name)) for name in catalogue.builtin_scenes()]
     recent = (

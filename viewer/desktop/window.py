@@ -27,9 +27,9 @@ from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
 from viewer.desktop.input import Input
 from viewer.desktop.menu import Menu
 from viewer.desktop.panels import Panels
+from viewer.overlay import screen as screens
 from viewer.overlay.blend import blend
 from viewer.overlay.overlay import Overlays
-from viewer.overlay.screen import screen
 from viewer.overlay.stats import Message, Stats
 from viewer.session.keep import free_file
 from viewer.session.session import Session
@@ -216,7 +216,10 @@ class _Window:
     def _show(self, session: Session | None) -> None:
         """The picture with all that lies over it, on the screen."""
         (width, height), panels = self.size, self._panels
-        if session is None:
+        choosing = session is None or panels.menu.page in ("open", "place")
+        if choosing:
+            self.studio.look()
+        if session is None or (choosing and self._preview() is not None):
             canvas, curve, history, stats = self._blank(width, height), None, None, Stats(message=self.studio.message)
         else:
             canvas, stats = session.composer.canvas, stats_of(session)
@@ -254,15 +257,23 @@ class _Window:
         else:
             session.say(f"saved {path}")
 
+    def _preview(self) -> npt.NDArray[np.uint8] | None:
+        """What there is to see of the scene that is chosen, as large as the panels allow."""
+        return self.studio.preview.picture(*screens.room(*self.size, panels=self._panels.extent))
+
     def _blank(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """What there is to see before anything was opened."""
         pending = self.studio.pending
         share = None if pending is None or pending.progress is None else round(pending.progress, 2)
-        content = (width, height, None if pending is None else pending.text, share, self._panels.extent)
+        page = None if pending is not None else self._preview()
+        content = (width, height, None if pending is None else pending.text, share, self._panels.extent, id(page))
         if self._blank_shows != content:
             self._blank_shows = content
+            if page is not None:
+                self._welcome = columns(screens.page(page, width, height, panels=self._panels.extent))
+                return self._welcome.copy()
             lines = _WELCOME if pending is None else [pending.text]
-            picture = screen("Taichi RF", lines, share, width, height, panels=self._panels.extent)
+            picture = screens.screen("Taichi RF", lines, share, width, height, panels=self._panels.extent)
             self._welcome = columns(picture)
         return self._welcome.copy()
 

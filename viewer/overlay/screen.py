@@ -15,6 +15,8 @@ from viewer.overlay.layout import OverlayLayout
 from viewer.overlay.plots import FINENESS, finished
 
 _TOP, _BOTTOM = (24, 29, 39), (9, 11, 15)  # colours of the background's two ends
+MARGIN = 16
+"""Pixels around a page."""
 
 
 def screen(
@@ -46,6 +48,27 @@ def screen(
         x = max((width - block.shape[1]) // 2, left + (width - left - block.shape[1]) // 2)
         blend(picture, [Overlay(x, (height - block.shape[0]) // 2, block)])
     return picture
+
+
+def page(picture: Pixels, width: int, height: int, *, panels: tuple[int, int] = (0, 0)) -> Pixels:
+    """``picture`` (h, w, 3) on the same ground, in the middle of what ``panels`` leave: (height, width, 3) uint8.
+
+    Args:
+        picture: no larger than :func:`room` says.
+        width, height, panels: as :func:`screen` takes them.
+    """
+    ground = screen("", [], None, width, height, panels=panels)
+    across, down = room(width, height, panels=panels)
+    picture = picture[:down, :across]
+    x, y = width - across - MARGIN + (across - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
+    ground[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return ground
+
+
+def room(width: int, height: int, *, panels: tuple[int, int] = (0, 0)) -> tuple[int, int]:
+    """Pixels across and down that ``panels`` leave of a window."""
+    left = panels[0] if min(panels) > 0 and panels[0] < width / 2 else 0
+    return max(width - left - 2 * MARGIN, 1), max(height - 2 * MARGIN, 1)
 
 
 def _block(

@@ -26,6 +26,7 @@ from viewer.web.wire import Wire
 _FIGURES = 0.2  # seconds between two renewals of the figures
 _PLOTS = 1.0  # and of the plots, while the level stays
 _PLOT = (480, 330)  # pixels; the panel shows them at about 300 across, and screens may be finer than that
+_PREVIEW, _ODD = (640, 640), 3  # pixels of the picture of a scene, and how many sentences about it
 _COMPARISONS = ("nothing", "another level", "the photograph")
 _STEPS = ("previous", "next")
 _SPLITS = {"test": "test", "training": "train"}
@@ -49,6 +50,8 @@ class Waiting:
     """0..1, None where nothing is being loaded."""
     trainable: bool = False
     """Whether a scene is chosen that could be trained."""
+    picture: Any = None
+    """Of that scene: cameras, box and photographs, (h, w, 3); None where it is not there."""
 
     @classmethod
     def of(cls, studio: Studio) -> Waiting:
@@ -57,8 +60,10 @@ class Waiting:
             return cls("Loading", (pending.text,), pending.progress or 0.0)
         said = () if studio.message is None else (studio.message.text,)
         if studio.source is not None:
-            scene = studio.source.removeprefix("builtin:")
-            return cls("A scene is chosen", (*said, f"{scene}: press Train to begin."), trainable=True)
+            studio.look()
+            scene, preview = studio.source.removeprefix("builtin:"), studio.preview
+            lines = (*said, f"{scene}: press Train to begin.", *preview.state[:_ODD])
+            return cls("A scene is chosen", lines, trainable=True, picture=preview.picture(*_PREVIEW))
         return cls("Nothing is open", (*said, *_NOTHING_OPEN, f"Built-in scenes: {', '.join(builtin_scenes())}"))
 
 
@@ -88,6 +93,9 @@ class Panel:
         self._set("loading", visible=waiting.progress is not None)
         self._set("loading", value=percent(waiting.progress or 0.0))
         self._set("start", visible=waiting.trainable)
+        if waiting.picture is not None:
+            self._image("preview", id(waiting.picture), lambda: waiting.picture)
+        self._set("preview", visible=waiting.picture is not None)
         self._post()
 
     def build(self, session: Session) -> None:
@@ -102,6 +110,7 @@ class Panel:
             "waiting": gui.add_markdown(""),
             "loading": gui.add_progress_bar(0.0),
             "start": gui.add_button("Train"),
+            "preview": gui.add_image(_blank(), format="png", visible=False),
         }
         self._known = {}
         self._client_events.count("start", self._handles["start"])

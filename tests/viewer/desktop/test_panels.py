@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.world import World
+from tests.capture_files import write_nerfstudio
 from tests.tiny import tiny_scene, write_tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender, FakeTrainer
 from viewer.app import studio as studios
@@ -88,6 +90,44 @@ def session_of_model(**metadata) -> Session:
 def session_in_training(**arguments) -> Session:
     clock = Clock()
     return Session(trainer=FakeTrainer(clock, **arguments), render=FakeRender(clock), clock=clock)
+
+
+def test_where_a_scene_lies_is_chosen_on_a_page_of_its_own(tmp_path):
+    write_nerfstudio(tmp_path)
+    studio, panels = studio_of(None), Panels()
+    studio.choose(tmp_path)
+    studio.place(World(space="box"))
+    studio.look()
+    studio.preview._since = -1.0  # the choice has stood for long
+    studio.look()
+    assert studio.preview._reading is not None
+    assert studio.preview._reading.wait(60)
+    heights = [draw(studio, panels).panels[0][4]]
+    press(studio, panels, "Where the scene lies")
+    heights.append(draw(studio, panels).panels[0][4])
+    assert "box from -1.5, -1.5, -1.5" in draw(studio, panels).texts
+    press(studio, panels, "Up: auto", "Up: x", "Format: as recognised")
+    draw(studio, panels, Notebook(slide=50, slider="% scale"))
+    assert studio.world == World(up="y", format="blender", scale=0.5, space="box")
+    studio.look()  # the scene is another, and no longer there
+    assert studio.preview.scene is None
+    assert draw(studio, panels).panels[0][4] == heights[1]
+    panels.menu.page = None
+    assert draw(studio, panels).panels[0][4] == heights[0]
+    panels.menu.page = "place"
+    press(studio, panels, "As it is by itself")
+    assert studio.world == World()
+    press(studio, panels, "Space: auto")
+    assert studio.world == World(space="box")
+    studio.look()
+    studio.preview._since = -1.0
+    studio.look()
+    assert studio.preview._reading.wait(60)
+    draw(studio, panels, Notebook(slide=80, slider="% box"))
+    assert studio.world == World(space="box", box=(-1.2, -1.2, -1.2, 1.2, 1.2, 1.2))
+    press(studio, panels, "< back")
+    assert panels.menu.page == "open"
+    studio.preview.forget()
 
 
 def test_level_bytes_and_psnr_are_said():
