@@ -7,6 +7,7 @@ open local files only, because it also takes lists of addresses for videos.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ BEGINNINGS = (
 """Bytes that videos hold, and where."""
 LOCAL = ["-protocol_whitelist", "file,pipe"]
 
+logging.getLogger("imageio_ffmpeg").addHandler(logging.NullHandler())  # else it says that a video is turned
+
 
 def is_video(path: Path) -> bool:
     """Whether ``path`` is a file that is called like a video; it is not opened."""
@@ -66,11 +69,12 @@ def write_frames(
     _check_beginning(video)
     written: list[Path] = []
     with _opened(video) as reader:
-        width, height = reader.get_meta_data()["size"]
+        told = reader.get_meta_data()
+        width, height = told["size"]
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
             raise UserError(f"'{video}': frames of {width} x {height} pixels; up to {MAX_SIDE} a side are read")
         check_memory(f"decoding '{video}'", 12 * width * height)
-        count = reader.count_frames()
+        count = round(told.get("duration", 0) * told["fps"]) or reader.count_frames()  # which decodes all of it
         if not 0 < count <= MOST_FRAMES:
             raise UserError(f"'{video}' has {count} frames; 1 to {MOST_FRAMES} are read")
         best: tuple[float, int, npt.NDArray[np.uint8]] | None = None

@@ -99,7 +99,7 @@ def frames_of(model: ColmapModel, finder: Finder, downscale: int, notes: Notes, 
         UserError: none is there.
     """
     frames = []
-    path = model.folder / "images"
+    path = finder.root if upright else model.folder / "images"
     for image in model.images:
         where = f"'{path}', image '{bounded(image.name)}'"
         found = next(
