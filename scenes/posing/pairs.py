@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 MOST_EXHAUSTIVE = 200
 """Photographs of which every one is compared with every other; beyond, the time would be that of 20,000 comparisons."""
 OVERLAP = 10
@@ -9,6 +11,9 @@ OVERLAP = 10
 them those at 16, 32, 64 and so on, as its "quadratic" neighbours."""
 EVERY = 6
 """Every so many-th frame is also compared with every other such: where a camera comes back to what it saw."""
+
+MOST_MORE = 20_000
+"""Pairs of a second try."""
 
 
 def pairs_to_match(count: int, *, in_order: bool) -> list[tuple[int, int]]:
@@ -29,3 +34,10 @@ def pairs_to_match(count: int, *, in_order: bool) -> list[tuple[int, int]]:
     found = {(i, i + step) for i in range(count) for step in steps if i + step < count}
     found |= {(i, j) for i in range(0, count, EVERY) for j in range(i + EVERY, count, EVERY)}
     return sorted(found)
+
+
+def pairs_with(some: Iterable[int], count: int, done: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Pairs of the photographs ``some`` with any of ``count`` that have not been ``done``: for a second try with what
+    could not be placed. None where that would take too long."""
+    found = {(min(i, j), max(i, j)) for i in some for j in range(count) if i != j} - set(done)
+    return sorted(found) if len(found) <= MOST_MORE else []

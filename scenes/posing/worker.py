@@ -9,7 +9,7 @@ and has their names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from PIL import Image
 
 from scenes.files.images import read_header, read_pixels
 from scenes.posing.job import FEATURES, MAP, MATCHES, Job, Photograph
+from scenes.posing.pairs import pairs_with
 from taichi_rf.core.memory import available_memory
 
 LONGER_SIDE = 1600
@@ -51,12 +52,16 @@ def solve(job: Job, folder: Path, report: Report) -> list[str]:
     """
     pycolmap.set_random_seed(0)
     database = folder / "database.db"
+    total = len(job.photographs)
     _find_features(job, database, folder, report)
-    _match(job, database, folder, report)
-    models = _map(database, folder, len(job.photographs), report)
-    if not models:
+    _match(job.pairs, database, folder, report)
+    best = _map(database, folder / "model", total, report)
+    left = set(range(total)) - (set() if best is None else {_number(best.image(i)) for i in best.reg_image_ids()})
+    if more := pairs_with(left, total, job.pairs):  # of a video, whose frames are not all compared
+        _match(more, database, folder, report)
+        best = _map(database, folder / "second", total, report)
+    if best is None:
         return []
-    best = max(models, key=lambda model: model.num_reg_images())
     placed = _as_photographs(best, job)
     output = Path(job.output)
     output.mkdir(parents=True)
@@ -75,7 +80,7 @@ def _as_photographs(model: pycolmap.Reconstruction, job: Job) -> list[str]:
     placed = []
     for identifier in model.reg_image_ids():
         image = model.image(identifier)
-        photograph = job.photographs[int(Path(image.name).stem)]
+        photograph = job.photographs[_number(image)]
         guess = job.cameras[photograph.camera]
         small = working_size(guess.width, guess.height)
         if small != (guess.width, guess.height):
@@ -88,6 +93,10 @@ def _as_photographs(model: pycolmap.Reconstruction, job: Job) -> list[str]:
         image.name = photograph.name
         placed.append(photograph.name)
     return placed
+
+
+def _number(image: pycolmap.Image) -> int:
+    return int(Path(image.name).stem)
 
 
 def _find_features(job: Job, database: Path, folder: Path, report: Report) -> None:
@@ -157,24 +166,24 @@ def _write_grey(photograph: Photograph, path: Path) -> str:
     return path.name
 
 
-def _match(job: Job, database: Path, folder: Path, report: Report) -> None:
+def _match(pairs: Sequence[tuple[int, int]], database: Path, folder: Path, report: Report) -> None:
     """Compare the pairs, and check what matches by epipolar geometry."""
     matching = pycolmap.FeatureMatchingOptions()
     matching.use_gpu = False
     pairing = pycolmap.ImportedPairingOptions()
     pairing.match_list_path = folder / "pairs.txt"
-    report(MATCHES, 0, len(job.pairs))
-    for first in range(0, len(job.pairs), PAIRS_AT_ONCE):
-        some = job.pairs[first : first + PAIRS_AT_ONCE]
+    report(MATCHES, 0, len(pairs))
+    for first in range(0, len(pairs), PAIRS_AT_ONCE):
+        some = pairs[first : first + PAIRS_AT_ONCE]
         (folder / "pairs.txt").write_text("".join(f"{i}.png {j}.png\n" for i, j in some))
         pycolmap.match_image_pairs(
             database, matching_options=matching, pairing_options=pairing, device=pycolmap.Device.cpu
         )
-        report(MATCHES, first + len(some), len(job.pairs))
+        report(MATCHES, first + len(some), len(pairs))
 
 
-def _map(database: Path, folder: Path, total: int, report: Report) -> list[pycolmap.Reconstruction]:
-    """Place the photographs; models that share no world."""
+def _map(database: Path, folder: Path, total: int, report: Report) -> pycolmap.Reconstruction | None:
+    """Place the photographs: of models that share no world the largest, None if there is none."""
     placed = 0
 
     def begin() -> None:
@@ -191,9 +200,9 @@ def _map(database: Path, folder: Path, total: int, report: Report) -> list[pycol
     options.min_model_size = FEWEST
     options.extract_colors = False
     report(MAP, 0, total)
-    (folder / "models").mkdir()
+    folder.mkdir()
     models = pycolmap.incremental_mapping(
-        database, folder, folder / "models", options=options, initial_image_pair_callback=begin,
-        next_image_callback=step,
-    )  # fmt: skip
-    return [model for model in models.values() if model.num_reg_images() >= FEWEST]
+        database, folder.parent, folder, options=options, initial_image_pair_callback=begin, next_image_callback=step
+    )
+    best = max(models.values(), key=lambda model: model.num_reg_images(), default=None)
+    return None if best is None or best.num_reg_images() < FEWEST else best

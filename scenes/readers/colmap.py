@@ -51,7 +51,7 @@ def scene_of(
     Args:
         notes: told what the person should know.
         format: what the scene was read as, in words.
-        upright: the model was made from images that had been turned as their EXIF data say.
+        upright: the model was made here, from images that had been turned as their EXIF data say.
 
     Raises:
         UserError: as :func:`load`.
@@ -93,7 +93,7 @@ def frames_of(model: ColmapModel, finder: Finder, downscale: int, notes: Notes, 
     """The images that the model lists and the disk has; of those that are absent ``notes`` is told.
 
     Args:
-        upright: the model was made from images that had been turned as their EXIF data say.
+        upright: the model was made here, from images that had been turned as their EXIF data say.
 
     Raises:
         UserError: none is there.

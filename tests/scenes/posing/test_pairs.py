@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scenes.posing.pairs import MOST_EXHAUSTIVE, OVERLAP, pairs_to_match
+from scenes.posing.pairs import MOST_EXHAUSTIVE, OVERLAP, pairs_to_match, pairs_with
 
 
 def test_few_photographs_are_all_compared():
@@ -29,3 +29,9 @@ def test_of_a_video_each_frame_meets_its_neighbours_and_some_far_away():
 
 def test_comparisons_of_many_photographs_grow_more_slowly_than_all_pairs():
     assert len(pairs_to_match(1000, in_order=False)) < 0.1 * 1000 * 999 / 2
+
+
+def test_what_could_not_be_placed_is_compared_with_all_that_it_was_not_yet():
+    assert pairs_with({1, 3}, 5, [(0, 1), (3, 4)]) == [(0, 3), (1, 2), (1, 3), (1, 4), (2, 3)]
+    assert pairs_with({0, 1}, 4, pairs_to_match(4, in_order=False)) == []
+    assert pairs_with(range(1000), 1000, []) == []  # that would take hours

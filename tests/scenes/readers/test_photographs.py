@@ -148,6 +148,21 @@ def test_a_photograph_that_was_stored_turned_is_posed_and_read_upright(tmp_path,
     np.testing.assert_allclose(scene.train.images[1, ..., :3], upright / 255, atol=1e-3)
 
 
+def test_photographs_that_were_held_upright_and_across_make_one_scene(tmp_path, placing):
+    write_photographs(tmp_path / "photos", 6)
+    for index in (1, 4):
+        path = tmp_path / f"photos/IMG_{index:03}.png"
+        exif = Image.Exif()
+        exif[0x0112] = TURNED
+        with Image.open(path) as image:
+            image.copy().save(path, exif=exif)
+    scene = scenes.load(str(tmp_path / "photos"))
+    (job,) = placing.jobs
+    assert [photograph.camera for photograph in job.photographs] == [0, 1, 0, 0, 1, 0]
+    assert [(camera.width, camera.height) for camera in job.cameras] == [(WIDTH, HEIGHT), (HEIGHT, WIDTH)]
+    assert len(scene.train) == 6
+
+
 def test_what_has_poses_needs_no_pycolmap(tmp_path, monkeypatch):
     write_photographs(tmp_path / "photos", 3)
     (tmp_path / "photos/transforms.json").write_text(json.dumps({"frames": []}))
