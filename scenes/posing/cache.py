@@ -18,7 +18,7 @@ from pathlib import Path
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.user_folders import CACHE_VARIABLE, cache_folder
 
-NAME = "taichi-rf-poses"
+NAME = ".taichi-rf-poses"
 """Of the folder beside the photographs."""
 VERSION = 1
 """Raise it whenever the same photographs are to be posed anew."""

@@ -98,7 +98,7 @@ def test_it_is_done_once(posed, photos, monkeypatch):
     monkeypatch.setattr(process, "run", lambda *_: pytest.fail("posed again"))
     again = scenes.load(str(photos), max_test_views=0)
     np.testing.assert_array_equal(again.train.cameras.poses, posed[0].train.cameras.poses)
-    (entry,) = (photos / "taichi-rf-poses").iterdir()
+    (entry,) = (photos / ".taichi-rf-poses").iterdir()
     assert [path.name for path in entry.iterdir()] == ["sparse"]
 
 
@@ -114,7 +114,7 @@ def test_a_model_made_from_smaller_copies_is_as_large_as_the_photographs(posed, 
     pycolmap = pytest.importorskip("pycolmap")
     from scenes.posing import worker
 
-    (entry,) = (photos / "taichi-rf-poses").iterdir()
+    (entry,) = (photos / ".taichi-rf-poses").iterdir()
     small = read_model(entry / "sparse/0")
     camera = next(iter(small.cameras.values()))
     width, height = 3 * camera.width, 3 * camera.height

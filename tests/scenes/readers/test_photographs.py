@@ -82,7 +82,7 @@ def test_where_none_could_be_placed_it_is_said_what_photographs_need(tmp_path, p
     with pytest.raises(UserError, match="none of the 10 photographs in .* could be placed: photographs need texture"):
         scenes.load(str(tmp_path / "photos"))
     assert sorted(os.listdir(tmp_path / "photos"))[0] == "IMG_000.png"
-    assert not list((tmp_path / "photos").glob("taichi*"))
+    assert not list((tmp_path / "photos").glob(".taichi*"))
 
 
 def test_photographs_are_asked_for_last(tmp_path):
@@ -161,6 +161,21 @@ def test_photographs_that_were_held_upright_and_across_make_one_scene(tmp_path, 
     assert [photograph.camera for photograph in job.photographs] == [0, 1, 0, 0, 1, 0]
     assert [(camera.width, camera.height) for camera in job.cameras] == [(WIDTH, HEIGHT), (HEIGHT, WIDTH)]
     assert len(scene.train) == 6
+
+
+def test_photographs_of_a_telephone_open(tmp_path, placing):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    write_photographs(tmp_path / "png", 4, (64, 48))
+    (tmp_path / "photos").mkdir()
+    for path in sorted((tmp_path / "png").iterdir()):
+        exif = Image.Exif()
+        exif[0x010F], exif.get_ifd(0x8769)[0xA405] = "Telephones", 26
+        with Image.open(path) as image:
+            pillow_heif.from_pillow(image).save(tmp_path / f"photos/{path.stem}.HEIC", exif=exif.tobytes())
+    scene = scenes.load(str(tmp_path / "photos"))
+    assert scene.train.names == tuple(f"IMG_{index:03}.HEIC" for index in range(4))
+    (camera,) = placing.jobs[0].cameras
+    assert (camera.make, camera.focal) == ("Telephones", pytest.approx(26 * 80 / 43.27))
 
 
 def test_what_has_poses_needs_no_pycolmap(tmp_path, monkeypatch):
