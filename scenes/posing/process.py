@@ -124,4 +124,4 @@ def _crashed(code: int, now: str, log: Path) -> str:
     if code == -getattr(signal, "SIGKILL", 9):
         return f"COLMAP was ended by the system while {now}, for lack of memory most likely: give it fewer photographs"
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"COLMAP ended with {how} while {now} ({bounded(said)}); pycolmap 4 is expected, and another release of it may do"
+    return f"COLMAP ended with {how} while {now} ({bounded(said)}); another release of pycolmap 4 may do"
