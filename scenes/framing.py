@@ -18,6 +18,7 @@ TINY = 0.1  # of the box's half side: an object of this radius is a cell or two 
 ONE_PLACE = 1e-4  # of the box's side: cameras that are no farther apart stand in one place
 CONVERGE = 0.2  # of the distance to the focus: how far the cameras' axes miss it, if they have one
 SAMPLED = 256  # opaque pixels of each image
+FINE = 256  # pixels a side, of which those without a ray are counted
 
 Points = npt.NDArray[np.float64]
 
@@ -134,6 +135,39 @@ def check_framing(split: Split, box: npt.NDArray[np.float32], where: str, *, cho
             f"{high}{_advice(cameras, box, radius)}",
         )
     return ()
+
+
+def check_rays(cameras: Cameras, where: str) -> tuple[str, ...]:
+    """A warning where pixels have no ray, because a lens's distortion folds over before it reaches them.
+
+    Args:
+        cameras: of one split.
+        where: the file that it names.
+    """
+    lenses: dict[object, list[int]] = {}
+    for index, lens in enumerate(cameras.lenses):
+        if lens is not None:
+            size = int(cameras.widths[index]), int(cameras.heights[index])
+            lenses.setdefault((lens, size, *cameras.intrinsics[index].tolist()), []).append(index)
+    images, worst, most = 0, 0.0, 0
+    for same in lenses.values():
+        _, directions = _some_rays(cameras, same[0])
+        if not np.isnan(directions).any():
+            continue
+        camera = cameras[same[0]]
+        _, directions = camera.resized(min(camera.width, FINE), min(camera.height, FINE)).rays()
+        share = float(np.isnan(directions).any(axis=1).mean())
+        images, worst, most = (
+            images + len(same),
+            max(worst, share),
+            max(most, round(share * camera.width * camera.height)),
+        )
+    if not images:
+        return ()
+    return (
+        f"'{where}': the distortion of the lens cannot be undone at the rim of {images} of {len(cameras)} images: up "
+        f"to {worst:.1%} of an image's pixels ({most:,}) have no ray and are not used",
+    )
 
 
 def masked(split: Split) -> bool:

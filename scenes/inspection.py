@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from scenes.base import Scene, sizes_in_words, spread
+from scenes.files.images import focal_by_exif
 from scenes.framing import focus_of, masked
 from taichi_rf.evaluation.plot import BLUE, MUTED, ORANGE, Page, fit_text
 from taichi_rf.kernels.rays import Camera, Cameras
@@ -16,6 +20,14 @@ WIDTH, HEIGHT, PICTURES = 1160, 910, 4
 EDGE, GAP, HEAD = 20, 10, 60
 """Pixels around the page, between its pictures, and above them."""
 MOST_POINTS = 6000
+BACKWARDS = np.array([1, -1, -1, 1], np.float32)
+"""Signs of a pose's columns by which OpenCV's axes become ours."""
+AROUND = 0.8
+"""Length of the mean of the cameras' axes below which they look in many directions."""
+UPSIDE_DOWN = -0.3
+"""Mean height of the cameras' y axes below which most of them are upside down."""
+LOOKED_AT, DIAGONAL, OTHER_FOCAL = 8, 43.27, 1.3
+"""Photographs whose EXIF is read; millimetres across 35 mm film; a factor that crops and rounding do not explain."""
 FRUSTUM = 0.12
 """Length of a drawn camera over half of the side of what is shown."""
 
@@ -61,12 +73,53 @@ def suspicions(scene: Scene) -> list[str]:
     if len(positions) > 1 and gaps.min() < 1e-6 * float((scene.box[1] - scene.box[0]).max()):
         a, b = np.unravel_index(int(gaps.argmin()), gaps.shape)
         found.append(f"'{scene.train.names[a]}' and '{scene.train.names[b]}' were taken from the same place")
+    found += _axes(cameras) + _against_exif(scene)
     if scene.reprojection_error is not None and scene.reprojection_error > 2:
         found.append(
             f"points are shown {scene.reprojection_error:.1f} pixels from where they were found: the cameras are not "
             "well known, or their lens was not understood"
         )
     return found
+
+
+def _axes(cameras: Cameras) -> list[str]:
+    """What speaks for axes that another convention has."""
+    found = []
+    all_around = float(np.linalg.norm(cameras.poses[:, :, 2].mean(axis=0))) < AROUND
+    if (
+        all_around
+        and focus_of(cameras) is None
+        and focus_of(replace(cameras, poses=cameras.poses * BACKWARDS)) is not None
+    ):
+        found.append(
+            "the cameras look away from where their axes meet: unless they look around from within, their axes are "
+            "OpenCV's (y down, z forward) where y up and z backward are expected"
+        )
+    if len(cameras) and float(cameras.poses[:, 2, 1].mean()) < UPSIDE_DOWN:
+        found.append("the cameras stand on their heads: say with --up what is up, or see whether their y axis is up")
+    return found
+
+
+def _against_exif(scene: Scene) -> list[str]:
+    """Whether the focal length is another than some photographs' EXIF says."""
+    folder, cameras = Path(scene.source), scene.train.cameras
+    if not folder.is_dir():
+        return []
+    film = DIAGONAL / np.hypot(cameras.widths, cameras.heights)
+    pairs = [
+        (float(cameras.intrinsics[index, 0] * film[index]), told)
+        for index in spread(len(cameras), min(LOOKED_AT, len(cameras)))
+        if (told := focal_by_exif(folder / scene.train.names[index])) is not None
+    ]
+    if not pairs:
+        return []
+    ours, told = np.median(pairs, axis=0)
+    if max(ours / told, told / ours) < OTHER_FOCAL:
+        return []
+    return [
+        f"the cameras have a focal length of {ours:.0f} mm, as on 35 mm film, and the photographs' EXIF says "
+        f"{told:.0f} mm: images were cropped or zoomed, or one of them is wrong"
+    ]
 
 
 def picture(scene: Scene, width: int = WIDTH, height: int = HEIGHT) -> Image.Image:

@@ -7,6 +7,7 @@ versions add ``rigs`` and ``frames``; poses stand in ``images`` all the same.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MAX_IMAGES = 100_000
 MAX_NAME = 1024
 """Bytes of an image's name."""
 MAX_COORDINATE = 1e9
+NO_NUMBERS = ("nan", "1.#")
+"""How programs write what is no number: nan, -nan(ind), 1.#QNAN."""
 
 MODELS: dict[str, tuple[int, str]] = {
     "SIMPLE_PINHOLE": (0, "f cx cy"), "PINHOLE": (1, "fx fy cx cy"), "SIMPLE_RADIAL": (2, "f cx cy k1"),
@@ -282,7 +285,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _numbers(words: list[str], where: str) -> list[float]:
     try:
-        return [float(word) for word in words]
+        return [math.nan if word.lstrip("+-").lower().startswith(NO_NUMBERS) else float(word) for word in words]
     except ValueError as error:
         raise UserError(f"{where}: {bounded(error)}") from None
 

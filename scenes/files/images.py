@@ -32,6 +32,8 @@ ORIENTATION = 0x0112
 """The EXIF tag: 1 for upright, 2 to 8 for pixels that have to be mirrored or turned."""
 WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 """Modes of Pillow's."""
+CAMERA_PART, FOCAL_LENGTH = 0x8769, 0xA405
+"""The part of EXIF that tells of the camera, and the tag in it of the focal length as on 35 mm film."""
 INVERSE = {6: 8, 8: 6}
 """Orientations that undo others; all else undo themselves."""
 BITS, COMPRESSION, STRIP_ROWS, TILE_COLUMNS, TILE_ROWS = 258, 259, 278, 322, 323
@@ -214,6 +216,17 @@ def _is_heif(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(12)
     return start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS
+
+
+def focal_by_exif(path: Path) -> float | None:
+    """The focal length in millimetres, as on 35 mm film, that an image's EXIF says; None where it says none."""
+    try:
+        with warnings.catch_warnings(), open_image(path) as image:
+            warnings.simplefilter("ignore")
+            found = float(Image.Image.getexif(image).get_ifd(CAMERA_PART).get(FOCAL_LENGTH, 0))
+    except Exception:  # broken EXIF says none
+        return None
+    return found if 0 < found < 10_000 else None
 
 
 def _orientation(image: Image.Image) -> int:

@@ -17,8 +17,8 @@ NOT_APPLIED = {
     "mask_color": None, "fix_premult": False, "sharpen": 0, "lens_shift": 0, "shift_x": 0, "shift_y": 0,
 }  # fmt: skip
 """Keys of instant-ngp and others with the value at which they change nothing."""
-PLACING = ("scale", "offset", "aabb_scale")
-"""Those that say where the box lies."""
+PLACING = ("aabb_scale",)
+"""Those that say how large the box is: of no matter where it is made to fit."""
 MASKS = ("mask_file_path", "dynamic_mask_path")
 DEPTHS = ("depth_path", "depth_file", "integer_depth_scale")
 MOVING = ("transform_matrix_start", "transform_matrix_end")

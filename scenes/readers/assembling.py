@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from scenes.base import Progress, Scene, Split, check_memory, empty_split, pick_views, spread
 from scenes.files.values import Notes
-from scenes.framing import HALF_BOX, check_aim, check_content, check_framing, focus_of, near_far
+from scenes.framing import HALF_BOX, check_aim, check_content, check_framing, check_rays, focus_of, near_far
 from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, read_split
 from scenes.readers.masking import check_masks
 from scenes.readers.storing import fitting_downscale, storages
@@ -291,6 +291,7 @@ def assembled(
         framing = check_framing(splits[0], box, str(parts[0].path), chosen=options.world.box is not None)
     else:
         check_content(splits[0], str(parts[0].path))
+    framing += check_rays(splits[0].cameras, str(parts[0].path))
     near, far = fit.near_far or near_far(_together([split.cameras for split in splits]), box)
     near = near if options.world.near is None else options.world.near
     far = far if options.world.far is None else options.world.far

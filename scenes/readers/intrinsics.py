@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from scenes.files.images import Header
-from scenes.files.values import Notes, number
+from scenes.files.values import Notes, bounded, number
 from taichi_rf.core.errors import UserError
 
 Keys = dict[str, Any]
@@ -27,7 +29,38 @@ TOLD_SIDES = (1.0, 1e6)
 """Pixels that 'w' and 'h' can be."""
 OBLONG = 1.05
 """Height of a pixel over its width, or the reverse, before it is said."""
+MATRIX = "K"
+SKEWED = 1e-3
+"""Of the focal length, below which the skew of a matrix is rounding."""
 ADD_SIZE = "if it belongs to images of another size, add 'w' and 'h', the size of those"
+
+
+def with_matrix(keys: Keys, where: str) -> Keys:
+    """``keys`` with the focal lengths and the principal point of a 3 x 3 matrix ``K`` among them, where they have one.
+
+    Raises:
+        UserError: it is no such matrix, is skewed, or contradicts what stands beside it.
+    """
+    value = keys.get(MATRIX)
+    if value is None:
+        return keys
+    place = f"{where}, key '{MATRIX}'"
+    try:
+        matrix = np.array(value, dtype=np.float64).reshape(3, 3)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise UserError(f"{place}: 3 rows of 3 numbers are expected ({bounded(error)})") from error
+    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise UserError(f"{place}: finite numbers with focal lengths above 0 on the diagonal are expected")
+    if np.abs(matrix[2] - (0, 0, 1)).max() > 1e-6 or abs(matrix[1, 0]) > 1e-6 * matrix[1, 1]:
+        raise UserError(f"{place}: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] is expected, not {bounded(matrix.tolist())}")
+    if abs(matrix[0, 1]) > SKEWED * matrix[0, 0]:
+        raise UserError(f"{place}: a skew of {matrix[0, 1]:g} is not supported; it is 0 for every usual camera")
+    found = dict(zip(("fl_x", "fl_y", "cx", "cy"), matrix[[0, 1, 0, 1], [0, 1, 2, 2]].tolist(), strict=True))
+    for name, number_there in found.items():
+        told = keys.get(name)
+        if told is not None and abs(number({name: told}, name, where) - number_there) > (SAID - 1) * abs(number_there):
+            raise UserError(f"{where}: '{MATRIX}' and '{name}' contradict each other; leave one of them")
+    return {**found, **{key: value for key, value in keys.items() if value is not None}}
 
 
 def choose_orientation(top: Keys, frame: Keys, header: Header, where: str, notes: Notes) -> int:
@@ -67,6 +100,12 @@ def read_intrinsics(
     """
     width, height = size
     told = _told_size(top, frame, where) if "w" in {**top, **frame} or "h" in {**top, **frame} else None
+    if told is not None and any(side and abs(side - real) > 1 for side, real in zip(told, size, strict=True)):
+        notes.add(
+            "copies",
+            f"{where}: the image is {width} x {height} pixels, and 'w' and 'h' say {told[0] or width:g} x "
+            f"{told[1] or height:g}; the focal length is scaled to it",
+        )
     levels = [
         _Level(keys, {**other, **keys}, size, where) for keys, other in ((frame, top), (top, frame))
     ]  # focal lengths may be of another size, which their own level tells best

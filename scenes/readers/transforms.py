@@ -24,7 +24,7 @@ from scenes.files.poses import checked_pose
 from scenes.files.shrinking import smaller_size
 from scenes.files.unsupported import check_keys, check_still
 from scenes.files.values import Notes, bounded, kind, number
-from scenes.readers.intrinsics import choose_orientation, read_intrinsics
+from scenes.readers.intrinsics import choose_orientation, read_intrinsics, with_matrix
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.lenses import Lens
 
@@ -144,6 +144,7 @@ def read_json(
     read_lens(data, {}, f"'{path}'")
     check_keys(data, f"'{path}'", finder.notes, depth=depth, fitted=fitted)
     check_still(frames, f"'{path}'")
+    data = with_matrix(data, f"'{path}'")
     unit = _depth_unit(data, path) if depth else None
     parsed = []
     for index, frame in enumerate(frames):
@@ -175,6 +176,7 @@ def _frame(
 ) -> Frame:
     """One entry of ``frames``, whose image is ``image``."""
     lens = read_lens(data, frame, where)
+    frame = with_matrix(frame, where)
     check_keys(frame, where, finder.notes, depth=depth)
     pose = _pose(frame, where, finder.notes)
     header = read_header(image, where)

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import scenes
 from scenes.inspection import facts, picture, suspicions
@@ -47,6 +48,32 @@ def test_what_is_odd_is_said(tmp_path):
     assert "1 of 14 cameras stand outside the box and look away" in away
     assert "'images/IMG_002.png' and 'images/IMG_003.png' were taken from the same place" in same
     assert "7.0 pixels" in far
+
+
+def turned(scene, signs):
+    cameras = dataclasses.replace(scene.train.cameras, poses=scene.train.cameras.poses * np.float32(signs))
+    return dataclasses.replace(scene, train=dataclasses.replace(scene.train, cameras=cameras))
+
+
+def test_axes_of_another_convention_and_cameras_on_their_heads_are_said(tmp_path):
+    write_nerfstudio(tmp_path)
+    scene = scenes.load(str(tmp_path))
+    said = "\n".join(suspicions(turned(scene, (1, -1, -1, 1))))
+    assert "their axes are OpenCV's" in said
+    assert "stand on their heads" in said
+    assert "stand on their heads" in "\n".join(suspicions(turned(scene, (-1, -1, 1, 1))))
+
+
+@pytest.mark.parametrize(("millimetres", "says"), [(45, False), (28, True), (0, False)])
+def test_a_focal_length_that_disagrees_with_exif_is_said(millimetres, says, tmp_path):
+    write_nerfstudio(tmp_path)  # 30 pixels in an image of 28.8 from corner to corner: 45 mm on film
+    for path in (tmp_path / "images").iterdir():
+        exif = Image.Exif()
+        exif[0x8769] = {0xA405: millimetres}
+        with Image.open(path) as image:
+            image.save(path, exif=exif)
+    said = "\n".join(suspicions(scenes.load(str(tmp_path))))
+    assert ("45 mm, as on 35 mm film, and the photographs' EXIF says 28 mm" in said) == says
 
 
 @pytest.mark.parametrize("writer", [write_colmap, write_nerfstudio])
