@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import scenes
+from scenes.registry import format_of
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json
 from taichi_rf.training.checkpoint import NAME as CHECKPOINT
@@ -79,7 +80,8 @@ def kind_of(path: Path | str) -> Kind:
 def browse(folder: Path | str) -> Listing:
     """What can be opened or looked into in ``folder``: scenes first, then runs, models and folders, by name.
 
-    Hidden entries are left out. A folder that cannot be read is an empty listing with a note.
+    Hidden entries are left out. A folder of photographs with other folders in it is there twice, as a scene and as a
+    folder to look into. A folder that cannot be read is an empty listing with a note.
     """
     path = Path(os.path.abspath(folder)) if "\0" not in str(folder) else Path("/")
     parent = path.parent if path.parent != path else None
@@ -99,9 +101,18 @@ def browse(folder: Path | str) -> Listing:
             note = f"only the first {MOST_ENTRIES} entries are listed"
             break
         entries.append(Entry(_shown(name), path / name, kind))
+        if kind == "scene" and _holds_more(path / name):
+            entries.append(Entry(_shown(name), path / name, "folder"))
     order = ("scene", "run", "model", "folder")
     entries.sort(key=lambda entry: order.index(entry.kind))
     return Listing(path, parent, entries, note)
+
+
+def _holds_more(path: Path) -> bool:
+    """Whether ``path`` holds photographs without poses, and folders beside them."""
+    if path.is_file() or format_of(path) != "photos":
+        return False
+    return any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir())
 
 
 def runs(folder: Path | str) -> list[RunEntry]:

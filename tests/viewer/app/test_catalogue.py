@@ -10,6 +10,7 @@ import pytest
 
 from taichi_rf.training.run import CONFIG, METRICS, MODEL, Recipe
 from tests.tiny import tiny_config
+from tests.unposed import write_photographs
 from viewer.app import catalogue
 from viewer.app.catalogue import Entry
 
@@ -182,3 +183,12 @@ def test_a_psnr_that_can_be_none_is_left_out(tmp_path, number):
 
 def test_built_in_scenes_are_those_that_can_be_loaded():
     assert set(catalogue.builtin_scenes()) == {"lantern", "orrery", "rotunda"}
+
+
+def test_photographs_are_a_scene_and_the_folders_among_them_can_still_be_reached(tmp_path):
+    write_photographs(tmp_path / "album", 3)
+    write_photographs(tmp_path / "pictures", 3)
+    (tmp_path / "pictures/2024").mkdir()
+    (tmp_path / "walk.mp4").write_bytes(b"")
+    listed = [(entry.name, entry.kind) for entry in catalogue.browse(tmp_path).entries]
+    assert listed == [("album", "scene"), ("pictures", "scene"), ("walk.mp4", "scene"), ("pictures", "folder")]

@@ -9,8 +9,12 @@ import threading
 
 import pytest
 
+from scenes.posing import process
 from taichi_rf.core.errors import UserError
-from viewer.app.loading import Cancelled, Loading
+from taichi_rf.training.configs.slimmerf import QUICK
+from taichi_rf.training.run import Recipe
+from tests.unposed import Placing, write_photographs
+from viewer.app.loading import Cancelled, Loading, load_scene
 
 PATIENCE = 60.0
 COUNT = (
@@ -56,6 +60,38 @@ def test_the_work_says_how_far_it_is_and_ends_once_it_is_cancelled():
     loading.cancel()
     go_on.set()
     assert isinstance(finished(loading).error, Cancelled)
+
+
+def test_photographs_that_are_posed_say_their_stages_and_can_be_cancelled(tmp_path, monkeypatch):
+    write_photographs(tmp_path / "photos")
+    monkeypatch.setattr(process, "run", Placing())
+    seen = []
+
+    class Watched(Loading):
+        def report(self, text, progress=None):
+            seen.append(text)
+            super().report(text, progress)
+
+    recipe = Recipe(QUICK, str(tmp_path / "photos"), 1)
+    loading = Watched("", lambda loading: load_scene(recipe, loading))
+    loading.run()
+    assert (loading.error, len(loading.result.train)) == (None, 8)
+    title = "loading photos"
+    assert list(dict.fromkeys(seen)) == [
+        title, "looking for features", "comparing photographs", "placing photographs"
+    ]  # fmt: skip
+    assert seen[-1] == title
+    (tmp_path / "photos/IMG_000.png").unlink()
+    loading = Watched("", lambda loading: load_scene(recipe, loading))
+
+    def cancelled(job, folder, progress, stage):
+        loading.cancel()
+        progress(1, 2)
+
+    monkeypatch.setattr(process, "run", cancelled)
+    loading.run()
+    assert isinstance(loading.error, Cancelled)
+    assert not list((tmp_path / "photos/.taichi-rf-poses").glob(".part*"))
 
 
 def test_lines_of_a_process_are_handed_on():
