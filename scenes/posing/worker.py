@@ -59,7 +59,8 @@ def solve(job: Job, folder: Path, report: Report) -> list[str]:
     left = set(range(total)) - (set() if best is None else {_number(best.image(i)) for i in best.reg_image_ids()})
     if more := pairs_with(left, total, job.pairs):  # of a video, whose frames are not all compared
         _match(more, database, folder, report)
-        best = _map(database, folder / "second", total, report)
+        second = _map(database, folder / "second", total, report)
+        best = max((best, second), key=lambda model: 0 if model is None else model.num_reg_images())
     if best is None:
         return []
     placed = _as_photographs(best, job)
