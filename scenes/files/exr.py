@@ -42,8 +42,8 @@ class ExrHeader:
 
     @property
     def decoding(self) -> int:
-        """Bytes that decoding takes at most: all channels, and a copy of a part that the library unpacks."""
-        return 2 * self.width * self.height * sum(self.channels.values())
+        """Bytes that decoding takes at most: all channels, and what the library unpacks at once."""
+        return self.width * self.height * sum(self.channels.values()) * 5 // 4
 
 
 def is_exr(path: Path) -> bool:

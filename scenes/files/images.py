@@ -81,7 +81,7 @@ def read_header(path: Path, where: str) -> Header:
     """
     if is_exr(path):
         found = exr_header(path, where)
-        return Header(found.width, found.height, 1, found.decoding)
+        return Header(found.width, found.height, 1, found.decoding, "A" in found.channels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

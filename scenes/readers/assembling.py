@@ -332,4 +332,4 @@ def turned(up: Up | None, otherwise: npt.NDArray[np.float64]) -> npt.NDArray[np.
 
 
 def _vector(values: npt.NDArray[np.float64]) -> str:
-    return f"({', '.join(f'{value:.4g}' for value in values)})"
+    return f"({', '.join(f'{value + 0.0:.4g}' for value in values)})"

@@ -57,7 +57,7 @@ def fitted_to(every: Frames, box: npt.NDArray[np.float64], world: World, notes: 
     notes.add(
         "box",
         f"'{every.path}': the box is the scene's own, a tenth larger: the scene is {aside}moved by "
-        f"({', '.join(f'{value:.4g}' for value in -centre)}) and scaled by {placed.scale:.4g}",
+        f"({', '.join(f'{value + 0.0:.4g}' for value in -centre)}) and scaled by {placed.scale:.4g}",
     )
     return placed.frames(every), Fit((np.stack([-half, half]) * usual).astype(np.float32), placed)
 

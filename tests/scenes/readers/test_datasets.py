@@ -14,7 +14,8 @@ from scenes.base import Scene
 from scenes.files.exr import INSTALL
 from scenes.readers import nsvf
 from taichi_rf.storage.world import World
-from tests.dataset_files import write_nsvf, write_rtmv
+from tests.capture_files import HEIGHT, WIDTH, write_nerfstudio
+from tests.dataset_files import light, write_nsvf, write_rtmv
 from tests.places import DATA
 from tests.scene_files import refused, warned
 
@@ -152,6 +153,30 @@ def test_what_a_view_of_rtmv_cannot_say_is_refused(change, says, duck, tmp_path)
     message = refused(tmp_path / "scene")
     assert says in message
     assert "00000.json" in message
+
+
+def test_images_of_transforms_json_may_be_openexr_whose_colours_are_multiplied_by_alpha(tmp_path):
+    import OpenEXR
+
+    data = write_nerfstudio(tmp_path)
+    dice = np.random.default_rng(0)
+    expected = {}
+    for frame in data["frames"]:
+        path = tmp_path / frame["file_path"]
+        alpha = dice.integers(0, 2, (HEIGHT, WIDTH, 1)) * dice.random((HEIGHT, WIDTH, 1))
+        colour = dice.random((HEIGHT, WIDTH, 3)) * 1.2  # some of it brighter than white
+        pixels = np.concatenate([light(colour) * alpha, alpha], axis=-1).astype(np.float32)
+        path.unlink()
+        OpenEXR.File({}, {name: pixels[..., at].copy() for at, name in enumerate("RGBA")}).write(
+            str(path.with_suffix(".exr"))
+        )
+        expected[path.stem] = np.concatenate([np.minimum(colour, 1) * alpha, alpha], axis=-1)
+    scene = scenes.load(str(tmp_path))
+    assert scene.space.kind == "box"  # it has alpha, so it has no background
+    for index, name in enumerate(scene.train.names):
+        image = expected[name.rpartition("/")[2].removesuffix(".exr")]
+        white = image[..., :3] + 1 - image[..., 3:]
+        np.testing.assert_allclose(scene.train.composite(index, (1, 1, 1)), white, atol=2e-3)
 
 
 def test_without_openexr_it_is_said_how_to_get_it(duck, tmp_path, monkeypatch):
