@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import scenes
+from taichi_rf.storage.world import World
 from tests.capture_files import COUNT, CX, CY, FX, FY, HEIGHT, WIDTH, write_colmap, write_nerfstudio
 from tests.scene_files import refused, warned
 
@@ -58,6 +59,24 @@ def test_each_frame_may_have_a_matrix_of_its_own(tmp_path):
 def test_a_matrix_that_no_camera_has_is_refused(value, says, tmp_path):
     rewrite(tmp_path, write_nerfstudio(tmp_path), K=value)
     assert says in refused(tmp_path)
+
+
+def test_a_file_for_each_split_is_made_to_fit_where_a_person_says_the_format(tmp_path):
+    data = write_nerfstudio(tmp_path)
+    names = [frame["file_path"] for frame in data["frames"]]
+    rewrite(tmp_path, data, train_filenames=names[:12], test_filenames=names[12:])
+    whole = scenes.load(str(tmp_path))
+    (tmp_path / "transforms.json").unlink()
+    for split, frames in (("train", data["frames"][:12]), ("val", data["frames"][12:])):
+        (tmp_path / f"transforms_{split}.json").write_text(json.dumps(data | {"frames": frames}))
+    scene = scenes.load(str(tmp_path), world=World(format="nerfstudio"))
+    assert (scene.train.names, scene.test.names) == (whole.train.names, whole.test.names)
+    np.testing.assert_allclose(scene.train.cameras.poses, whole.train.cameras.poses, atol=1e-6)
+    assert scenes.load(str(tmp_path)).format.startswith("NeRF-synthetic")
+    (tmp_path / "transforms_val.json").unlink()
+    assert len(scenes.load(str(tmp_path), world=World(format="nerfstudio")).test) == 0
+    (tmp_path / "transforms_train.json").unlink()
+    assert "has neither" in refused(tmp_path, world=World(format="nerfstudio"))
 
 
 def test_sizes_of_larger_images_scale_the_camera_and_that_is_said(tmp_path):
