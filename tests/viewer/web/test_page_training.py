@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from tests.capture_files import write_nerfstudio
 from tests.viewer.web.browsers import Browsers, Client, studio_with
 from tests.viewer_fakes import Clock, FakeField, FakeModel, FakeRender, FakeTrainer
 from viewer.app.studio import Pending, Studio
@@ -144,6 +145,27 @@ def test_scene_that_was_chosen_is_trained_by_a_button():
     assert studio.started == 1
     assert "loading lantern" in browsers.texts()
     assert not button.visible
+
+
+def test_a_scene_that_was_chosen_is_shown_before_it_is_trained(tmp_path):
+    write_nerfstudio(tmp_path)
+    studio = Shelf()
+    studio.choose(tmp_path)
+    browsers = Browsers(studio, Clock())
+    browsers.join(Client())
+    browsers.turns(3)
+    image = browsers.gui.made["add_image"]
+    assert not image.visible
+    studio.preview._since = -1.0  # the choice has stood for long
+    browsers.turns(1)
+    assert studio.preview._reading.wait(60)
+    browsers.turns(1)
+    assert studio.preview._drawing.wait(60)
+    browsers.turns(3)
+    assert image.visible
+    assert image.image.shape[1:] == (640, 3)
+    assert "background" in browsers.texts()
+    studio.preview.forget()
 
 
 def test_what_cannot_be_opened_is_said():
