@@ -207,9 +207,9 @@ def _find(
                     leave = ti.min(leave, (face - g[a]) * inverse[a] - ROUNDING * ti.abs(inverse[a]))
             end = ti.min(k + ti.cast(ti.max(leave, 0.0), ti.i32) + 1, steps)
             if coarse[(cell[2] * cy + cell[1]) * cx + cell[0]] != 0:
-                while k < end:
+                while k < end and found < enough:
                     word = 0
-                    stop = ti.min(end, (k | 31) + 1)
+                    stop = ti.min(ti.min(end, (k | 31) + 1), k + 8 * enough)
                     at = r * per_ray + (k >> 5)
                     for j in range(k, stop):
                         c = ti.max(ti.min(ti.cast(first + each * j, ti.i32), last), 0)

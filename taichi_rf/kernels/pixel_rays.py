@@ -5,6 +5,7 @@ Kernels compute in double precision, as numpy does. Where a device has none, and
 numpy's.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from taichi_rf.kernels.rays import Cameras, sound
 
 Flags = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int64]
+Rays = npt.NDArray[np.float32]
 
+BLOCK = 8
+"""Pixels of a side of the blocks of which corners are asked first, where rays are numpy's."""
+ASKED = 1 << 18
+"""Rays that numpy makes at once."""
 SURE = 4e-7
 """Of a distance, by which single precision may have a ray meet a plane elsewhere: six units in the last place."""
 
@@ -62,7 +69,7 @@ def meets_box(cameras: Cameras, view: int, box: npt.NDArray[np.float32], near: f
     camera = cameras[view]
     count = camera.width * camera.height
     if camera.lens is not None or not doubles():
-        return _meets(*camera.rays(), box, near, far)
+        return _by_lattice(cameras, view, lambda o, d: _meets(o, d, box, near, far))
     verdicts = np.empty(count, np.int32)
     low, high = (Vec3d(*map(float, corner)) for corner in box)
     eye = Vec3d(*map(float, camera.position))
@@ -73,6 +80,44 @@ def meets_box(cameras: Cameras, view: int, box: npt.NDArray[np.float32], near: f
         y, x = np.divmod(close, camera.width)
         meets[close] = _meets(*cameras.pixel_rays(np.full(len(close), view), x, y), box, near, far)
     return meets
+
+
+def all_real(cameras: Cameras, view: int, rays: Callable[[Rays, Rays], tuple[Rays, Rays]]) -> Flags:
+    """(pixels of the view,) whether each pixel has a ray, and ``rays`` (origins, directions) makes one of it: no number
+    of it is NaN."""
+    return _by_lattice(cameras, view, lambda o, d: np.asarray(np.isfinite(rays(o, d)[1]).all(axis=1)))
+
+
+def _by_lattice(cameras: Cameras, view: int, test: Callable[[Rays, Rays], Flags]) -> Flags:
+    """(pixels of the view,) what ``test`` tells of each pixel's ray (n, 3), (n, 3), where that is alike all over large
+    regions. Asked are the corners of blocks, and all pixels of blocks whose corners, or whose neighbours', differ."""
+    camera = cameras[view]
+
+    def ask(x: Indices, y: Indices) -> Flags:
+        found = np.empty(len(x), bool)
+        for first in range(0, len(x), ASKED):
+            part = slice(first, first + ASKED)
+            found[part] = test(*cameras.pixel_rays(np.full(len(x[part]), view), x[part], y[part]))
+        return found
+
+    columns, rows = (np.append(np.arange(0, side, BLOCK), side) for side in (camera.width, camera.height))
+    x, y = np.meshgrid(np.minimum(columns, camera.width - 1), np.minimum(rows, camera.height - 1))
+    corners = ask(x.reshape(-1), y.reshape(-1)).reshape(x.shape)
+    four = np.stack([corners[:-1, :-1], corners[:-1, 1:], corners[1:, :-1], corners[1:, 1:]])
+    whole = np.asarray(four.all(axis=0))
+    differ = four.any(axis=0) != whole
+    if not corners.any():
+        differ[...] = True  # what is there may be smaller than a block
+    padded = np.pad(differ, 1)
+    asked = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).any(axis=(2, 3)))
+
+    def spread(blocks: Flags) -> Flags:
+        return np.repeat(np.repeat(blocks, np.diff(rows), axis=0), np.diff(columns), axis=1).reshape(-1)
+
+    result, places = spread(whole), np.flatnonzero(spread(asked))
+    y, x = np.divmod(places, camera.width)
+    result[places] = ask(x, y)
+    return result
 
 
 def _meets(

@@ -12,7 +12,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import kept_back, scoring
 from taichi_rf.kernels.losses import PhotometricLoss
-from taichi_rf.kernels.pixel_rays import image_rays, meets_box
+from taichi_rf.kernels.pixel_rays import all_real, image_rays, meets_box
 from taichi_rf.kernels.spaces import BOX
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
@@ -207,6 +207,4 @@ def _meets_field(cameras: Any, view: int, model: Any) -> Flags:
     unless its lens or the space has none."""
     if model.space is BOX:
         return meets_box(cameras, view, model.box, model.near, model.far)
-    places = np.arange(cameras.widths[view] * cameras.heights[view], dtype=np.int32)
-    found: Flags = np.isfinite(model.space.rays(*image_rays(cameras, view, places))[1]).all(axis=1)
-    return found
+    return all_real(cameras, view, model.space.rays)

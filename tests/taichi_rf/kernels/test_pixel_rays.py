@@ -57,5 +57,11 @@ def test_bent_rays_are_numpys():
     every = cameras(4, (None, None, Lens(radial=(-0.2, 0.05, 0.0, 0.0, 0.0, 0.0)), None))
     places = np.arange(every[2].width * every[2].height, dtype=np.int32)
     np.testing.assert_array_equal(image_rays(every, 2, places)[1], every[2].rays()[1])
+    for near, far in ((0.0, 10.0), (2.9, 3.1)):
+        expected = pixel_rays._meets(*every[2].rays(), BOX, near, far)
+        np.testing.assert_array_equal(meets_box(every, 2, BOX, near, far), expected)
+    tiny = np.array([[0.05, 0.02, 0.04], [0.07, 0.04, 0.06]], np.float32)  # smaller than a block of pixels
+    np.testing.assert_array_equal(meets_box(every, 2, tiny, 0, 10), pixel_rays._meets(*every[2].rays(), tiny, 0, 10))
+    assert meets_box(every, 2, tiny, 0, 10).sum() < pixel_rays.BLOCK**2
     straight, bent = (meets_box(found, 2, BOX, 0.0, 10.0) for found in (cameras(4), every))
     assert (straight != bent).any()
