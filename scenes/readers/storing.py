@@ -68,7 +68,7 @@ def storages(parts: list[Frames], notes: Notes) -> list[Storage]:
         "on disk",
         f"'{parts[0].path}': the pixels of its images, {needed / 2**30:.2g} GiB, are too many for the memory, of which "
         f"{free / 2**30:.2g} GiB are free: they are kept in a file in '{folder}' while the program runs, and every "
-        "batch is read from there, which takes some ten milliseconds on a quick disk; "
+        "batch is read from there, which takes 10 to 60 milliseconds; "
         + (f"--downscale {fits} would fit the memory" if fits else "use fewer with --views"),
     )
     return [replace(storage, folder=folder) for storage in small]

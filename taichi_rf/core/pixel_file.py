@@ -18,6 +18,7 @@ SPARED = 1 << 30
 """Bytes that are left on the disk."""
 SEVERAL = 64
 """Rows that are read at once where they lie no farther apart: a call costs as much as to read some hundred bytes."""
+CUT_SHORT = "pixels that are kept on the disk cannot be read: their file was cut short"
 
 
 class PixelFile:
@@ -53,13 +54,19 @@ class PixelFile:
             first, end, _ = rows.indices(len(self))
             return self._read(first, max(end - first, 0))
         found = np.empty((len(rows), self.shape[1]), self.dtype)
+        if not len(rows):
+            return found
         order = np.argsort(rows, kind="stable")
         ascending = np.asarray(rows)[order]
-        begins = np.flatnonzero(np.diff(ascending, prepend=-2 * SEVERAL) > SEVERAL).tolist()
-        for begin, end in zip(begins, [*begins[1:], len(ascending)], strict=True):
-            first, last = int(ascending[begin]), int(ascending[end - 1])
-            part = self._read(first, last + 1 - first)
-            found[order[begin:end]] = part[ascending[begin:end] - first]
+        opens = np.diff(ascending, prepend=-2 * SEVERAL) > SEVERAL
+        begins = ascending[opens]
+        last = ascending[np.append(opens[1:], True)]
+        counts = last + 1 - begins
+        data = self._pieces((begins * self._row).tolist(), (counts * self._row).tolist())
+        place = np.cumsum(counts) - counts - begins  # where a row of a piece lies among those that were read
+        found[order] = np.frombuffer(data, self.dtype).reshape(-1, self.shape[1])[
+            ascending + place[np.cumsum(opens) - 1]
+        ]
         return found
 
     def write(self, first: int, values: npt.NDArray[np.generic]) -> None:
@@ -77,6 +84,26 @@ class PixelFile:
         except OSError as error:
             raise UserError(f"pixels cannot be kept on the disk ({error.strerror or error})") from error
 
+    def _pieces(self, offsets: list[int], sizes: list[int]) -> bytes:
+        """The bytes of all pieces, one behind the other. Where it can be said beforehand what will be read, the disk
+        fetches all of it at once."""
+        file = self._file.fileno()
+        if not hasattr(os, "pread"):
+            data = b"".join(self._read_bytes(offset, size) for offset, size in zip(offsets, sizes, strict=True))
+        else:
+            if hasattr(os, "posix_fadvise"):
+                for offset, size in zip(offsets, sizes, strict=True):
+                    os.posix_fadvise(file, offset, size, os.POSIX_FADV_WILLNEED)
+            data = b"".join([os.pread(file, size, offset) for offset, size in zip(offsets, sizes, strict=True)])
+        if len(data) != sum(sizes):
+            raise UserError(CUT_SHORT)
+        return data
+
+    def _read_bytes(self, offset: int, size: int) -> bytes:
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(size)
+
     def _read(self, first: int, count: int) -> npt.NDArray[np.generic]:
         found = np.empty((count, self.shape[1]), self.dtype)
         if count:
@@ -85,7 +112,7 @@ class PixelFile:
             while done < len(view):
                 read = self._into(view[done:], first * self._row + done)
                 if read == 0:
-                    raise UserError("pixels that are kept on the disk cannot be read: the file was cut short")
+                    raise UserError(CUT_SHORT)
                 done += read
         return found
 

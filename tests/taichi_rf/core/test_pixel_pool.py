@@ -86,7 +86,8 @@ def test_a_disk_without_the_room_is_refused_before_anything_is_written(tmp_path,
 
 
 def test_a_system_without_preadv_reads_the_same(tmp_path, monkeypatch):
-    monkeypatch.delattr(pixel_file.os, "preadv")
+    for name in ("preadv", "pread"):
+        monkeypatch.delattr(pixel_file.os, name)
     kept = PixelFile(tmp_path, 100, 3, np.uint8)
     values = np.arange(300).astype(np.uint8).reshape(100, 3)
     kept.write(0, values)
