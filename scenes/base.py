@@ -152,10 +152,11 @@ def empty_split() -> Split:
 def sizes_in_words(cameras: Cameras) -> str:
     """How large the images of ``cameras`` are."""
     sizes = sorted({(int(w), int(h)) for w, h in zip(cameras.widths, cameras.heights, strict=True)})
-    if len(sizes) == 1:
-        return f"{sizes[0][0]} x {sizes[0][1]} pixels"
-    widths, heights = zip(*sizes, strict=True)
-    return f"{min(widths)} to {max(widths)} x {min(heights)} to {max(heights)} pixels"
+    across, down = (
+        f"{min(sides)}" if min(sides) == max(sides) else f"{min(sides)} to {max(sides)}"
+        for sides in zip(*sizes, strict=True)
+    )
+    return f"{across} x {down} pixels"
 
 
 def background_colour(name: str) -> tuple[float, float, float]:

@@ -9,13 +9,18 @@ import numpy as np
 
 from taichi_rf.core.backend import current
 from taichi_rf.core.files import append_line, write_json
+from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import best_level
 from taichi_rf.evaluation.charts import shown_levels
 from taichi_rf.evaluation.evaluate import evaluating
 from taichi_rf.evaluation.report import caption, report
+from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render_prefixes
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.training.run import EVENTS, METRICS, MODEL, REPORT, Recipe, Training
+
+LARGEST = 1600
+"""Pixels a side of the training view that a report shows where there are no test views."""
 
 
 def finish(
@@ -67,8 +72,7 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
         pictures, photograph, views = found.pictures, found.photograph, found.views
         level_psnr = [round(s.psnr, 3) for s in found.scores]
     else:
-        split = trainer.scene.train
-        pictures, photograph = render_prefixes(stored, split.cameras[0]), split.composite(0, model.background)
+        pictures, photograph = _first_view(stored, trainer.scene.train)
     for score, extra in zip(scores, (yield from trainer.measuring(stored)), strict=True):
         score |= extra
     if all("held_out_psnr" in score for score in scores):
@@ -104,6 +108,16 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
     shown = _pictures(metrics, pictures)
     report(folder / REPORT, metrics, history, [*shown, (trainer.scene.shows, photograph)])
     return metrics
+
+
+def _first_view(model: Model, split: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The picture of the first view at every level, and its photograph; of a large one every n-th pixel."""
+    camera = split.cameras[0]
+    step = -(-max(camera.width, camera.height) // LARGEST)
+    if step == 1:
+        return render_prefixes(model, camera), split.composite(0, model.background)
+    photograph = over(split.pixels.thinned(0, step).astype(np.float32), model.background)
+    return render_prefixes(model, camera.resized(photograph.shape[1], photograph.shape[0])), photograph
 
 
 def _pictures(metrics: dict[str, Any], pictures: np.ndarray) -> list[tuple[str, np.ndarray]]:
