@@ -32,6 +32,14 @@ FRUSTUM = 0.12
 """Length of a drawn camera over half of the side of what is shown."""
 
 
+SPACES = {
+    "box": "a box: what is outside is not learnt",
+    "contract": "all of space, contracted; what is in the box keeps its shape",
+    "ndc": "device coordinates (NDC): all that is ahead of the cameras",
+}
+"""Where the field lies, in words."""
+
+
 def facts(scene: Scene) -> list[tuple[str, str]]:
     """Labels and what is known, for a table."""
     train, test = scene.train.cameras, scene.test.cameras
@@ -46,6 +54,7 @@ def facts(scene: Scene) -> list[tuple[str, str]]:
         ("angle of view", f"{_span(_angles(train), '{:.1f}')} degrees across"),
         ("lens", f"distorted ({', '.join(lenses)})" if lenses else "none: pinholes"),
         ("depth images", "none" if scene.train.depths is None else "yes"),
+        ("space", SPACES[scene.space.kind]),
         ("box", f"{_vector(scene.box[0])} to {_vector(scene.box[1])}"),
         ("near, far", f"{scene.near:.3g}, {scene.far:.3g}"),
         ("cameras", f"{_span(away, '{:.3g}')} from the middle of the box"),
