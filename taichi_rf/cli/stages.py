@@ -43,7 +43,7 @@ def adopt(ours: Trainer, theirs: Trainer) -> None:
 def next_batch(trainer: Trainer) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of the configuration's size; see :meth:`PixelSampler.next_batch`."""
     sampler = cast(PixelSampler, trainer.sampler)
-    return sampler.next_batch(sampler.batch_size(None), trainer.iteration)
+    return sampler.next_batch(sampler.batch_size(None), trainer.iteration)[:4]
 
 
 def best_of(run: Callable[[], Any], repeats: int | None = None) -> float:

@@ -67,6 +67,17 @@ def copy_rows(source: np.ndarray, target: Any) -> None:
     _copy_rows(len(source), np.ascontiguousarray(source, np.float32), target)
 
 
+def copy_numbers(source: np.ndarray, target: Any) -> None:
+    """Copy (n,) whole numbers from the host to the first n elements of an array of int32."""
+    _copy_numbers(len(source), np.ascontiguousarray(source, np.int32), target)
+
+
+@ti.kernel
+def _copy_numbers(n: int, source: ti.types.ndarray(dtype=ti.i32, ndim=1), target: I32):
+    for i in range(n):
+        target[i] = source[i]
+
+
 @ti.kernel
 def _copy_rows(n: int, source: ti.types.ndarray(dtype=ti.f32, ndim=2), target: Vec3s):
     for i in range(n):

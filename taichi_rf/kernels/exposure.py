@@ -9,17 +9,17 @@ from typing import Any
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import I32, Scratch, Vec3, Vec3s
-from taichi_rf.kernels.optim import Parameters
+from taichi_rf.kernels.optim import Adam, Parameters
 
 NUMBERS = 6
 """Of a photograph: gain less 1 of red, green and blue, then their offsets."""
 
 
 class Exposure:
-    """Of ``views`` photographs, as parameters for Adam at a learning rate of ``rate``."""
+    """Of ``views`` photographs, learnt by an Adam of its own at a learning rate of ``rate``."""
 
     def __init__(self, views: int, rate: float) -> None:
-        self.views, self.scratch = views, Scratch()
+        self.views, self.scratch, self.adam = views, Scratch(), Adam()
         self.value, self.gradient = (ti.field(ti.f32, views * NUMBERS) for _ in range(2))
         self.parameters = Parameters("exposure", self.value, self.gradient, rate, views * NUMBERS)
 
@@ -34,6 +34,11 @@ class Exposure:
         """Make dL/d pixels of dL/d exposed (n, 3) in its place, and add to the gradient."""
         _expose_adjoint(self.views, n, pixels, view, d_exposed, self.gradient)
         _through(n, view, self.value, d_exposed)
+
+    def step(self, weight: float, factor: float) -> None:
+        """One update at the learning rate times ``factor``, of what was gathered and of a regulariser's ``weight``."""
+        self.regularise(weight)
+        self.adam.step([self.parameters], factor)
 
     def regularise(self, weight: float) -> None:
         """Add the gradient of ``weight`` times the mean over photographs of the sum of squares of all their numbers."""

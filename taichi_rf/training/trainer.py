@@ -176,6 +176,7 @@ class Trainer:
         except BaseException:
             self._parts = None
             self.optimiser.drop_gradients()
+            self.sampler.drop_gradients()
             raise
         finally:
             self.record.elapsed += time.perf_counter() - started
@@ -216,6 +217,7 @@ class Trainer:
         highest = max(losses)  # what did not take part is not drawn to zero for it
         self.strategy.regularise(highest, self.rate.factor(progress))
         self.optimiser.step(highest, self.rate.factor(progress, prefix=highest < levels.level))
+        self.sampler.update(self.rate.factor(progress))
         self.optimiser.average(progress, self.iteration, levels.level)
         self.model.published()
 

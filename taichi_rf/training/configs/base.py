@@ -54,6 +54,7 @@ class Config:
         "decay": (1e-30, 1e9),
         "held_out": (0, 1 << 30),
         "distortion": WEIGHT,
+        "exposure_rate": WEIGHT,
     }
 
     method: str
@@ -86,6 +87,10 @@ class Config:
 
     distortion: float = 0.0
     """Weight of the distortion loss (mip-NeRF 360), against what floats before a background."""
+
+    exposure_rate: float = 0.0
+    """Learning rate of a gain and an offset for each photograph and channel, which only the training knows; 0 for
+    none."""
 
     network_rate: float = 1e-3
     """Learning rate of the decoder."""

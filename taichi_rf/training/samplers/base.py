@@ -51,6 +51,12 @@ class Sampler(Owner, ABC):
             (parts done, parts in all); the generator's value is one entry a level, for ``metrics.json``.
         """
 
+    def update(self, factor: float) -> None:
+        """Update what it learns itself, at its learning rate times ``factor``; called once a step."""
+
+    def drop_gradients(self) -> None:
+        """Forget what was gathered for that by a step that was broken off."""
+
     def shortfalls(self) -> list[str]:
         """What is not as it was asked for, a sentence each."""
         return []

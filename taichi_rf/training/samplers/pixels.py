@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from taichi_rf.core.device import Scratch, Vec3, copy_rows
+from taichi_rf.core.backend import ti
+from taichi_rf.core.device import Scratch, Vec3, copy_numbers, copy_rows
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import kept_back, scoring
+from taichi_rf.kernels.exposure import Exposure
 from taichi_rf.kernels.losses import PhotometricLoss
 from taichi_rf.kernels.pixel_rays import all_real, image_rays, meets_box
 from taichi_rf.kernels.spaces import BOX
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.configs.base import Config
-from taichi_rf.training.restoring import bits_of
+from taichi_rf.training.restoring import bits_of, parameter_values
 from taichi_rf.training.samplers.base import Learn, Sampler, check_finite, step_seed
 from taichi_rf.training.samplers.pixel_order import PixelOrder
 from taichi_rf.training.samplers.pixel_set import Flags, PixelSet
 from taichi_rf.training.state import Arrays, Entries
 from taichi_rf.training.strategies.base import Strategy
 
+HELD = 0.01
+"""Weight that holds the gains and offsets of photographs to 1 and 0."""
 MARCHED = 1 << 17
 """Rays at once, to see what they meet."""
 MOST_TESTED = 1 << 28
 """Pixels of which it is asked what their rays meet: of more a training sees but a part, and asking takes minutes."""
+
+
+class PixelBatch(NamedTuple):
+    """Rays of pixels, and what they show."""
+
+    origins: np.ndarray
+    """(n, 3)"""
+    directions: np.ndarray
+    """(n, 3)"""
+    targets: np.ndarray
+    """(n, 3) over the background."""
+    background: np.ndarray
+    """(3,)"""
+    views: np.ndarray
+    """(n,) of which training image each is."""
 
 
 class PixelSampler(Sampler):
@@ -41,6 +60,7 @@ class PixelSampler(Sampler):
         self.loss, self.scratch, self._strategy = PhotometricLoss(), Scratch(), strategy
         self.held_out = np.zeros(0, np.int64)
         """Pixels that are never learnt from."""
+        self.exposure = Exposure(len(scene.train), config.exposure_rate) if config.exposure_rate else None
         self.consumed = 0
         """Pixels of the endless random order that have been used."""
         self.filtered = False
@@ -67,7 +87,7 @@ class PixelSampler(Sampler):
         return min(super().batch_size(asked), len(self.pixels))
 
     def lesson(self, size: int, iteration: int) -> Learn:
-        origins, directions, targets, background = self.next_batch(size, iteration)
+        origins, directions, targets, background, views = self.next_batch(size, iteration)
         renderer = self.model.renderer
         assert isinstance(renderer, VolumeRenderer)  # what photographs are learnt by
 
@@ -78,23 +98,40 @@ class PixelSampler(Sampler):
             )  # fmt: skip
             target = self.scratch.get("targets", Vec3, part.stop - part.start)
             copy_rows(targets[part], target)
-            loss, d_pixels = self.loss(part.stop - part.start, batch.pixels, target, of=of, weight=weight)
+            n, pixels = part.stop - part.start, batch.pixels
+            if self.exposure is not None:
+                view = self.scratch.get("views", ti.i32, n)
+                copy_numbers(views[part], view)
+                pixels = self.exposure.forward(n, batch.pixels, view)
+            loss, d_pixels = self.loss(n, pixels, target, of=of, weight=weight)
             check_finite(loss, iteration)
+            if self.exposure is not None:
+                self.exposure.adjoint(n, batch.pixels, view, d_pixels)
             renderer.backward(batch, d_pixels, distortion=weight * self.config.distortion / of)
             return loss
 
         return learn
 
-    def next_batch(self, size: int, iteration: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The next ``size`` rays: origins, directions and target colours (size, 3), and the background (3,)."""
+    def next_batch(self, size: int, iteration: int) -> PixelBatch:
+        """The next ``size`` rays."""
         chosen = self.pixels.at(self._order.batch(self.consumed, size))
         self.consumed += size
-        origins, directions = self.rays_of(chosen)
+        cameras = self.scene.train.cameras
+        located = cameras.locate(chosen)
+        origins, directions = cameras.pixel_rays(*located)
         background = np.asarray(self.scene.background, np.float32)
         if self.config.background == "random":
             background = np.random.default_rng((self.config.seed, iteration)).random(3, dtype=np.float32)
         targets = over(self.scene.train.pixels.take(chosen), background)
-        return origins, directions, np.ascontiguousarray(targets), background
+        return PixelBatch(origins, directions, np.ascontiguousarray(targets), background, located[0])
+
+    def update(self, factor: float) -> None:
+        if self.exposure is not None:
+            self.exposure.step(HELD, factor)
+
+    def drop_gradients(self) -> None:
+        if self.exposure is not None:
+            self.exposure.parameters.clear()
 
     def rays_of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Origins and directions (n, 3) of ``pixels`` (n,)."""
@@ -159,18 +196,20 @@ class PixelSampler(Sampler):
         return int(self.scene.train.cameras.offsets[-1])
 
     def arrays(self) -> Arrays:
-        if not self.filtered:
-            return {}
-        return {"pixels": self.pixels.bits()}
+        kept = {"pixels": self.pixels.bits()} if self.filtered else {}
+        return kept if self.exposure is None else kept | self.exposure.parameters.state()
 
     def state(self) -> dict[str, Any]:
-        return {"consumed": self.consumed}
+        found = {"consumed": self.consumed}
+        return found if self.exposure is None else found | {"exposure_steps": self.exposure.adam.steps}
 
     def most_bytes(self) -> int:
-        return self._count // 8
+        return self._count // 8 + (0 if self.exposure is None else 3 * 4 * self.exposure.parameters.active)
 
     def check(self, its: Entries) -> None:
         its.whole("consumed")
+        if self.exposure is not None:
+            its.whole("exposure_steps")
 
     def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
         if "pixels" in arrays and not self.filtered:
@@ -179,6 +218,10 @@ class PixelSampler(Sampler):
                 raise UserError("'pixels' leaves no pixel to learn from")
             self.keep(found)
         self.consumed = state["consumed"]
+        if self.exposure is not None:
+            self.exposure.adam.steps = state["exposure_steps"]
+            self.exposure.parameters.restore(parameter_values(arrays, self.exposure.parameters))
+            self.exposure.parameters.clear()
 
 
 def pixels_in_box(cameras: Any, model: Any, left_out: Collection[int] = ()) -> PixelSet:
