@@ -26,7 +26,7 @@ def write_photographs(folder: Path, count: int = 10, size: tuple[int, int] = (WI
     return names
 
 
-def write_fern(folder: Path, width: int = 320) -> list[str]:
+def write_fern(folder: Path, width: int = 504) -> list[str]:
     """Eight photographs of one scene; their names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
