@@ -16,7 +16,7 @@ Points = npt.NDArray[np.float64]
 
 AHEAD = 35.0
 """Degrees by which the axes of cameras may be off their mean for the scene to be called forward facing."""
-DEEP = 0.7
+DEEP = 1.0
 """Of the nearest depth, over which such cameras may be spread along the direction in which they look."""
 INNER = 0.8
 """Half a side of a contraction's inner cube over the distance of the cameras from what they look at."""

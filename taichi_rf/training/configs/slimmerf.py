@@ -135,16 +135,44 @@ QUICK = BALANCED.changed(
 
 PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}
 
+_NO_SPARSITY = {"l1": 0.0, "l1_after_shrink": 0.0}
+"""A background is nowhere empty: what is drawn to zero comes back as fog."""
+_PHOTOGRAPHS: dict[str, Any] = {**_NO_SPARSITY, "activation": "relu", "background": "random"}
+"""relu begins half opaque, so that colours are learnt from the first step on, where softplus begins transparent and
+what it learns first is fog before the cameras. Behind opaque photographs a random colour asks for opacity."""
+_COARSE_FIRST: dict[str, Any] = {
+    **_PHOTOGRAPHS,
+    "iterations": 10_000,
+    "batch_rays": 1024,
+    "occupancy_threshold": 0.01,
+    "upsample_at": (0.04, 0.12, 0.3),
+    "shrink_at": 1.0,
+}
+"""Of "quick": every ray meets something and at first all samples on it count, so that steps cost least on a coarse grid
+and with few rays; as many rays as for objects in all."""
+
 SPACES: dict[str, dict[str, dict[str, Any]]] = {
     "contract": {
-        "quick": {"resolutions": (96, 160), "l1": 0.0, "l1_after_shrink": 0.0, "background": "random"},
-        "balanced": {},
-        "paper": {},
+        "quick": {**_COARSE_FIRST, "resolutions": (32, 64, 128, 224), "tv_density": 0.1, "tv_appearance": 0.03},
+        "balanced": {**_PHOTOGRAPHS, "resolutions": (96, 192, 300), "tv_density": 0.1, "tv_appearance": 0.03},
+        "paper": {**_PHOTOGRAPHS, "tv_density": 0.1, "tv_appearance": 0.01, "upsilon": 0.2, "shrink_at": 1.0},
     },
     "ndc": {
-        "quick": {"resolutions": (96, 224), "l1": 0.0, "l1_after_shrink": 0.0, "background": "random"},
-        "balanced": {},
-        "paper": {},
+        "quick": {**_COARSE_FIRST, "resolutions": (32, 64, 128, 224), "tv_density": 0.3, "tv_appearance": 0.1},
+        "balanced": {**_PHOTOGRAPHS, "resolutions": (96, 192, 400), "tv_density": 1.0, "tv_appearance": 1.0},
+        "paper": {
+            **_NO_SPARSITY,
+            "activation": "relu",
+            "num_ranks": 24,
+            "iterations": 25_000,
+            "resolutions": (128, 191, 286, 428, 640),
+            "upsample_at": (2 / 25, 3 / 25, 4 / 25, 5.5 / 25),
+            "shrink_at": 1.0,
+            "tv_density": 1.0,
+            "tv_appearance": 1.0,
+            "upsilon": 0.1,
+            "eta": 100 / 30_000,
+        },
     },
 }
 """What differs for captures with a background, and for cameras that look ahead."""
