@@ -19,7 +19,7 @@ from taichi_rf.rendering.pictures import render_prefixes
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.training.run import EVENTS, METRICS, MODEL, REPORT, Recipe, Training
 
-LARGEST = 1600
+LARGEST = 800
 """Pixels a side of the training view that a report shows where there are no test views."""
 
 

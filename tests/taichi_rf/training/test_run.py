@@ -213,7 +213,7 @@ def test_a_disk_that_fills_up_keeps_the_earlier_checkpoint(trained, monkeypatch)
     assert sorted(os.listdir(training.folder.path)) == names
 
 
-@pytest.mark.parametrize("largest", [1600, 16])
+@pytest.mark.parametrize("largest", [800, 16])
 def test_without_test_views_there_is_no_psnr_and_everything_else(trained, tmp_path, monkeypatch, largest):
     """Also where a training view is too large to be shown as a whole."""
     monkeypatch.setattr("taichi_rf.training.finish.LARGEST", largest)
