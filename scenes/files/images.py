@@ -151,6 +151,21 @@ def read_pixels(
         shrink_into(turned(out, back), read, image.height, image.width)
 
 
+def is_cut_out(path: Path, header: Header, where: str) -> bool:
+    """Whether any pixel of the image is transparent: many programs write an alpha channel that is opaque throughout.
+    An OpenEXR image with alpha counts without being decoded.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    if not header.alpha or is_exr(path):
+        return header.alpha
+    with decoded(path, header, header.orientation, where) as (image, _):
+        seen = image if image.mode in WITH_ALPHA else image.convert("RGBA")
+        least, _ = seen.getchannel(seen.getbands()[-1]).getextrema()
+        return float(least) < 255
+
+
 @contextlib.contextmanager
 def decoded(path: Path, header: Header, orientation: int, where: str) -> Iterator[tuple[Image.Image, int]]:
     """The decoded image, and the orientation by which it still has to be turned so that in all it has been turned by

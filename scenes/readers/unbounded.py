@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from scenes.base import spread
+from scenes.files.images import is_cut_out
 from scenes.framing import focus_of
 from scenes.readers.decoding import cameras_of
 from scenes.readers.transforms import Frames
@@ -27,6 +29,8 @@ NEAREST = 1.0
 BEFORE_NEAREST = 0.75
 """Where rays begin, over the nearest depth: LLFF's factor."""
 SHARE_WITH_ALPHA = 0.5
+LOOKED_AT = 4
+"""Images that are decoded to see whether their alpha means anything."""
 
 
 def choose(every: Frames, nearest: float | None, asked: str) -> Kind:
@@ -51,10 +55,19 @@ def choose(every: Frames, nearest: float | None, asked: str) -> Kind:
         return "ndc"
     if asked in ("box", "contract"):
         return "box" if asked == "box" else "contract"
-    cut_out = np.mean([frame.header.alpha or frame.mask is not None for frame in every.frames])
-    if cut_out > SHARE_WITH_ALPHA:
+    if _cut_out(every):
         return "box"
     return "ndc" if nearest is not None and _look_ahead(cameras, nearest) else "contract"
+
+
+def _cut_out(every: Frames) -> bool:
+    """Whether the object was cut out of its background: most frames have a mask or alpha, and of those with alpha a few
+    that are looked at are transparent somewhere."""
+    frames = every.frames
+    if np.mean([frame.header.alpha or frame.mask is not None for frame in frames]) <= SHARE_WITH_ALPHA:
+        return False
+    some = [frames[index] for index in spread(len(frames), min(LOOKED_AT, len(frames)))]
+    return any(frame.mask is not None or is_cut_out(frame.image, frame.header, frame.where) for frame in some)
 
 
 def nearest_depth(every: Frames, points: Points | None) -> float | None:

@@ -39,6 +39,7 @@ def run(command: Info) -> None:
         (f"{name}s", present if present == file.total_levels else f"{present} of {file.total_levels}"),
         *((("grid", field["resolution"]),) if "resolution" in field else ()),
         ("decoder", header.get("decoder")),
+        *((("space", _kind_of(header["space"])),) if "space" in header else ()),
         ("box", header.get("box")),
         ("background", header.get("background")),
     ):
@@ -53,6 +54,11 @@ def run(command: Info) -> None:
         plain_table(accounts.rows)
         for note in accounts.notes:
             say(note)
+
+
+def _kind_of(space: Any) -> Any:
+    """The kind of the space that a header describes."""
+    return space.get("kind") if isinstance(space, dict) else space
 
 
 def _accounts(field: dict[str, Any], file: TrfFile) -> Accounts | None:

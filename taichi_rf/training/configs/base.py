@@ -82,6 +82,8 @@ class Config:
     """Samples of smaller weight get no colour."""
     silhouettes: bool = False
     """Start inside the visual hull of images with alpha rather than in the whole box (not in the papers)."""
+    frusta: bool = False
+    """Leave empty what fewer than two cameras see, in a space without an end."""
     filter_at: float = 4 / 30
     """Fraction at which rays that see nothing occupied are dropped; 1 for never."""
 

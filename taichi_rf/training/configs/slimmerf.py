@@ -142,6 +142,7 @@ _PHOTOGRAPHS: dict[str, Any] = {**_NO_SPARSITY, "activation": "relu", "backgroun
 what it learns first is fog before the cameras. Behind opaque photographs a random colour asks for opacity."""
 _COARSE_FIRST: dict[str, Any] = {
     **_PHOTOGRAPHS,
+    "frusta": True,
     "iterations": 10_000,
     "batch_rays": 1024,
     "occupancy_threshold": 0.01,

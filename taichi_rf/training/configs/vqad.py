@@ -96,7 +96,14 @@ QUICK = PAPER.changed(preset="quick", iterations=4000, step_ratio=1.0, weight_th
 
 PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}
 
-SPACES: dict[str, dict[str, dict[str, Any]]] = {}
+_QUICK_PHOTOGRAPHS: dict[str, Any] = {
+    "background": "random", "frusta": True, "batch_rays": 1024, "iterations": 16_000
+}  # fmt: skip
+_PHOTOGRAPHS: dict[str, Any] = {"background": "random", "frusta": True}
+
+SPACES: dict[str, dict[str, dict[str, Any]]] = {
+    space: {"quick": _QUICK_PHOTOGRAPHS, "balanced": _PHOTOGRAPHS, "paper": {}} for space in ("contract", "ndc")
+}
 """What differs for captures with a background, and for cameras that look ahead."""
 
 

@@ -66,7 +66,7 @@ class PixelSampler(Sampler):
         self.filtered = False
         self.warnings = strategy.carving.warnings
         in_box = pixels_in_box(scene.train.cameras, self.model, strategy.carving.left_out)
-        empty = self.model.hull is not None or self.model.field.knows_space
+        empty = self.model.space is BOX and (self.model.hull is not None or self.model.field.knows_space)
         self.pixels = self._that_meet(in_box) if empty else in_box
         """Pixels that are learnt from."""
         if len(self.pixels) == 0:

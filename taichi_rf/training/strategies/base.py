@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from taichi_rf.fields.base import Field
+from taichi_rf.geometry.frusta import seen
 from taichi_rf.geometry.visual_hull import Carving, Hull, carve
 from taichi_rf.kernels.spaces import BOX, Space
 from taichi_rf.rendering.decoders.registry import make_decoder
@@ -151,6 +152,13 @@ class Strategy(Owner, ABC):
         if self.config.silhouettes and self.space is BOX:
             self.carving = carve(self.scene.train, box)
         return self.carving.hull
+
+    def _seen(self, box: np.ndarray) -> Hull | None:
+        """What two cameras or more see of ``box`` (2, 3), where the field lies in a space without an end; None
+        where that is all."""
+        if self.space is BOX or not self.config.frusta:
+            return None
+        return seen(self.scene.train.cameras, box, self.space.world_points, self.scene.near)
 
     def _model(self, field: Field, box: np.ndarray, kind: type[Model] = RadianceModel) -> Model:
         config, scene = self.config, self.scene

@@ -78,7 +78,8 @@ class OctreeStrategy(Strategy):
             box = cube(box if hull is None else hull.bounds())
             depth = min(own.base_depth + 1, finest)
             side = 1 << depth
-            cells = np.ones((side,) * 3, bool) if hull is None else hull.on_grid((side, side, side), box)
+            limits = self._seen(box) if hull is None else hull
+            cells = np.ones((side,) * 3, bool) if limits is None else limits.on_grid((side, side, side), box)
             tree = Octree.from_mask(cells, depth, own.base_depth)
         counts = tuple(len(layer.vertices) for layer in tree.layers)
         whole = len(tree.layers) == own.lods

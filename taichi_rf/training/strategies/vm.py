@@ -63,7 +63,7 @@ class VMStrategy(Strategy):
             seed=config.seed,
         )
         model = self._model(self.field, box)
-        model.hull = hull
+        model.hull = self._seen(box) if hull is None else hull
         model.reset_occupancy()
         return model
 

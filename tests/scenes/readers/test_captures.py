@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import scenes
 from scenes.files.colmap_files import read_model
@@ -287,9 +288,12 @@ def test_cameras_that_look_ahead_lie_in_device_coordinates(tmp_path):
                 assert (points <= high + 1e-5).all()
 
 
-def test_images_with_alpha_lie_in_a_box(tmp_path):
+def test_images_that_are_transparent_somewhere_lie_in_a_box(tmp_path):
     write_colmap(tmp_path, alpha=True)
     assert scenes.load(str(tmp_path)).space.kind == "box"
+    for path in (tmp_path / "images").iterdir():  # as many programs write what has no alpha
+        Image.open(path).convert("RGB").convert("RGBA").save(path)
+    assert scenes.load(str(tmp_path)).space.kind == "contract"
 
 
 def test_a_space_that_cannot_be_is_refused(tmp_path):
