@@ -28,6 +28,8 @@ NEAREST = 1.0
 """Percentile of the depths of points at which something begins."""
 BEFORE_NEAREST = 0.75
 """Where rays begin, over the nearest depth: LLFF's factor."""
+WIDEST = 1.5
+"""Half a side of the box in device coordinates near the cameras, as in TensoRF's code for LLFF."""
 SHARE_WITH_ALPHA = 0.5
 LOOKED_AT = 4
 """Images that are decoded to see whether their alpha means anything."""
@@ -113,17 +115,23 @@ def ahead(every: Frames, nearest: float | None) -> tuple[npt.NDArray[np.float64]
 
 
 def device_space(every: Frames) -> tuple[DeviceSpace, npt.NDArray[np.float32]]:
-    """The space and the box in it of frames that :func:`ahead` has put in place: all that any camera sees."""
+    """The space and the box in it of frames that :func:`ahead` has put in place: all that any camera sees far away, and
+    near the cameras what is within :data:`WIDEST`.
+
+    Cameras that stand far apart see much more of the near plane. There nothing is, and a grid over all of it would be
+    coarse.
+    """
     frame = every.frames[0]
     (width, height), (fx, fy, _, _) = frame.size, frame.intrinsics
     space = DeviceSpace((2 * fx / width, 2 * fy / height))
-    reach = []
+    near, far = [], []
     for camera in cameras_of(every):
         origins, directions = camera.resized(min(camera.width, 33), min(camera.height, 33)).rays()
         starts, along = space.rays(origins, directions)
         ends = starts + along * (2 / along[:, 2:])
-        reach.append(np.nanmax(np.abs(np.concatenate([starts, ends])[:, :2]), axis=0))
-    side = 1.04 * np.max(reach, axis=0)
+        near.append(np.nanmax(np.abs(starts[:, :2]), axis=0))
+        far.append(np.nanmax(np.abs(ends[:, :2]), axis=0))
+    side = 1.04 * np.maximum(np.max(far, axis=0), np.minimum(np.max(near, axis=0), WIDEST))
     return space, np.array([[-side[0], -side[1], -1], [side[0], side[1], 1]], np.float32)
 
 
