@@ -293,7 +293,7 @@ def with_chunk_length(data: bytes, length: int) -> bytes:
         (lambda data: data[:15], "ends within its header"),
         (lambda data: data[:200], "ends within its header"),
         (lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:], "its header is damaged"),
-        (lambda data: claims(2, 4, header_length(data), data), "format version 2"),
+        (lambda data: claims(3, 4, header_length(data), data), "format version 3"),
         (lambda data: claims(1, 4, 0xFFFFFFFF, data), "claims 4294967295 bytes"),
         (lambda data: claims(1, 0xFFFFFFFF, header_length(data), data), "4294967295 levels"),
         (lambda data: with_chunk_length(data, 1 << 60), "base chunk is damaged"),

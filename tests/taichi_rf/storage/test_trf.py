@@ -170,7 +170,7 @@ def test_files_that_are_no_model_or_newer_are_refused_with_the_reason(tmp_path: 
         good[:40]: "ends within its header",
         good[: PREAMBLE + 5] + b"?" + good[PREAMBLE + 6 :]: "header is damaged",
         forged(text): "ends before the base chunk",
-        forged(text, version=2): "version 2, this program reads up to 1: please update",
+        forged(text, version=3): "version 3, this program reads up to 2: please update",
         forged(text, version=0): "claims version 0",
         forged(text, levels=0): "0 levels",
         forged(text, levels=2**32 - 1): "4294967295 levels",
