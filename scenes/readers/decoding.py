@@ -25,14 +25,14 @@ SHARE = 1 << 28
 """Bytes that are spent on decoding several images at once; one is decoded whatever it takes."""
 
 
-def bytes_to_decode(part: Frames) -> int:
+def bytes_to_decode(part: Frames, storage: Storage) -> int:
     """What decoding the most demanding image of ``part`` takes beside the arrays."""
-    return max(_cost(frame, part) for frame in part.frames)
+    return max(_cost(frame, part, storage) for frame in part.frames)
 
 
 def images_at_once(parts: list[Frames], kept: list[Storage]) -> int:
     """How many images are decoded at once: more than one only where that costs little, or fits easily."""
-    cost = max(bytes_to_decode(part) for part in parts)
+    cost = max(bytes_to_decode(part, storage) for part, storage in zip(parts, kept, strict=True))
     free = available_memory()
     room = SHARE if free is None else min(SHARE, (free - memory_of(parts, kept)) // 2)
     return max(1, min(MOST_AT_ONCE, os.cpu_count() or 1, room // cost))
@@ -40,7 +40,8 @@ def images_at_once(parts: list[Frames], kept: list[Storage]) -> int:
 
 def memory_needed(parts: list[Frames], kept: list[Storage], at_once: int) -> int:
     """Bytes that reading ``parts`` takes at its peak, from the headers alone."""
-    return memory_of(parts, kept) + at_once * max(bytes_to_decode(part) for part in parts)
+    decoding = max(bytes_to_decode(part, storage) for part, storage in zip(parts, kept, strict=True))
+    return memory_of(parts, kept) + at_once * decoding
 
 
 def cameras_of(part: Frames) -> Cameras:
@@ -104,7 +105,7 @@ def _along_axis(cameras: Cameras, index: int) -> npt.NDArray[np.float32]:
     return cosines.reshape(cameras[index].height, cameras[index].width)
 
 
-def _cost(frame: Frame, part: Frames) -> int:
+def _cost(frame: Frame, part: Frames, storage: Storage) -> int:
     """Bytes that decoding the image of ``frame``, and then its depth image, takes beside the arrays."""
     width, height = frame.size
     small = part.size(frame)
@@ -114,5 +115,6 @@ def _cost(frame: Frame, part: Frames) -> int:
     if frame.mask is not None:
         beside = width * height
         band += frame.mask.header.decoding + 8 * frame.mask.header.width * frame.mask.header.height
-    beside += 8 * small[0] * small[1]  # the image before it goes to the disk, if it does
+    if storage.folder is not None:
+        beside += storage.width * small[0] * small[1]  # the image before it goes to the disk
     return band + beside + max(frame.header.decoding, 0 if frame.depth is None else frame.depth.header.decoding)
