@@ -162,7 +162,7 @@ def is_cut_out(path: Path, header: Header, where: str) -> bool:
         return header.alpha
     with decoded(path, header, header.orientation, where) as (image, _):
         seen = image if image.mode in WITH_ALPHA else image.convert("RGBA")
-        least, _ = seen.getchannel(seen.getbands()[-1]).getextrema()
+        least = np.min(seen.getchannel(seen.getbands()[-1]).getextrema())
         return float(least) < 255
 
 
