@@ -132,7 +132,7 @@ def _against_exif(scene: Scene) -> list[str]:
 
 
 def picture(scene: Scene, width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
-    """The page: cameras as frusta, points and box from above and from the side, and four photographs below.
+    """The page: cameras as frusta, points and box from two sides, and four photographs below.
 
     Args:
         width, height: of the page at most, in pixels; it is no larger than it has to be.
@@ -151,7 +151,8 @@ def picture(scene: Scene, width: int = WIDTH, height: int = HEIGHT) -> Image.Ima
         "rs",
     )
     half = _half(scene)
-    for column, (axes, title) in enumerate((((0, 1), "from above"), ((0, 2), "from the side"))):
+    titles = ("from behind", "from above") if scene.space.ahead_only else ("from above", "from the side")  # where z is
+    for column, (axes, title) in enumerate(zip(((0, 1), (0, 2)), titles, strict=True)):
         left = width / 2 + (GAP if column else -GAP - side)
         _view(page, scene, axes, (left, HEAD, left + side, HEAD + side), half)
         page.text((left + 10, HEAD + 22), title, 14, MUTED)
