@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scenes.base import Scene
 from scenes.files.locate import IMAGE_SUFFIXES, Finder
 from scenes.files.poses import checked_pose
-from scenes.files.values import Notes
+from scenes.files.values import Notes, bounded
 from scenes.readers.assembling import Options, assembled, fitted, split_frames
 from scenes.readers.posed import Inside, posed_frame
 from scenes.readers.transforms import Frames
@@ -92,8 +92,10 @@ def _read(path: Path) -> npt.NDArray[np.float64]:
         values = np.load(path, allow_pickle=False)
     except OSError as error:
         raise UserError(f"'{path}' cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError) as error:
-        raise UserError(f"'{path}' is no array of numpy's ({error})") from error
+    except UserError:
+        raise
+    except Exception as error:  # numpy reads headers by Python's tokenizer, which raises errors of its own
+        raise UserError(f"'{path}' is no array of numpy's ({bounded(error)})") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] != NUMBERS or values.dtype.kind != "f":
         raise UserError(f"'{path}': an array of n x {NUMBERS} numbers is expected")
     if not np.isfinite(values).all():
