@@ -237,7 +237,8 @@ def read(folder: Path, dice: random.Random) -> str:
             raise AssertionError(f"grew by {grown:,} bytes; {max(announced):,} were announced")
     for split in (scene.train, scene.test):
         images = [split.pixels[index] for index in range(len(split))]
-        for array in (*images, *(() if split.depths is None else split.depths), split.cameras.poses, split.cameras.intrinsics):
+        depths = () if split.depths is None else split.depths
+        for array in (*images, *depths, split.cameras.poses, split.cameras.intrinsics):
             assert np.isfinite(array).all(), "numbers that are not finite"
         assert len(split) == 0 or all(np.isfinite(rays).all() for rays in split.cameras[0].rays()), "rays"
     assert 0 <= scene.near < scene.far < math.inf
