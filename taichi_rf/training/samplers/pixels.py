@@ -114,8 +114,7 @@ class PixelSampler(Sampler):
 
     def next_batch(self, size: int, iteration: int) -> PixelBatch:
         """The next ``size`` rays."""
-        chosen = self.pixels.at(self._order.batch(self.consumed, size))
-        self.consumed += size
+        chosen = self.draw(size)
         cameras = self.scene.train.cameras
         located = cameras.locate(chosen)
         origins, directions = cameras.pixel_rays(*located)
@@ -124,6 +123,12 @@ class PixelSampler(Sampler):
             background = np.random.default_rng((self.config.seed, iteration)).random(3, dtype=np.float32)
         targets = over(self.scene.train.pixels.take(chosen), background)
         return PixelBatch(origins, directions, np.ascontiguousarray(targets), background, located[0])
+
+    def draw(self, size: int) -> np.ndarray:
+        """The next ``size`` pixels (size,) of the random order."""
+        chosen = self.pixels.at(self._order.batch(self.consumed, size))
+        self.consumed += size
+        return chosen
 
     def update(self, factor: float) -> None:
         if self.exposure is not None:

@@ -67,8 +67,13 @@ def test_rays_that_are_kept_back_are_never_drawn(config):
     kept = np.zeros(len(scene.train) * SIZE * SIZE, bool)
     kept[trainer.sampler.held_out] = True
     chosen: list[np.ndarray] = []
-    rays_of = trainer.sampler.rays_of
-    trainer.sampler.rays_of = lambda pixels: chosen.append(pixels) or rays_of(pixels)  # type: ignore[method-assign,func-returns-value]
+    draw = trainer.sampler.draw
+
+    def noted(size: int) -> np.ndarray:
+        chosen.append(draw(size))
+        return chosen[-1]
+
+    trainer.sampler.draw = noted
     while not trainer.done:
         trainer.step()
     drawn = np.concatenate(chosen)
