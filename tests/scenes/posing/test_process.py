@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,10 +36,12 @@ def ends(monkeypatch, tmp_path):
 
 def alive():
     """The processes that this one has started and that have not ended."""
-    return [
-        pid for pid in filter(str.isdigit, os.listdir("/proc"))
-        if f"PPid:\t{os.getpid()}\n" in open(f"/proc/{pid}/status").read()
-    ]  # fmt: skip
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # others end while this looks
+            if f"PPid:\t{os.getpid()}\n" in Path(f"/proc/{pid}/status").read_text():
+                found.append(pid)
+    return found
 
 
 def test_a_job_survives_the_journey(tmp_path):
