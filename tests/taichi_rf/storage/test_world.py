@@ -46,7 +46,8 @@ def test_what_no_scene_can_have_is_refused_by_the_option(world, says):
     "values",
     [
         None, 3, [], {"colour": 1}, {"box": 3}, {"box": [1, 2, 3]}, {"box": "123456"}, {"box": [0, 0, 0, 1, 1, True]},
-        {"near": "1"}, {"scale": 1e400}, {"scale": 10**400}, {"up": []}, {"up": "north"}, {"space": 1}, {"format": {}}, {1: 2},
+        {"near": "1"}, {"scale": 1e400}, {"scale": 10**400}, {"up": []}, {"up": "north"}, {"space": 1}, {"format": {}},
+        {1: 2},
     ],
 )  # fmt: skip
 def test_what_no_version_wrote_is_refused(values):
