@@ -59,7 +59,7 @@ def judged(model: Path, metadata: dict[str, Any], scene: Any) -> tuple[bool | No
 
 
 def load_to_judge(
-    source: str, model: Path, metadata: dict[str, Any], downscale: int, *, world: World, **options: Any
+    source: str, model: Path, metadata: dict[str, Any], downscale: int, *, world: World | None = None, **options: Any
 ) -> tuple[Scene, str | None]:
     """The scene in ``source``, and what is to be said where it is not the one that a model was trained on.
 
@@ -67,7 +67,7 @@ def load_to_judge(
 
     Args:
         model, metadata: its file, and what that says.
-        world: what is to be otherwise than in the training.
+        world: what is to be otherwise than in the training; nothing by default.
         options: of :func:`scenes.load`.
 
     Raises:
@@ -76,7 +76,7 @@ def load_to_judge(
     views = metadata.get("views")
     named = is_builtin(scenes.find(source)) or scenes.is_mesh(source)
     if not named:
-        world = World.of(metadata).with_said(world)
+        world = World.of(metadata).with_said(world or World())
     options["world"] = world
     comparable = not named and is_whole(views, MIN_TRAIN_VIEWS, 1 << 20) and metadata.get("downscale") == downscale
     try:
