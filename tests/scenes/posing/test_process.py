@@ -75,8 +75,10 @@ def test_every_other_end_is_a_sentence(ends, end, said, capfd):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_ctrl_c_ends_the_process(ends):
+def test_ctrl_c_ends_the_process(ends, request):
     before = set(alive())
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, was))
     threading.Timer(0.7, signal.raise_signal, [signal.SIGINT]).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
