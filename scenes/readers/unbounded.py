@@ -93,8 +93,8 @@ def contraction(cameras: Cameras) -> tuple[Points, float]:
     if focus is not None:
         return focus, INNER * float(np.percentile(np.linalg.norm(positions - focus, axis=1), 90))
     centre = np.median(positions, axis=0)
-    spread = float(np.percentile(np.abs(positions - centre).max(axis=1), 95))
-    return centre, INNER_AROUND * max(spread, 1e-6)
+    reach = float(np.percentile(np.abs(positions - centre).max(axis=1), 95))
+    return centre, INNER_AROUND * max(reach, 1e-6)
 
 
 def ahead(every: Frames, nearest: float | None) -> tuple[npt.NDArray[np.float64], Points, float]:

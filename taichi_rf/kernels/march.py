@@ -115,7 +115,7 @@ class Marcher:
         copy_rays(origins, directions, box, o, d)
         counts, sums = get("counts", ti.i32, n), get("sums", ti.i32, n // SCAN + 2)
         offsets = get("offsets", ti.i32, n + 1)
-        per_ray = (int((far - near) / step) + 1 if curved else most_steps(box, near, far, step)) // 32 + 1
+        per_ray = (max(int((far - near) / step), 0) + 1 if curved else most_steps(box, near, far, step)) // 32 + 1
         hits = get("hits", ti.i32, n * per_ray)
         low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
         ray = (o, d, low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)

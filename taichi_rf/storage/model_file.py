@@ -18,7 +18,7 @@ from taichi_rf.coding.headers import are_numbers, is_number, wrong
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import COMPACT, HALF, Coded, Field, Header, Schema
 from taichi_rf.fields.registry import field_type
-from taichi_rf.kernels.spaces import BOX, read_space
+from taichi_rf.kernels.spaces import BOX, CONTRACTED_BOX, read_space
 from taichi_rf.rendering.decoders.registry import DECODERS, make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
@@ -220,6 +220,8 @@ def checked(header: Header, levels: int) -> tuple[type[Field], Header]:
     space = read_space(header.get("space"))
     if space is not BOX and header.get("render", RadianceModel.renders) != RadianceModel.renders:
         raise wrong("space", "none, for a solid lies in a box")
+    if not space.straight and header["box"] != CONTRACTED_BOX.tolist():
+        raise wrong("box", "that of a contraction, -2 to 2 along each axis: steps along its rays are counted by it")
     check_steps(header)
     return kind, header
 

@@ -42,6 +42,8 @@ class ModelState(Owner):
     def check(self, its: Entries) -> None:
         its.number("far", 1e7, low=its.number("near", 1e6))
         _check_box(its.get("box"), self.model.box)
+        if not self.model.space.straight and its.get("box") != self.model.box.tolist():
+            raise UserError("'box' of its state should be that of a contraction, which is never cut")
 
     def restore(self, arrays: Arrays, state: dict[str, Any]) -> None:
         model, field = self.model, self.model.field

@@ -127,13 +127,15 @@ def test_rays_that_measure_sensitivity_enter_the_space(scene, name):
     assert (np.diff(samples.offsets.to_numpy()[:201]) > 0).mean() > 0.2
 
 
-def test_a_solid_in_another_space_is_refused(scene):
+def test_a_space_or_a_box_of_one_that_cannot_be_is_refused(scene):
     from taichi_rf.storage.model_file import model_chunks
 
     header, _ = model_chunks(scene.wall("contract", BELOW))
     from taichi_rf.storage.model_file import checked
 
     checked(header, 1)
+    with pytest.raises(UserError, match="box"):  # a small one would have rays of millions of steps
+        checked({**header, "box": [[0, 0, 0], [1e-5, 1e-5, 1e-5]]}, 1)
     for space in ({"kind": "sphere"}, 1):
         with pytest.raises(UserError, match="space"):
             checked({**header, "space": space}, 1)
