@@ -106,6 +106,8 @@ class Render:
     fps: float | None = None
     # Go from the first level to --level during the video.
     sweep: bool = False
+    # Write level, size and PSNR on the frames of a video; "auto" does so with --sweep.
+    caption: Literal["auto", "on", "off"] = "auto"
     # How many levels (ranks, LODs) to use. Default: all.
     level: Annotated[int | None, LEVELS] = None
     # What to show.

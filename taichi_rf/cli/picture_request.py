@@ -32,6 +32,7 @@ class PictureRequest:
     seconds: float | None = None
     fps: float | None = None
     sweep: bool = False
+    caption: str = "auto"
     width: int | None = None
     height: int | None = None
     bandwidth: str | None = None
@@ -50,6 +51,11 @@ class PictureRequest:
     def video(self) -> Path | None:
         """The video to write, if that is what is asked for."""
         return self.turntable or (self.output if self.path else None)
+
+    @property
+    def captioned(self) -> bool:
+        """Whether the frames of the video say which level they show."""
+        return self.caption == "on" or (self.caption == "auto" and self.sweep)
 
     @property
     def bytes_a_second(self) -> float | None:
@@ -99,6 +105,8 @@ class PictureRequest:
         ):
             if getattr(self, name) not in (None, False) and not where:
                 raise UserError(f"--{name} goes with {others}")
+        if self.caption != "auto" and self.video is None:
+            raise UserError("--caption goes with --turntable or --path")
         for name in ("azimuth", "elevation", "distance", "fov"):
             if self.path is not None and getattr(self, name) is not None:
                 raise UserError(f"--{name} does not go with --path: the path says where the camera stands")

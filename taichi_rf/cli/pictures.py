@@ -13,6 +13,7 @@ from taichi_rf.cli.picture_request import SIZE, PictureRequest
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.sizes import megabytes
+from taichi_rf.evaluation.caption import Captions, captions
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import RenderBand
 from taichi_rf.motion.camera_path import FPS, SECONDS, CameraPath, turntable
@@ -66,7 +67,11 @@ def write(request: PictureRequest, program: str) -> None:
         path = turntable(view, seconds=request.seconds or SECONDS, fps=fps, width=width, height=height)
     count = len(path.frames)
     shown = sweep(level, count) if request.sweep else [level] * count
-    write_video(request.video, path.cameras(request.width, request.height), render, levels=shown, mode=mode, fps=fps)
+    finish = captions(model, levels) if request.captioned else None
+    write_video(
+        request.video, path.cameras(request.width, request.height), render, levels=shown, mode=mode, fps=fps,
+        finish=finish,
+    )  # fmt: skip
 
 
 def receive(address: str, level: int | None, bandwidth: float | None, start: Callable[[], object]) -> tuple[Any, int]:
@@ -132,19 +137,29 @@ def write_picture(path: Path, camera: Camera, render: RenderBand, *, level: int,
 
 
 def write_video(
-    path: Path, cameras: Sequence[Camera], render: RenderBand, *, levels: Sequence[int], mode: str, fps: float
+    path: Path,
+    cameras: Sequence[Camera],
+    render: RenderBand,
+    *,
+    levels: Sequence[int],
+    mode: str,
+    fps: float,
+    finish: Captions | None = None,
 ) -> None:
     """Write a video, one frame a camera and level, with a bar; Ctrl-C and errors leave nothing half written.
 
     Raises:
         UserError: the video cannot be made.
     """
-    with Recording(path, cameras, render, levels=levels, mode=mode, fps=fps) as recording, bar("recording") as show:
+    with (
+        Recording(path, cameras, render, levels=levels, mode=mode, fps=fps, finish=finish) as recording,
+        bar("recording") as show,
+    ):
         while not recording.done:
             recording.advance(_BUDGET)
-            left = duration(recording.seconds_left)
+            left = "" if recording.seconds_left is None else f", {duration(recording.seconds_left)} left"
             fraction = 1.0 if recording.done else min(recording.progress, 0.999)  # the encoder may need a moment yet
-            show(fraction, f"frame {recording.frame} of {recording.frames}, {left} left")
+            show(fraction, f"frame {recording.frame} of {recording.frames}{left}")
     if recording.failure is not None:
         raise recording.failure
     size = megabytes(recording.path.stat().st_size)

@@ -36,6 +36,7 @@ def _request(command: Render) -> PictureRequest:
         seconds=command.seconds,
         fps=command.fps,
         sweep=command.sweep,
+        caption=command.caption,
         width=side if command.width is None else command.width,
         height=side if command.height is None else command.height,
         azimuth=command.azimuth,

@@ -10,7 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.remaining import Remaining
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import BandedPicture, BandRenderer, RenderBand
 from taichi_rf.motion.camera_path import MAX_FRAMES
@@ -28,6 +32,7 @@ class Recording:
         mode: what to show.
         fps: frames a second.
         what: what is recorded, for whoever shows the progress.
+        finish: finish(frame, level) is given every frame, (H, W, 3) uint8, before it is written, to change it in place.
         clock: seconds.
 
     Raises:
@@ -45,6 +50,7 @@ class Recording:
         mode: str = "colour",
         fps: float = 30.0,
         what: str = "turntable",
+        finish: Callable[[npt.NDArray[np.uint8], int], None] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if len({(camera.width, camera.height) for camera in cameras}) != 1:
@@ -59,7 +65,8 @@ class Recording:
         self._levels = [levels] * len(cameras) if isinstance(levels, int) else list(levels)
         if len(self._levels) != len(cameras):
             raise ValueError(f"{len(cameras)} cameras need as many levels; got {len(self._levels)}")
-        self._bands, self._clock = BandRenderer(render_band, clock), clock
+        self._bands, self._clock, self._finish = BandRenderer(render_band, clock), clock, finish
+        self._remaining = Remaining(clock)
         self._picture = self._begin()
         self._writer = VideoWriter(path, cameras[0].width, cameras[0].height, fps)
 
@@ -69,10 +76,9 @@ class Recording:
         return 1.0 if self.frame == self.frames else (self.frame + self._picture.progress) / self.frames
 
     @property
-    def seconds_left(self) -> float:
-        """At the speed of late, if all the time is given to it."""
-        camera = self._cameras[0]
-        return (1 - self.progress) * self.frames * camera.width * camera.height / self._bands.rays_per_second
+    def seconds_left(self) -> float | None:
+        """By the clock, at the rate of late; None before there is one."""
+        return self._remaining.seconds
 
     def advance(self, budget: float) -> None:
         """Work for about ``budget`` seconds, and for one row of pixels at least.
@@ -80,6 +86,7 @@ class Recording:
         Raises nothing: what went wrong is in ``failure``, and then no file is there.
         """
         start = self._clock()
+        self._report()
         try:
             while not self.done:
                 if self.frame < self.frames:
@@ -110,12 +117,20 @@ class Recording:
     def _begin(self) -> BandedPicture:
         return BandedPicture(self._bands, self._cameras[self.frame], self._levels[self.frame], self._mode)
 
+    def _report(self) -> None:
+        """Follow how fast it goes, by whole frames: rows of background at their top say little of the rest. As long as
+        there is none, rows have to do."""
+        self._remaining.report(self.frame / self.frames if self.frame else self.progress)
+
     def _band(self, seconds: float) -> None:
         """Render as many rows of the frame as ``seconds`` allow; write the frame when it is complete."""
         self._picture.advance(seconds)
         if self._picture.complete:
+            if self._finish is not None:
+                self._finish(self._picture.pixels, self._levels[self.frame])
             self._writer.write(self._picture.pixels)
             self.frame += 1
+            self._report()
             if self.frame < self.frames:
                 self._picture = self._begin()
 

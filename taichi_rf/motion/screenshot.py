@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.core.files import atomic_write
+from taichi_rf.core.remaining import Remaining
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import BandedPicture, BandRenderer, RenderBand
 
@@ -52,11 +53,17 @@ class Screenshot:
         self._clock = clock
         self._picture = BandedPicture(BandRenderer(render, clock), camera, level, mode)
         self._packing: threading.Thread | None = None
+        self._remaining = Remaining(clock)
 
     @property
     def progress(self) -> float:
         """How much is done, 0 to 1."""
         return 1.0 if self.done else _RENDERING * self._picture.progress
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the clock, at the rate of late; None before there is one."""
+        return self._remaining.seconds
 
     def advance(self, budget: float) -> None:
         """Render for about ``budget`` seconds, and one row at least, or wait that long for the file."""
@@ -67,6 +74,7 @@ class Screenshot:
             self.done = not self._packing.is_alive()
             return
         end = self._clock() + budget
+        self._remaining.report(self.progress)
         try:
             while not self._picture.complete:
                 self._picture.advance(end - self._clock())

@@ -1,14 +1,13 @@
 """What the window costs and how soon it answers, on a virtual screen of its own. Not a test: it prints a table.
 
-    python tests/bench/window.py training RUN         frames a second while RUN goes on training in the window, and what
-                                                      training keeps of its speed alone (RUN is copied)
     python tests/bench/window.py slider MODEL         from a press on the slider to the first picture at that level
     python tests/bench/window.py rest MODEL           from the end of a drag to the full picture at 800x800
     python tests/bench/window.py drags MODEL          100 drags of the slider, each checked
     python tests/bench/window.py stream MODEL         from its address to the pictures of its levels, at 1 Mbit/s
     python tests/bench/window.py demo MODEL           an hour of demonstration, twelve times as fast; memory all along
 
-Nothing else should run meanwhile: the window, software Vulkan, the training and xdotool share the cores.
+What a training keeps of its time in the window is measured by window_share.py. Nothing else should run meanwhile: the
+window, software Vulkan, the training and xdotool share the cores.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -36,7 +34,6 @@ from tests.trickle import Trickle, served  # noqa: E402
 
 ACCELERATED = 12.0
 DEMO_SECONDS = 3600.0
-MEASURED = 20.0  # seconds of training
 PATIENCE = 120.0
 PRESSES = 20
 LINK = 125_000.0  # bytes a second: 1 Mbit/s
@@ -109,54 +106,6 @@ def watched(*command: object, size: tuple[int, int] = (1280, 720)) -> Iterator[W
         finally:
             viewer.process.kill()
             screen.close()
-
-
-def training(run: Path) -> None:
-    """Both from the same checkpoint: as many seconds in the window, and the same iterations alone."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "run"
-        shutil.copytree(run, copy)
-        with watched(ROOT / "run_viewer.py", copy) as viewer:
-            begun = viewer.wait(lambda state: state["training"] and state["training"]["loss"] is not None)
-            first = viewer.wait(lambda state: state["seconds"] > begun["seconds"] + 3)
-            last = viewer.wait(lambda state: state["seconds"] > first["seconds"] + MEASURED)
-            states = [s for s in viewer.states if first["seconds"] <= s["seconds"] <= last["seconds"]]
-        shutil.rmtree(copy)
-        shutil.copytree(run, copy)
-        spans = [first["training"]["iteration"], last["training"]["iteration"]]
-        alone = float(
-            subprocess.run(
-                [sys.executable, __file__, "alone", copy, *map(str, spans)], check=True, stdout=subprocess.PIPE
-            ).stdout
-        )
-    seconds = last["seconds"] - first["seconds"]
-    intervals = sorted(b["seconds"] - a["seconds"] for a, b in zip(states, states[1:]))
-    there = (spans[1] - spans[0]) / seconds
-    print(f"iterations {spans[0]} to {spans[1]}")
-    print(f"frames a second        {(len(states) - 1) / seconds:.1f}")
-    print(f"longest frames, ms     {', '.join(f'{1000 * t:.0f}' for t in intervals[-5:])}")
-    print(f"95 % of frames within  {1000 * intervals[int(0.95 * len(intervals))]:.0f} ms")
-    print(f"steps a second         {there:.2f} in the window, {alone:.2f} alone: {100 * there / alone:.0f} %")
-
-
-def alone(run: Path, first: int, last: int) -> None:
-    """Print the steps a second of the run's own training from one iteration to another."""
-    import scenes
-    from taichi_rf.core import backend
-    from taichi_rf.training.run import RunFolder
-    from taichi_rf.training.trainer import Trainer
-
-    recipe = RunFolder(run).recipe()
-    backend.init(recipe.arch)
-    scene = scenes.load(recipe.source, downscale=recipe.downscale, views=recipe.views, background=recipe.background)
-    trainer = Trainer.resume(run, scene, recipe.config)
-    trainer.warm_up()
-    while trainer.iteration < first:
-        trainer.step()
-    start = time.perf_counter()
-    while trainer.iteration < last:
-        trainer.step()
-    print((last - first) / (time.perf_counter() - start))
 
 
 def slider(model: Path) -> None:
@@ -307,11 +256,9 @@ def fast(model: str, *options: str) -> None:
 
 if __name__ == "__main__":
     what, *rest_of = sys.argv[1:] or ["help"]
-    if what == "alone":
-        alone(Path(rest_of[0]), int(rest_of[1]), int(rest_of[2]))
-    elif what == "fast":
+    if what == "fast":
         fast(*rest_of)
-    elif what in ("training", "slider", "rest", "drags", "stream", "demo"):
+    elif what in ("slider", "rest", "drags", "stream", "demo"):
         globals()[what](Path(rest_of[0]).resolve())
     else:
         print(__doc__)

@@ -12,6 +12,7 @@ from tyro.conf import OmitArgPrefixes
 from taichi_rf.cli.picture_request import PictureRequest
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
+from viewer.session.demo import LONGEST, SHORTEST
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Options:
     fps: float | None = None
     # Go from the first level to the one shown (the highest, unless --level says otherwise) during the video.
     sweep: bool = False
+    # Write level, size and PSNR on the frames of a video; "auto" does so with --sweep.
+    caption: Literal["auto", "on", "off"] = "auto"
+    # For how many seconds the demonstration (g) shows a level once it is sharp. Default: 3.
+    demo_seconds: float | None = None
     # Pixels across. Default: the last window's for a window, 1280 for a picture, and for a video what the camera path
     # says, or 1280.
     width: int | None = None
@@ -110,6 +115,10 @@ class Options:
                 raise UserError(f"--{name.replace('_', '-')} does not go with --web: it is for a window")
         if self.without_window and self.state_file is not None:
             raise UserError("--state-file goes with a window")
+        if self.demo_seconds is not None and not SHORTEST <= self.demo_seconds <= LONGEST:
+            raise UserError(f"--demo-seconds {self.demo_seconds:g}: choose {SHORTEST} to {LONGEST} seconds")
+        if self.demo_seconds is not None and (self.without_window or self.model is None):
+            raise UserError("--demo-seconds goes with a model that is looked at")
         self.world.check()
         if self.world.said() and (self.model is None or self.without_window):
             raise UserError(f"--{next(iter(self.world.said()))} goes with the folder of a scene to train")

@@ -62,6 +62,8 @@ def _prepare(session: Session, options: Options) -> None:
         session.levels.limit(size)
     if options.mode is not None:
         session.set_mode(options.mode)
+    if options.demo_seconds is not None:
+        session.demo_seconds = options.demo_seconds
     session.viewpoint.start_from(
         azimuth=options.azimuth, elevation=options.elevation, distance=options.distance, field_of_view=options.fov
     )

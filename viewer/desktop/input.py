@@ -12,12 +12,14 @@ from viewer.app.studio import Studio
 from viewer.desktop.panels import Panels
 from viewer.session.session import Session
 
-_PUT_BACK_AFTER = 3  # frames after the mouse let go: ImGui sees a quick click up to two frames late
+_PUT_BACK_AFTER = 3  # pictures after the mouse let go: ImGui sees a quick click up to two frames late
 _KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
 _FASTER = 4.0  # flying with shift
-_POLL = 0.004  # seconds between two looks at the mouse and the keys while nothing else happens
+_REST_AFTER = 0.2  # seconds without input
+_POLL = 0.015  # seconds between two looks at the mouse and the keys while nothing else happens
 _WAY = {"d": (1, 0, 0), "a": (-1, 0, 0), "e": (0, 1, 0), "q": (0, -1, 0), "w": (0, 0, 1), "s": (0, 0, -1)}
 _GO_WITH_DEMO = ("g", "m", "p", "j", "n", "k", "t", ti.ui.SPACE)
+_STEPS = {ti.ui.RIGHT: 1, ti.ui.DOWN: 1, ti.ui.LEFT: -1, ti.ui.UP: -1}  # of a demonstration
 
 Pixel = tuple[float, float]
 
@@ -39,7 +41,7 @@ class Input:
         self._over_panel = False  # whether the left button went down on a panel
         self._sliding = False  # whether it went down on the level slider
         self._typing = False  # whether a number is being typed into a slider
-        self._put_back_in = 0  # frames
+        self._put_back_in = 0  # pictures
         self._warned = False  # that closing loses something, and nothing was done since
 
     @property
@@ -69,21 +71,31 @@ class Input:
             self._session.levels.choose(self._panels.level_at(mouse[0]))
         if self._button is not None:
             self._drag(mouse)
-        elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
+        elif mouse != self._mouse and self._panels.covers(*mouse):
+            self.touched = time.perf_counter()  # a button lights up under it
+        elif mouse != self._mouse and not self._over_panel:
             self._move_divider(mouse)
         self._mouse = mouse
         if self._button in released or not (self._button and self._window.is_pressed(self._button)):
             self._button = None
         if self._over_panel and ti.ui.LMB in released:
             self._release_panel()
+        self._fly(passed)
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody has just done something, and waits to see what comes of it."""
+        return time.perf_counter() - self.touched < _REST_AFTER or self._put_back_in > 0
+
+    def shown(self) -> None:
+        """A picture was shown: what waits for the next ones is nearer."""
         if self._put_back_in:
             self._put_back_in -= 1
             if not self._put_back_in:
                 self._panels.put_back()
-        self._fly(passed)
 
     def nap(self, seconds: float) -> None:
-        """Nothing changes: leave the device alone for so long, or until something is done."""
+        """Nothing is to be done: leave the machine alone for so long, or until a hand does something."""
         end, cursor = time.perf_counter() + seconds, self._window.get_cursor_pos()
         while time.perf_counter() < end:
             self._poll()
@@ -129,6 +141,7 @@ class Input:
         session = self._session
         if session is not None and session.compare != "off" and session.layout == "wipe":
             session.divider = min(max(mouse[0] / self._size[0], 0.0), 1.0)
+            self.touched = time.perf_counter()
 
     def _release_panel(self) -> None:
         """Have the panels put back, unless the mouse held a slider or a button: ImGui has then moved nothing."""
@@ -162,7 +175,6 @@ class Input:
             self._session_key(session, key, -1 if shift else 1)
 
     def _session_key(self, session: Session, key: Any, backwards: int) -> None:
-        width, height = self._size
         actions: dict[Any, Callable[[], object]] = {
             ti.ui.LEFT: lambda: session.levels.step(-1),
             ti.ui.RIGHT: lambda: session.levels.step(1),
@@ -178,12 +190,15 @@ class Input:
             "x": session.next_layout,
             "g": session.toggle_demo,
             "p": session.keeper.picture if backwards == 1 else self._ask_for_all,
-            "t": lambda: session.keeper.turntable(width, height),
+            "t": session.keeper.turntable,
             "k": session.keeper.add_keyframe,
             "j": session.keeper.camera,
             "n": session.keeper.level,
         }
         if key not in actions:
+            return
+        if session.demonstration is not None and key in _STEPS:
+            session.demonstration.step(_STEPS[key])
             return
         if session.demo and key not in _GO_WITH_DEMO:
             session.toggle_demo()  # or the demonstration would undo it with its next picture

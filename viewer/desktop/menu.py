@@ -9,7 +9,7 @@ from typing import Any
 
 from viewer.app import catalogue
 
-PAGES = ("look", "keep", "open", "place", "help")
+PAGES = ("look", "keep", "film", "open", "place", "help")
 _LISTED_SECONDS = 2.0  # for which a listing of a folder is good
 
 

@@ -15,6 +15,7 @@ from taichi_rf.storage.metadata import title
 from taichi_rf.training.methods.registry import PRESETS
 from viewer.app import catalogue
 from viewer.app.studio import Studio
+from viewer.desktop.film_page import film_page, size_text
 from viewer.desktop.menu import Menu
 from viewer.desktop.placing import place_page, said_of
 from viewer.desktop.rows import (
@@ -32,6 +33,7 @@ from viewer.desktop.rows import (
     wrapped,
 )
 from viewer.session import budget
+from viewer.session.demo import LONGEST, SHORTEST
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
 
@@ -54,7 +56,7 @@ KEYS = (
     ("x", "wipe, or side by side"),
     ("r", "back to the first view"),
     ("space", "pause or resume training"),
-    ("g", "demonstration on and off"),
+    ("g", "demo; arrows step it"),
     ("p, shift + p", "picture; with these panels"),
     ("t", "video of a turntable"),
     ("k", "keyframe of a camera path"),
@@ -86,7 +88,9 @@ def column(menu: Menu, studio: Studio, room: int) -> list[Panel]:
     if menu.page == "look":
         found.append(("Look", [_back(menu), *_look(session)]))
     elif menu.page == "keep":
-        found.append(("Keep", [_back(menu), *_keep(session)]))
+        found.append(("Keep", [_back(menu), *_keep(menu, session)]))
+    elif menu.page == "film":
+        found.append(("Videos", film_page(menu, session)))
     else:
         found.append(("Menu", _menu(menu, session)))
     while len(found) > 1 and sum(panel_height(rows) + BETWEEN for _, rows in found) > room + BETWEEN:
@@ -110,7 +114,7 @@ def _level(session: Session) -> Rows:
         *rows,
         Text(f"size    {' '.join(amount_and_unit(1e6 * (stats.megabytes or 0.0)))}"),
         Text(f"PSNR    {psnr}"),
-        Text(f"speed   {stats.fps:.0f} fps, {sharpness}"),
+        Text(f"picture {'' if stats.picture is None else f'{stats.picture.text}, '}{sharpness}"),
     ]
 
 
@@ -165,6 +169,7 @@ def _look(session: Session) -> Rows:
         Button(f"Mode: {session.mode}", session.next_mode),
         Button(f"Drag: {'fly' if viewpoint.flying else 'orbit'}", viewpoint.toggle_flying),
         Button("First view", session.reset_view),
+        Slider("s a stop (g)", round(session.demo_seconds), SHORTEST, LONGEST, partial(_set_demo_seconds, session)),
     ]
     if session.views:
         where = "free" if view is None else f"{view.split} {view.index + 1} of {view.count}: {view.name}"
@@ -184,12 +189,17 @@ def _look(session: Session) -> Rows:
     ]
 
 
-def _keep(session: Session) -> Rows:
+def _set_demo_seconds(session: Session, seconds: int) -> None:
+    session.demo_seconds = float(seconds)
+
+
+def _keep(menu: Menu, session: Session) -> Rows:
     keeper, (width, height) = session.keeper, session.size
     scale = keeper.scale
     if keeper.job is not None:
+        left = "" if keeper.job.seconds_left is None else f", {duration(keeper.job.seconds_left)} left"
         return [
-            Text(f"{keeper.job.what}, {100 * keeper.job.progress:.0f} %", ACCENT),
+            Text(f"{keeper.job.what}, {100 * keeper.job.progress:.0f} %{left}", ACCENT),
             Button(f"Cancel the {keeper.job.what}", keeper.cancel),
         ]
     count, loaded = len(keeper.keyframes), keeper.loaded
@@ -197,12 +207,15 @@ def _keep(session: Session) -> Rows:
         Slider("times size", scale, 1, LARGEST_PICTURE, partial(setattr, keeper, "scale")),
         Button(f"Picture, {scale * width} x {scale * height}", partial(keeper.picture, scale * width, scale * height)),
         Button(f"Model at {session.field.level_name} {session.level}", keeper.level),
-        Button("Video of a turntable", partial(keeper.turntable, width, height)),
+        Button("Video of a turntable", keeper.turntable),
+        Button(
+            f"Videos: {keeper.film.seconds:.0f} s, {size_text(keeper.film, session)} ...", partial(menu.turn_to, "film")
+        ),
         Button(f"Add keyframe {count + 1} to the path", keeper.add_keyframe),
     ]
     if count > 1 or loaded is not None:
         seconds = 2.0 * (count - 1) if loaded is None else loaded.seconds
-        rows.append(Button(f"Video along the path, {seconds:.0f} s", partial(keeper.path_video, width, height)))
+        rows.append(Button(f"Video along the path, {seconds:.0f} s", keeper.path_video))
         rows.append(Button("Save the path", keeper.save_path))
     if count or loaded is not None:
         rows.append(Button("Clear the path", keeper.clear_path))

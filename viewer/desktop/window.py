@@ -1,7 +1,8 @@
 """The desktop window: passes input from GGUI to the session and the session's picture to GGUI.
 
-One loop on one thread has a time budget a frame: the picture comes first, training gets its share of what is left. Each
-model has a window of its own, because Taichi is started anew for another model, and the window has to be closed first.
+One loop on one thread: each turn listens to the mouse and the keys, shows a picture where one is due, and works. What
+is due when is decided by :class:`~viewer.desktop.pacing.Pacing`. Each model has a window of its own, because Taichi is
+started anew for another model, and the window has to be closed first.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from viewer.app.studio import Studio
 from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
 from viewer.desktop.input import Input
 from viewer.desktop.menu import Menu
+from viewer.desktop.pacing import Pacing
 from viewer.desktop.panels import Panels
 from viewer.overlay import screen as screens
 from viewer.overlay.blend import blend
@@ -35,15 +37,9 @@ from viewer.session.keep import free_file
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
 
-_MOVING = 0.02  # seconds of rendering in a frame while something moves
-_RESTING = 0.12  # while nothing does: fewer frames, sooner sharp
-_DEMO = 0.06  # a video of few sharp pictures is nicer than one of many coarse ones
-_REST_AFTER = 0.2  # seconds without input
-_TRAINING_FRAME = 1 / 20.5  # seconds of a frame while training, all that it takes to show it included
-_LEAST_DRAWING = 0.003  # seconds, whatever the training's share
-_RECORDING = 0.03  # seconds for a video in a frame while nothing trains
-_EVALUATING = 0.02  # seconds in a frame for judging a training that is done
-_IDLE_SLEEP = 0.02  # a complete picture that nobody touches needs no more frames than this allows
+_ALONE = 0.95  # of the time is for a recording, or for judging a training that is done, while nobody does anything
+_BESIDE_A_HAND = 0.5  # and while somebody does
+_NAP = 0.05  # seconds between two turns in which there is nothing to do
 _WELCOME = (
     "Choose a scene on the left and train it, or open what was trained.",
     "Drag the slider to slim it. h shows the keys.",
@@ -110,9 +106,9 @@ def _remember(studio: Studio, menu: Menu, desktop: Desktop) -> None:
 
 
 def _loop(window: _Window, state: Any) -> bool:
-    """Frames until the window is closed; True when it has to make way for another model."""
+    """Turns until the window is closed; True when it has to make way for another model."""
     while window.is_open:
-        window.frame()
+        window.turn()
         if state is not None:
             state.write(json.dumps(window.state()) + "\n")
             state.flush()
@@ -133,10 +129,11 @@ class _Window:
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
         self._blank_shows: object = None
         self._input = Input(window, studio, panels)
-        self._frames = 0
+        self._pacing = Pacing()
+        self._frames = 0  # pictures that were shown
         self._began = time.perf_counter()
-        self._showing = 0.02  # seconds that a frame takes beside drawing and training, as a running mean
-        self._drawing = 0.005  # seconds that drawing takes, which is more than it is given
+        self._shown_at = 0.0  # when the last of them was, on the clock of time.monotonic
+        self._seen: object = None  # what the last picture showed
 
     @property
     def is_open(self) -> bool:
@@ -146,40 +143,81 @@ class _Window:
     def _session(self) -> Session | None:
         return self.studio.session
 
-    def frame(self) -> None:
-        """Input, panels, picture, and then the training. A signal waits for the end: what is half drawn, on the screen
-        or in a video, does not survive being closed. Only the training's kernels may be left while they compile."""
+    def turn(self) -> None:
+        """Input, a picture where one is due, and then the training. A signal waits for the end: what is half drawn, on
+        the screen or in a video, does not survive being closed. Only the training's kernels may be left while they
+        compile."""
         run = self.studio.run
         compiling = run is not None and run.training.cold
         with contextlib.nullcontext() if compiling else self.studio.guard():
-            self._frame()
+            rests = self._turn()
+        if rests:
+            self._input.nap(_NAP)
 
-    def _frame(self) -> None:
+    def _turn(self) -> bool:
+        """Return whether there was nothing to do."""
         now = time.perf_counter()
         passed, self._began = now - self._began, now
-        width, height = (max(int(side), 1) for side in self._window.get_window_shape())
+        size, (width, height) = self.size, (max(int(side), 1) for side in self._window.get_window_shape())
         self.size = (width, height)
         self._input.listen(self.size, passed)
-        self._draw_panels()  # first, so that what was done to them is in this frame's picture
-        session, resting = self._session, now - self._input.touched > _REST_AFTER
-        drawing, working = self._budgets(session, resting)
+        if self._choosing:
+            self.studio.look()
+        session, hand = self._session, self._input.waits or size != self.size
+        if session is not None:
+            session.tick()
+        seen = self._to_be_seen()
+        unfinished = session is not None and (session.training or not session.composer.complete)
+        turn = self._pacing.turn(
+            share=self._share(hand), hand=hand, unfinished=unfinished, changed=seen != self._seen,
+            glides=session is not None and session.demonstration is not None and session.demonstration.shot.glides,
+        )  # fmt: skip
+        if turn.shows:
+            self._seen = seen
+            self._picture(turn.drawing)
+        if session is not None:
+            session.work(turn.working)
+        self.studio.advance(turn.working)
+        return turn.rests
+
+    def _share(self, hand: bool) -> float:
+        """Of the time, what the work there is may have."""
+        session = self._session
+        if session is not None and session.training:
+            return session.share
+        if self.studio.evaluating is not None or (session is not None and session.busy):
+            return _BESIDE_A_HAND if hand else _ALONE
+        return 0.0
+
+    def _to_be_seen(self) -> object:
+        """All that a picture shows but what the session renders; another picture is due when it changes."""
+        session, menu = self._session, self._panels.menu
+        choice = (id(self._preview()), self.studio.preview.state) if self._choosing else None
+        said = None if session is None else stats_of(session)
+        return (
+            self.size, menu.page, menu.hidden, said, choice, self.studio.pending, self.studio.message,
+            self.studio.evaluating,
+        )  # fmt: skip
+
+    @property
+    def _choosing(self) -> bool:
+        return self._session is None or self._panels.menu.page in ("open", "place")
+
+    def _picture(self, drawing: float) -> None:
+        """Panels and picture, of which ``drawing`` seconds go into rendering."""
+        begun = time.perf_counter()
+        self._draw_panels()  # first, so that what was done to them is in this picture
+        session = self._session
+        before = None if session is None else stats_of(session)
         started = time.perf_counter()
         if session is not None:
-            session.frame(width, height, drawing)
+            session.frame(*self.size, drawing)
         drawn = time.perf_counter()
-        self._show(session)
-        worked = time.perf_counter()
-        if session is not None:
-            session.work(working)
-        done = time.perf_counter()
-        self.studio.advance(_RESTING if resting else _EVALUATING)
+        self._show(session, before)
+        self._input.shown()
+        self._shown_at = time.monotonic()
         self._frames += 1
-        showing = done - now - (drawn - started) - (done - worked)
-        self._showing += 0.1 * (min(showing, 0.1) - self._showing)
-        self._drawing += 0.1 * (min(drawn - started, 0.1) - self._drawing)
-        idle = session is None or (session.composer.complete and self.studio.evaluating is None)
-        if resting and not working and idle:
-            self._input.nap(_IDLE_SLEEP)
+        self._pacing.spent(showing=time.perf_counter() - begun - (drawn - started), drawing=drawn - started)
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""
@@ -189,6 +227,7 @@ class _Window:
             **({} if session is None else {**asdict(stats_of(session)), "camera": session.orbit.state()}),
             "frame": self._frames,
             "seconds": time.monotonic(),
+            "shown_at": self._shown_at,
             "shown": None if shown is None else shown.level,
             "size": self.size,
             "page": panels.menu.page,
@@ -200,30 +239,15 @@ class _Window:
             "said": None if self.studio.message is None else self.studio.message.text,
         }
 
-    def _budgets(self, session: Session | None, resting: bool) -> tuple[float, float]:
-        """Seconds for drawing and for working in this frame."""
-        if session is not None and session.training:
-            left = max(_TRAINING_FRAME - self._showing, _LEAST_DRAWING)
-            drawing = max((1 - session.share) * left, _LEAST_DRAWING)
-            if resting:  # a piece of a picture has costs of its own: fewer and larger ones
-                drawing = 2 * drawing if self._frames % 2 else 0.0
-            return drawing, max(left - self._drawing, session.share * left / 2)
-        working = _RECORDING if session is not None and session.recording is not None else 0.0
-        if session is not None and session.demo:
-            return _DEMO, working
-        return (_RESTING if resting and not working else _MOVING), working
-
-    def _show(self, session: Session | None) -> None:
-        """The picture with all that lies over it, on the screen."""
+    def _show(self, session: Session | None, before: Stats | None) -> None:
+        """The picture with all that lies over it, on the screen; ``before`` is what the panels said."""
         (width, height), panels = self.size, self._panels
-        choosing = session is None or panels.menu.page in ("open", "place")
-        if choosing:
-            self.studio.look()
-        if session is None or (choosing and self._preview() is not None):
+        if session is None or before is None or (self._choosing and self._preview() is not None):
             canvas, curve, history, stats = self._blank(width, height), None, None, Stats(message=self.studio.message)
         else:
             canvas, stats = session.composer.canvas, stats_of(session)
-            stats = replace(stats, message=_waiting(self.studio) or stats.message)
+            message = _waiting(self.studio) or stats.message
+            stats = replace(stats, message=message, picture=before.picture)  # one figure in one picture
             curve, history = session.levels.curve(), session.history()
         overlays = self._overlays.draw(
             stats, curve, history, width, height, hidden=panels.menu.hidden, panels=panels.extent

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.evaluation.plot import DARK
 from taichi_rf.rendering import colormaps
@@ -29,7 +30,6 @@ from viewer.overlay.stats import Message, Stats, TrainingStats
 __all__ = ["Overlay", "Overlays", "blend", "screen"]
 
 _PLOT_SECONDS = 1.0  # between two drawings of a plot whose data change all the time
-_FPS_SECONDS = 0.5  # between two values of the frame rate, which could not be read otherwise
 _LEGENDS = {
     # The scales are those of taichi_rf.rendering.pictures and viewer.session.compose.
     "samples": ("samples a ray", "viridis", [(math.log2(1 + n) / 8, str(n)) for n in (0, 3, 15, 63, 255)]),
@@ -61,7 +61,6 @@ class Overlays:
         self._clock = clock
         self._kept: dict[str, tuple[object, Overlay | None]] = {}
         self._plotted: dict[str, _Plot] = {}
-        self._fps: tuple[float | None, float] = (None, -math.inf)  # what is shown, and since when
 
     def draw(
         self,
@@ -154,7 +153,7 @@ class Overlays:
 
     def _figures(self, layout: OverlayLayout, stats: Stats, demo: bool) -> None:
         size = layout.text(40 if demo else 27, 14)
-        entries = _figures(stats, demo, None if demo else self._frame_rate(stats))
+        entries = _figures(stats, demo)
         levels, growing = None, stats.training or stats.arriving
         if stats.level and stats.num_levels:
             reached = stats.num_levels if growing is None else growing.level or stats.num_levels
@@ -198,7 +197,8 @@ class Overlays:
             return
         share, size = _share(job.progress), layout.text(17, 13)
         name = job.path.replace("\\", "/").rpartition("/")[2]
-        text = f"recording {job.what}".strip() + (f" · {name}" if name else "")
+        left = f" · {duration(float(job.seconds_left or 0))} left" if finite(job.seconds_left) else ""
+        text = f"recording {job.what}".strip() + left + (f" · {name}" if name else "")
         key = (text, round(share, 2), size)
         self._stack(
             layout, "recording", key, lambda room: cards.progress(text, share, size, min(room, 0.5 * layout.width))
@@ -291,15 +291,9 @@ class Overlays:
                 return
             room = float(right - left)
 
-    def _frame_rate(self, stats: Stats) -> float | None:
-        now, fps = self._clock(), stats.fps
-        if not self._fps[0] or not fps or not 0 <= now - self._fps[1] < _FPS_SECONDS:
-            self._fps = fps, now
-        return self._fps[0]
 
-
-def _figures(stats: Stats, demo: bool, fps: float | None) -> list[Figure]:
-    """The level, its size and quality, and the frame rate; what is not known is left out."""
+def _figures(stats: Stats, demo: bool) -> list[Figure]:
+    """The level, its size and quality, and what a full picture takes; what is not known is left out."""
     muted, ink, entries = DARK.muted, DARK.ink, []
     name, level, count = stats.level_name, stats.level, stats.num_levels
     if level:
@@ -312,8 +306,10 @@ def _figures(stats: Stats, demo: bool, fps: float | None) -> list[Figure]:
         entries.append(Figure(((amount, ink), (f" {unit}", muted)), f"0.00 {unit}"))
     if finite(psnr):
         entries.append(Figure(((f"{psnr:.1f}", ink), (" dB", muted)), "00.0 dB"))
-    if finite(fps) and fps:
-        entries.append(Figure(((f"{fps:.0f}", ink), (" fps", muted)), "00 fps"))
+    time = None if demo else stats.picture
+    if time is not None and finite(time.seconds) and time.seconds > 0:
+        amount = time.text.removesuffix(" ms")
+        entries.append(Figure(((amount, ink), (" ms", muted)), "≈ 0,000 ms"))
     return entries
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +45,25 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class PictureTime:
+    """What rendering a picture as large as the window takes at ``level``. It is ``measured`` where such a picture was
+    made; otherwise scaled from another size or a coarser picture."""
+
+    level: int
+    seconds: float
+    measured: bool
+
+    @property
+    def text(self) -> str:
+        """In milliseconds, as all who show it write it; of what is scaled there are two digits."""
+        milliseconds = 1000.0 * self.seconds
+        if self.measured or milliseconds <= 0:
+            return f"{milliseconds:,.0f} ms"
+        digits = 1 - math.floor(math.log10(milliseconds))
+        return f"≈ {round(milliseconds, digits):,.0f} ms"
+
+
+@dataclass(frozen=True)
 class JobStats:
     """A picture or a video that is being written."""
 
@@ -51,6 +71,8 @@ class JobStats:
     progress: float
     """0..1."""
     path: str
+    seconds_left: float | None = None
+    """By the clock, at the rate of late; None while that is not known."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +89,9 @@ class TrainingStats:
     psnr: float | None = None
     rays_per_second: float | None = None
     seconds_left: float | None = None
+    """By the clock, at the rate of late; None while that is not known."""
     share: float = 1.0
-    """Of the time that a frame leaves, the part that is training's."""
+    """Of the time, the part that is training's."""
     failure: str | None = None
     """What ended it."""
 
@@ -104,7 +127,10 @@ class Stats:
     """Of the file up to the level."""
     psnr: float | None = None
     """In dB on held-out views, None while nobody has measured it."""
-    fps: float | None = None
+    picture: PictureTime | None = None
+    """What a full picture takes at the level shown; None where none was made."""
+    pictures: tuple[PictureTime, ...] = ()
+    """The same for all levels of which there was one, the lowest first."""
     divisor: int = 1
     """The side of the picture's pixels in pixels of the window."""
     complete: bool = False

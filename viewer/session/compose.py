@@ -17,7 +17,8 @@ from PIL import Image
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import RenderBand, quantise
 from taichi_rf.rendering import colormaps
-from viewer.session.progressive import Progressive, View
+from viewer.session.progressive import PREVIEWS, Progressive, View
+from viewer.session.speed import PictureTimes
 from viewer.session.viewpoint import image_area
 
 ERROR_AT_TOP = 0.25  # of the largest channel's difference from the photograph: the brightest of the error's colours
@@ -30,12 +31,13 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Side:
-    """What one side shows: the model at ``level`` in ``mode``, or the photograph when ``level`` is None; ``came`` as of
-    :class:`View`."""
+    """What one side shows: the model at ``level`` in ``mode``, or the photograph when ``level`` is None; ``came`` and
+    ``gentle`` as of :class:`View`."""
 
     level: int | None
     mode: str = "colour"
     came: int = 0
+    gentle: bool = False
 
 
 class Composer:
@@ -45,9 +47,11 @@ class Composer:
     ``picture`` the same memory as an image, (height, width, 3) with row 0 at the top.
     """
 
-    def __init__(self, render: RenderBand, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, render: RenderBand, clock: Callable[[], float] = time.perf_counter, times: PictureTimes | None = None
+    ) -> None:
         self.canvas: Bytes = np.full((1, 1, 4), 255, dtype=np.uint8)
-        self.sides = (Progressive(render, clock), Progressive(render, clock))
+        self.sides = (Progressive(render, clock, times), Progressive(render, clock, times))
         self.divider = 0  # the first column of the right side; the width when there is none
         self.background = (1.0, 1.0, 1.0)
         """What is behind everything, and a little darker around photographs."""
@@ -64,6 +68,11 @@ class Composer:
     def complete(self) -> bool:
         """Whether nothing sharper or newer follows on any side."""
         return all(side.complete for side in self._active)
+
+    @property
+    def sharp(self) -> bool:
+        """Whether all sides are at full resolution, and of the level and the view that are asked for."""
+        return all(side.sharp for side in self._active)
 
     @property
     def divisor(self) -> int:
@@ -94,6 +103,7 @@ class Composer:
         beside: bool = False,
         version: int = 0,
         finest: int = 1,
+        coarsest: int = PREVIEWS[0],
     ) -> None:
         """Work on the sides for about ``budget`` seconds and put them together.
 
@@ -105,7 +115,7 @@ class Composer:
             size: (width, height) of the picture.
             divider: where the right side begins, 0 to 1 of the width.
             beside: each side has half of the width and shows all of the view, instead of its part of one view.
-            version, finest: see :class:`Progressive`.
+            version, finest, coarsest: see :class:`Progressive`.
         """
         width, height = size
         if self.canvas.shape[:2] != size:
@@ -117,7 +127,9 @@ class Composer:
         shares = budget_shares(budget, [side.level is not None for side in sides])
         for index, (side, share) in enumerate(zip(sides, shares, strict=True)):
             across = (half, width - half)[index] if beside else width
-            columns = self._side(index, side, camera_for(across, height), photograph, share, version, finest)
+            columns = self._side(
+                index, side, camera_for(across, height), photograph, share, version, (finest, coarsest)
+            )
             first, last = (0, self.divider) if index == 0 else (self.divider, width)
             offset = half if beside and index == 1 else 0
             self.canvas[first:last] = columns[first - offset : last - offset]
@@ -130,7 +142,7 @@ class Composer:
         photograph: tuple[object, Camera, Photograph] | None,
         budget: float,
         version: int,
-        finest: int,
+        divisors: tuple[int, int],
     ) -> Bytes:
         """The columns (width, height, 4) of one side, from the bottom upwards."""
         if side.level is None:
@@ -139,7 +151,8 @@ class Composer:
         progressive = self.sides[index]
         self._active.append(progressive)
         mode = "colour" if side.mode == "error" else side.mode
-        changed = progressive.advance(View(camera, side.level, mode, version, side.came), budget, finest=finest)
+        view = View(camera, side.level, mode, version, side.came, side.gentle)
+        changed = progressive.advance(view, budget, finest=divisors[0], coarsest=divisors[1])
         if side.mode != "error":
             self._errors.pop(index, None)
             return progressive.canvas

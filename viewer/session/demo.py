@@ -1,41 +1,169 @@
-"""Demo mode: the camera turns and the level goes up and down by themselves.
+"""Demo mode: shows a few levels one after the other, each until it is sharp and was seen, and turns in between.
 
-Camera and level are functions of time alone, so that a slow machine shows the same motion in fewer frames.
+:class:`Demo` knows what comes when, as a function of the time and of whether the picture is sharp. A person, or a
+presenter's remote, may step it by hand; then it waits for the next step. :class:`Demonstration` leads a session through
+it and gives it back as it was.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from taichi_rf.motion.orbit import Orbit
-
-_TURN_SECONDS = 40.0
-_LEVEL_SECONDS = 1.2  # that the slowest sweep stays at a level
-_SWEEP_SECONDS = 16.0  # from the lowest level to the highest, at most
-_REST_SECONDS = 4.0  # at either end
+SECONDS = 3.0
+"""A stop is shown for so long once it is sharp, unless someone says otherwise."""
+SHORTEST, LONGEST = 1, 60
+"""Seconds that a stop may be asked to take."""
+_TURN = math.pi / 4  # radians from one round of levels to the next
+_TURN_SECONDS = 3.5
+_WIPE_SECONDS = 2.0  # in which the photograph comes over the picture
 
 
 @dataclass(frozen=True)
+class Shot:
+    """What a demonstration shows: a level, from so many radians further round, with so much of the photograph over it
+    (0 to 1 of the width, from the right); ``moving`` while the camera turns."""
+
+    level: int
+    azimuth: float
+    photograph: float = 0.0
+    moving: bool = False
+
+    @property
+    def glides(self) -> bool:
+        """Whether the picture moves."""
+        return self.moving or 0.0 < self.photograph < 1.0
+
+
 class Demo:
-    """One demonstration, begun at ``start`` (seconds) with the camera at ``view``."""
+    """What comes when.
 
-    view: Orbit
-    start: float
+    Args:
+        highest: the highest level that can be shown.
+        photograph: whether there is one where it begins; it is shown once, after the highest level.
+        seconds: for which a stop is shown once it is sharp.
+    """
 
-    def orbit(self, now: float) -> Orbit:
-        """Where the camera is."""
-        orbit = self.view.copy()
-        orbit.azimuth += 2 * math.pi * (now - self.start) / _TURN_SECONDS
-        return orbit.limited()
+    def __init__(self, highest: int, *, photograph: bool = False, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self._stops = [(level, False) for level in demo_levels(highest)] + [(highest, True)] * photograph
+        self._at = 0  # which of them
+        self._azimuth, self._from = 0.0, 0.0  # of the stops, and where a turn to them begins
+        self._turning: float | None = None  # since when
+        self._arrived: float | None = None  # when the stop was first shown
+        self._sharp: float | None = None  # since when it is
+        self._by_hand = False
 
-    def level(self, now: float, num_levels: int) -> int:
-        """Which level shows: from the highest down to the first and back, resting at both ends."""
-        if num_levels < 2:
-            return num_levels
-        sweep = min(_SWEEP_SECONDS, _LEVEL_SECONDS * num_levels)
-        phase = (now - self.start) % (2 * (sweep + _REST_SECONDS))
-        falling = phase < sweep + _REST_SECONDS
-        passed = min(max((phase if falling else phase - sweep - _REST_SECONDS) - _REST_SECONDS, 0.0) / sweep, 1.0)
-        steps = round(passed * (num_levels - 1))
-        return num_levels - steps if falling else 1 + steps
+    def advance(self, now: float, sharp: bool, highest: int) -> Shot:
+        """What to show now.
+
+        Args:
+            now: seconds.
+            sharp: whether the shot that this returned last is on show at full resolution.
+            highest: the highest level that can be shown by now.
+        """
+        level, photograph = self._stops[self._at]
+        if self._turning is not None:
+            share = (now - self._turning) / _TURN_SECONDS
+            if share < 1.0:
+                return Shot(highest, self._from + (self._azimuth - self._from) * _eased(share), moving=True)
+            self._turning = None
+        if self._arrived is None:
+            self._arrived = now
+            return Shot(level, self._azimuth)
+        if photograph and now < self._arrived + _WIPE_SECONDS:
+            return Shot(level, self._azimuth, _eased((now - self._arrived) / _WIPE_SECONDS))
+        if sharp and self._sharp is None:
+            self._sharp = now
+        if self._sharp is not None and not self._by_hand and now >= self._sharp + self.seconds:
+            self._go(self._at + 1, now, highest)
+            return self.advance(now, False, highest)
+        return Shot(level, self._azimuth, float(photograph))
+
+    def step(self, step: int, now: float, highest: int) -> None:
+        """The next stop, or the one before, at once; from here on steps are made by hand."""
+        self._by_hand = True
+        if self._at + step >= 0:
+            self._go(self._at + step, now, highest)
+
+    def _go(self, stop: int, now: float, highest: int) -> None:
+        self._arrived = self._sharp = None
+        if stop < len(self._stops):
+            self._at = stop
+            return
+        self._stops, self._at = [(level, False) for level in demo_levels(highest)], 0
+        self._from, self._turning = self._azimuth, now
+        self._azimuth += _TURN
+
+
+def demo_levels(highest: int) -> list[int]:
+    """The levels that a demonstration stops at: 1, 2, 4, 8, ... and the highest."""
+    return [*(1 << power for power in range(highest.bit_length()) if 1 << power < highest), highest]
+
+
+def _eased(share: float) -> float:
+    """From 0 to 1 with a soft start and a soft end."""
+    share = min(max(share, 0.0), 1.0)
+    return share * share * (3.0 - 2.0 * share)
+
+
+class Demonstration:
+    """One demonstration of a session, which begins at once.
+
+    Args:
+        session: a :class:`~viewer.session.session.Session`; its ``demo_seconds`` may change on the way.
+        clock: seconds.
+    """
+
+    def __init__(self, session: Any, clock: Callable[[], float]) -> None:
+        self._session, self._clock = session, clock
+        levels, viewpoint = session.levels, session.viewpoint
+        self._before = (
+            levels.wanted, session.mode, session.compare, session.layout, session.divider, viewpoint.at,
+            session.orbit.copy(),
+        )  # fmt: skip
+        session.compare, session.layout = "off", "wipe"
+        session.mode = "colour" if session.mode == "error" else session.mode
+        levels.unlimited = True
+        nearest = viewpoint.nearest()
+        if nearest is not None:
+            session.go_to(nearest)
+        self._view = session.orbit.copy()
+        self._demo = Demo(levels.highest, photograph=nearest is not None, seconds=session.demo_seconds)
+        self.shot = self._demo.advance(clock(), False, levels.highest)
+        self.composed: Shot | None = None
+        """What the session's picture was last made for."""
+        self._show()
+
+    def tick(self) -> None:
+        """Go on to what is to be shown now."""
+        session = self._session
+        self._demo.seconds = session.demo_seconds
+        sharp = self.composed == self.shot and session.composer.sharp
+        self.shot = self._demo.advance(self._clock(), sharp, session.levels.highest)
+        self._show()
+
+    def step(self, step: int) -> None:
+        """The next stop, or the one before; from then on it is stepped by hand."""
+        self._demo.step(step, self._clock(), self._session.levels.highest)
+
+    def end(self) -> None:
+        """Show again what was shown before."""
+        session = self._session
+        session.levels.unlimited = False
+        wanted, session.mode, session.compare, session.layout, session.divider, view, orbit = self._before
+        session.levels.wanted, session.viewpoint.orbit = wanted, orbit
+        if view is not None:
+            session.go_to(view)
+
+    def _show(self) -> None:
+        session, shot = self._session, self.shot
+        session.levels.wanted = shot.level
+        session.compare = "photo" if shot.photograph else "off"
+        session.divider = 1.0 - shot.photograph
+        if shot.azimuth:
+            orbit = self._view.copy()
+            orbit.azimuth += shot.azimuth
+            session.viewpoint.orbit = orbit.limited()

@@ -17,10 +17,12 @@ import numpy.typing as npt
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json, writing
 from taichi_rf.core.sizes import megabytes
+from taichi_rf.evaluation.caption import Captions
 from taichi_rf.kernels.rays import Camera
-from taichi_rf.motion.camera_path import FPS, MAX_FRAMES, SECONDS, CameraPath, Frame, through, turntable
+from taichi_rf.motion.camera_path import FPS, MAX_FRAMES, CameraPath, Frame, through, turntable
+from taichi_rf.motion.film import Film
 from taichi_rf.motion.orbit import Orbit
-from taichi_rf.motion.recording import Recording
+from taichi_rf.motion.recording import Recording, sweep
 from taichi_rf.motion.screenshot import Screenshot
 from taichi_rf.motion.video import FASTEST
 from taichi_rf.storage.metadata import title
@@ -30,6 +32,7 @@ from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
 from taichi_rf.training.run import short
 from viewer.session.learning import Trainer
+from viewer.session.levels import Levels
 from viewer.session.model import Model
 
 GIF_FPS, GIF_WIDTH = 15.0, 640
@@ -48,6 +51,10 @@ class Job(Protocol):
     @property
     def progress(self) -> float:
         """Fraction that is done, 0 to 1."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the clock, at the rate of late; None while that is not known."""
 
     def advance(self, budget: float) -> None:
         """Work for about so many seconds."""
@@ -84,6 +91,10 @@ class Shown(Protocol):
         """The level that is shown."""
 
     @property
+    def levels(self) -> Levels:
+        """What each level costs and gives."""
+
+    @property
     def plain_mode(self) -> str:
         """The mode without a photograph to compare with."""
 
@@ -109,6 +120,7 @@ class Keeper:
         self.keyframes: list[Frame] = []
         self.loaded: CameraPath | None = None
         """A camera path as it was read, until a keyframe is added to it."""
+        self.film = Film()
         self.scale = 1
         """How many times the window's sides a picture has, where a person may choose."""
         self._session = session
@@ -127,14 +139,11 @@ class Keeper:
         self._begin(begin)
         return path
 
-    def turntable(self, width: int, height: int, *, seconds: float = SECONDS, fps: float = FPS) -> None:
-        """Begin a video of one turn about what is looked at, at the level shown."""
-        orbit = self._session.orbit
+    def turntable(self, *, fps: float = FPS) -> None:
+        """Begin a video of one turn about what is looked at, as ``film`` says."""
+        orbit, seconds = self._session.orbit, self.film.seconds
         self._video(
-            "turntable",
-            lambda w, h, most: turntable(orbit, seconds=seconds, fps=min(fps, most), width=w, height=h),
-            width,
-            height,
+            "turntable", lambda w, h, most: turntable(orbit, seconds=seconds, fps=min(fps, most), width=w, height=h)
         )
 
     def add_keyframe(self) -> None:
@@ -152,9 +161,9 @@ class Keeper:
         self.loaded = None
         self._session.say("the camera path is empty")
 
-    def path_video(self, width: int, height: int) -> None:
+    def path_video(self) -> None:
         """Begin a video along the camera path; one that was loaded has its own timing."""
-        self._video("camera path", self._way, width, height)
+        self._video("camera path", self._way)
 
     def save_path(self) -> Path | None:
         """Write the camera path in nerfstudio's form."""
@@ -247,17 +256,20 @@ class Keeper:
             self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder
 
-    def _video(self, what: str, way: Callable[[int, int, float], CameraPath], width: int, height: int) -> None:
+    def _video(self, what: str, way: Callable[[int, int, float], CameraPath]) -> None:
         """Begin a video: MP4 where ffmpeg is at hand, else a GIF, which is smaller or it would be enormous."""
         session, suffix, most, scale = self._session, ".mp4", FASTEST, 1.0
+        width, height = self.film.size or session.size
         if not has_ffmpeg():
             suffix, most, scale = ".gif", GIF_FPS, min(1.0, GIF_WIDTH / width)
 
         def begin() -> Job:
             path = way(max(round(scale * width), 1), max(round(scale * height), 1), most)
+            levels = sweep(session.levels.highest, len(path.frames)) if self.film.sweep else session.level
             return Recording(
                 free_file(self.made_folder(), f"{self._name()}-{what.replace(' ', '-')}", suffix), path.cameras(),
-                session.render_band, levels=session.level, mode=session.plain_mode, fps=path.fps, what=what,
+                session.render_band, levels=levels, mode=session.plain_mode, fps=path.fps, what=what,
+                finish=Captions(session.levels.text) if self.film.captioned else None,
             )  # fmt: skip
 
         self._begin(begin)

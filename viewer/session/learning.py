@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.remaining import Remaining
 from taichi_rf.evaluation.heldout import HeldOut
 from viewer.overlay.stats import State
 
@@ -86,7 +87,7 @@ class Learning:
         self._owed = 0.0  # seconds that measuring has earned
         self._measured_at = -1  # the iteration of the last measurement
         self._active = 0.0  # seconds spent in the current step
-        self._spent, self._gone = 0.0, trainer.progress
+        self._remaining = Remaining(clock)
         split = getattr(trainer.scene, "test", None)
         self._heldout = HeldOut(split) if split is not None and len(split) else None
         self._recall()
@@ -95,6 +96,12 @@ class Learning:
     def over(self) -> bool:
         """Whether nothing will be trained any more."""
         return self.trainer.done or self.failure is not None
+
+    @property
+    def measuring(self) -> bool:
+        """Whether a training that rests, or is done, has not been measured to the end of the round."""
+        rests = not self.running and self.failure is None and self.trainer.iteration > 0
+        return rests and self._measured_at != self.trainer.iteration
 
     @property
     def state(self) -> State:
@@ -108,6 +115,7 @@ class Learning:
         if not self.over:
             self.running = not self.running
             self._debt = 0.0
+            self._remaining.pause()
 
     def train(self, budget: float) -> None:
         """Take parts of training steps for about ``budget`` seconds, and measure now and then.
@@ -120,7 +128,7 @@ class Learning:
             while self.running and self._debt < 0:
                 self._debt += self._part() if self._owed <= 0 else self._measure()
             self._debt = min(self._debt, _LONGEST_DEBT)
-        elif self.failure is None and self._measured_at != self.trainer.iteration and self.trainer.iteration:
+        elif self.measuring:
             self._measure()  # the last round is finished although nothing trains
 
     def _part(self) -> float:
@@ -136,12 +144,14 @@ class Learning:
             return 0.0
         took = max(self._clock() - start, 1e-6)
         if cold:  # compiling says nothing of how fast it trains
+            self._remaining.pause()
+        self._remaining.report(self.trainer.progress)
+        if cold:
             return took
         self._active += took
         if self._heldout is not None:
             self._owed += _MEASURING * took
         if info is not None:
-            self._spent += self._active
             self._follow(loss=info.loss, psnr=info.psnr, rays_per_second=info.rays / self._active)
             self._active = 0.0
             self.running = not self.trainer.done
@@ -164,12 +174,10 @@ class Learning:
         self._owed = max(self._owed - took, -_LONGEST_DEBT)  # the first time has kernels to compile
         return took
 
+    @property
     def seconds_left(self) -> float | None:
-        """Of training time, going by what was seen of it; None until something was."""
-        done = self.trainer.progress - self._gone
-        if done <= 0 or self.over:
-            return None
-        return self._spent * (1 - self.trainer.progress) / done
+        """By the clock, at the rate of late and with all that is done beside training; None until there is one."""
+        return None if self.over else self._remaining.seconds
 
     def _remember(self, info: Any) -> None:
         if not self.history.levels or self.history.levels[-1][1] != info.level:

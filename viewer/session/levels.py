@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from taichi_rf.evaluation.caption import LevelText, level_text
 from taichi_rf.storage.levels import best_level, checked_level, size_at, stated
 from taichi_rf.streaming.arrivals import Arrivals
 from viewer.session.learning import Learning
@@ -147,6 +148,12 @@ class Levels:
             return evaluated
         live = learning.psnr
         return live[level - 1] if len(live) >= level and math.isfinite(live[level - 1]) else evaluated
+
+    def text(self, level: int) -> LevelText:
+        """What the caption of a video says of ``level``."""
+        psnr = self.psnr(level)
+        quality = "" if psnr is None else f"{psnr:.1f} dB"
+        return level_text(self.name, level, self.count, 1e6 * self.megabytes(level), quality)
 
     def curve(self) -> list[LevelPoint]:
         """Size and quality of every level there is by now: the rate-distortion curve."""

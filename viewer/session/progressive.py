@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import FIRST_GUESS, BandedPicture, BandRenderer, RenderBand
-from viewer.session.enlarge import enlarge
+from viewer.overlay.enlarge import enlarge
+from viewer.session.speed import PictureTimes
 
 PREVIEWS = (16, 12, 8, 6, 4, 3, 2, 1)  # sides of a preview's pixels, in pixels of the window
 SHARPER = (4, 1)  # what follows a preview: 1/16 and then all of the work, so the full picture waits only 6 % longer
@@ -26,7 +27,8 @@ class View:
     """What a picture shows. ``version`` counts the training steps behind it; a new one alone does not start over.
 
     ``came`` is how many levels of a model that is on its way have come, where the picture follows them upwards, else 0:
-    a level more does not start over either.
+    a level more does not start over either. Nor does another level of a ``gentle`` view: it comes over the one before,
+    row by row.
     """
 
     camera: Camera
@@ -34,12 +36,13 @@ class View:
     mode: str
     version: int = 0
     came: int = 0
+    gentle: bool = False
 
     def differs(self, other: View | None) -> bool:
         """Whether this shows something else than ``other``, or a newer version of it."""
         if other is None or self.mode != other.mode:
             return True
-        if self.level != other.level and not self.came > other.came > 0:
+        if self.level != other.level and not (self.gentle or self.came > other.came > 0):
             return True
         a, b = self.camera, other.camera
         sizes = (a.width, a.height, a.fx, a.fy, a.cx, a.cy) != (b.width, b.height, b.fx, b.fy, b.cx, b.cy)
@@ -51,16 +54,20 @@ class Progressive:
 
     ``canvas`` is that picture as windows want it, (width, height, 4) uint8 with x first and y upwards, alpha 255;
     ``picture`` is the same memory seen as an image, (height, width, 3). ``divisor`` is the side of its pixels, counted
-    in those of the window: 16 is coarse, 1 is full resolution. ``complete`` says that nothing sharper or newer follows.
+    in those of the window: 16 is coarse, 1 is full resolution. ``complete`` says that nothing sharper or newer follows,
+    ``sharp`` that all of it is at full resolution and shows what was asked for, though perhaps before the last steps of
+    a training.
     """
 
-    def __init__(self, render: RenderBand, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, render: RenderBand, clock: Callable[[], float] = time.perf_counter, times: PictureTimes | None = None
+    ) -> None:
         self.canvas = np.full((1, 1, 4), 255, dtype=np.uint8)
         self.divisor = 0
-        self.complete = False
+        self.complete = self.sharp = False
         self.rays_per_second = FIRST_GUESS
         """Of whole pictures: bands of nothing but background are faster and say little of the next view."""
-        self._bands, self._clock = BandRenderer(render, clock), clock
+        self._bands, self._clock, self._times = BandRenderer(render, clock), clock, times
         self._shown: View | None = None  # the view in the picture
         self._pass: _Pass | None = None  # the picture being made
 
@@ -69,19 +76,20 @@ class Progressive:
         """(height, width, 3): row 0 is the top."""
         return self.canvas[..., :3].transpose(1, 0, 2)[::-1]
 
-    def advance(self, view: View, budget: float, *, finest: int = 1) -> bool:
+    def advance(self, view: View, budget: float, *, finest: int = 1, coarsest: int = PREVIEWS[0]) -> bool:
         """Work towards the picture of ``view`` for about ``budget`` seconds; say whether the picture changed.
 
         A view that differs from the one shown is previewed at once, whatever that takes; without a budget nothing else
         is done. ``finest`` keeps the divisor from falling below it, for a model that changes faster than a sharp
-        picture can be made.
+        picture can be made; ``coarsest`` keeps that of a preview from rising above it, whatever that takes.
         """
         start = self._clock()
         fresh = view.differs(self._shown)
         if fresh:
             self._resize(view.camera.width, view.camera.height)
             self.divisor, self._pass = 0, None
-            self._begin(view, max(self._affordable(view, budget), finest))
+            preview = affordable(view.camera.width * view.camera.height, self.rays_per_second * budget)
+            self._begin(view, min(max(preview, finest), coarsest))
         elif self._pass is not None:
             # a level more: the rows still to come show it, and another pass will renew those above
             self._pass.picture.level = view.level
@@ -94,6 +102,8 @@ class Progressive:
             if fresh or self._clock() - start >= budget:  # a new view is to be seen before it is sharpened
                 break
         self.complete = not self._more(view, finest)
+        shown = self._shown
+        self.sharp = self.divisor == 1 and shown is not None and not view.differs(shown) and shown.level == view.level
         return changed
 
     @property
@@ -136,26 +146,30 @@ class Progressive:
             return work.divisor == 1
         if work.divisor > 1:
             enlarge(made.pixels[::-1].transpose(1, 0, 2), self.canvas)
-        self._measure_whole(made)
+        self._measure_whole(work)
         self.divisor, self._shown, self._pass = work.divisor, work.view, None
         return True
 
-    def _affordable(self, view: View, seconds: float) -> int:
-        """The smallest divisor whose picture is done in ``seconds``."""
-        pixels = view.camera.width * view.camera.height
-        fits = [d for d in PREVIEWS if pixels / d**2 <= self.rays_per_second * seconds]
-        return min(fits, default=PREVIEWS[0])
-
-    def _measure_whole(self, made: BandedPicture) -> None:
+    def _measure_whole(self, work: _Pass) -> None:
         """Follow the speed of whole pictures, from which the next preview's size is told."""
+        made, view = work.picture, work.view
         if made.seconds > 0:
             rays = made.camera.width * made.camera.height
+            if self._times is not None and made.level == view.level:
+                self._times.record(
+                    view.level, view.mode, rays=rays, seconds=made.seconds, divisor=work.divisor, version=view.version
+                )
             measured = max(rays / made.seconds, self.rays_per_second / 2)
             self.rays_per_second += 0.5 * (measured - self.rays_per_second)
 
     def _resize(self, width: int, height: int) -> None:
         if self.canvas.shape[:2] != (width, height):
             self.canvas = np.full((width, height, 4), 255, dtype=np.uint8)
+
+
+def affordable(pixels: int, rays: float) -> int:
+    """The smallest divisor with which a picture of so many ``pixels`` needs no more than so many ``rays``."""
+    return min((divisor for divisor in PREVIEWS if pixels / divisor**2 <= rays), default=PREVIEWS[0])
 
 
 @dataclass

@@ -23,14 +23,14 @@ from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
 from viewer.overlay.stats import Message, SceneView
 from viewer.session.compose import Composer, Side
-from viewer.session.demo import Demo
-from viewer.session.frame_rate import FrameRate
+from viewer.session.demo import SECONDS, Demonstration
 from viewer.session.keep import Job, Keeper
 from viewer.session.learning import History, Learning, Trainer
 from viewer.session.levels import Levels
 from viewer.session.messages import Messages
 from viewer.session.model import Field, Model, Render
-from viewer.session.progressive import PREVIEWS
+from viewer.session.progressive import PREVIEWS, affordable
+from viewer.session.speed import DrawingShare, PictureTimes
 from viewer.session.viewpoint import Viewpoint, first_view
 from viewer.session.waiting import WaitingScreen
 
@@ -40,6 +40,7 @@ LAYOUTS = ("wipe", "beside")
 SHARE = (0.05, 0.95)
 """Between these lies the share of the time that training can be given."""
 _PASS_SECONDS = 2.5  # while training, a picture of the whole window is renewed about this often
+_COARSEST_DEMO = 6  # pixels of the window on the side of one in a demonstration: nobody sees them when enlarged
 _NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
 
 
@@ -89,18 +90,19 @@ class Session:
         self.mode = MODES[0]
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
         self._share = 0.85
-        self.composer = Composer(self.render_band, clock)
+        self.times = PictureTimes()
+        self.composer = Composer(self.render_band, clock, self.times)
         self.viewpoint = Viewpoint(first_view(self.model, self.scene if trainer is not None else None), self.scene)
         self.keeper = Keeper(self, folder or Path(), file)
         self.levels = Levels(
             lambda: self.model, learning=self.learning, arrivals=self.arrivals, first=level, clock=clock
         )
-        self._demo: Demo | None = None
-        self._before_demo: tuple[Any, ...] = ()
-        self._frames = FrameRate()
-        self._budget = 0.01  # seconds that frames are given, as a running mean
+        self.demonstration: Demonstration | None = None
+        self.demo_seconds = SECONDS
+        """For which a stop of the demonstration is shown once it is sharp."""
+        self._drawing = DrawingShare()
         self.size = (1280, 720)
-        """Of the last frame, in pixels."""
+        """Of the last picture, in pixels."""
 
     @property
     def trainer(self) -> Trainer | None:
@@ -122,7 +124,7 @@ class Session:
 
     @property
     def share(self) -> float:
-        """Of the time that a frame leaves, the part that is training's."""
+        """Of the time, the part that is training's."""
         return self._share
 
     @share.setter
@@ -232,22 +234,21 @@ class Session:
 
     @property
     def demo(self) -> bool:
-        """Whether the camera turns and the level goes up and down by themselves."""
-        return self._demo is not None
+        """Whether levels are shown one after the other and the camera turns, by themselves."""
+        return self.demonstration is not None
 
     def toggle_demo(self) -> None:
         """Start the demonstration from here, or end it and return to what was shown before."""
-        if self._demo is None:
-            self._before_demo = (self.levels.wanted, self.mode, self.compare, self.viewpoint.at, self.orbit.copy())
-            self.compare = COMPARE[0]
-            self.mode = MODES[0] if self.mode == "error" else self.mode
-            self._demo = Demo(self.orbit.copy(), self._clock())
-            self.levels.unlimited = True
+        if self.demonstration is None:
+            self.demonstration = Demonstration(self, self._clock)
         else:
-            self._demo, self.levels.unlimited = None, False
-            self.levels.wanted, self.mode, self.compare, view, self.viewpoint.orbit = self._before_demo
-            if view is not None:
-                self.go_to(view)
+            self.demonstration.end()
+            self.demonstration = None
+
+    def tick(self) -> None:
+        """Let what goes by the clock go on: the demonstration."""
+        if self.demonstration is not None:
+            self.demonstration.tick()
 
     # The picture
 
@@ -258,21 +259,16 @@ class Session:
         The array is the session's own and changes with the next call; ``composer.canvas`` is the same memory in the
         order in which a window draws it, and may be drawn on.
         """
-        now = self._clock()
-        self._frames.count(now)
-        if self._demo is not None:
-            self.viewpoint.orbit = self._demo.orbit(now)
-            self.levels.wanted = self._demo.level(now, self.levels.highest)
+        self._drawing.count(self._clock(), budget)
+        self.tick()
         self.size = (max(width, 1), max(height, 1))
         if self.arrivals is not None and not self.arrivals.level:
             self.composer.show(self._waiting.draw(self.arrivals, *self.size))
             return self.composer.picture
         finest = 1
-        self._budget += 0.1 * (budget - self._budget)
-        if self.training:
-            pixels = self.size[0] * self.size[1]
-            affordable = self.composer.rays_per_second * self._budget * self.fps * _PASS_SECONDS
-            finest = min((d for d in PREVIEWS if pixels / d**2 <= affordable), default=PREVIEWS[0])
+        if self.training and self.demonstration is None:
+            seconds = self._drawing.value * _PASS_SECONDS
+            finest = affordable(self.size[0] * self.size[1], self.composer.rays_per_second * seconds)
         self.camera(*self.size)  # notices that one has left a view of the scene
         photograph = self._photograph()
         if photograph is None:
@@ -288,12 +284,15 @@ class Session:
             beside=self.layout == "beside",
             version=self.trainer.iteration if self.trainer else 0,
             finest=finest,
+            coarsest=PREVIEWS[0] if self.demonstration is None else _COARSEST_DEMO,
         )
+        if self.demonstration is not None:
+            self.demonstration.composed = self.demonstration.shot
         return self.composer.picture
 
     def _sides(self) -> tuple[Side, ...]:
         follows = self.arrivals is not None and self.levels.follows
-        mine = Side(self.level, self.mode, self.levels.highest if follows else 0)
+        mine = Side(self.level, self.mode, self.levels.highest if follows else 0, gentle=self.demonstration is not None)
         if self.compare == "level":
             return mine, Side(self.levels.other, self.mode)
         if self.compare == "photo":
@@ -306,11 +305,6 @@ class Session:
             return None
         background = self.composer.background = getattr(self.model, "background", (1.0, 1.0, 1.0))
         return view, self.viewpoint.camera_of(view), lambda: self.viewpoint.photograph(view, background)
-
-    @property
-    def fps(self) -> float:
-        """Frames a second, over the last one."""
-        return self._frames.fps
 
     def snapshot(self, width: int, height: int) -> npt.NDArray[np.uint8]:
         """The picture at full resolution, whatever it takes: (height, width, 3), to the byte what the window shows."""
@@ -331,6 +325,11 @@ class Session:
     def training(self) -> bool:
         """Whether steps are being taken."""
         return self.learning is not None and self.learning.running
+
+    @property
+    def busy(self) -> bool:
+        """Whether :meth:`work` has something to do that takes time."""
+        return self.training or self.recording is not None or (self.learning is not None and self.learning.measuring)
 
     @property
     def failure(self) -> Exception | None:

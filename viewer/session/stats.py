@@ -11,14 +11,15 @@ from viewer.session.session import Session
 def stats_of(session: Session) -> Stats:
     """The numbers beside the picture of ``session``."""
     levels, composer, job = session.levels, session.composer, session.keeper.job
-    level, name = levels.shown, levels.name
+    level, name, pixels = levels.shown, levels.name, session.size[0] * session.size[1]
     return Stats(
         level=level,
         level_name=name,
         num_levels=levels.count,
         megabytes=levels.megabytes(level),
         psnr=levels.psnr(level),
-        fps=session.fps,
+        picture=session.times.at(level, session.plain_mode, pixels),
+        pictures=session.times.all(session.plain_mode, pixels),
         divisor=composer.divisor,
         complete=composer.complete,
         mode=session.mode,
@@ -32,7 +33,7 @@ def stats_of(session: Session) -> Stats:
         view=session.at_view,
         flying=session.viewpoint.flying,
         demo=session.demo,
-        recording=None if job is None else JobStats(job.what, job.progress, str(job.path)),
+        recording=None if job is None else JobStats(job.what, job.progress, str(job.path), job.seconds_left),
         message=session.message,
         training=None if session.learning is None else _training(session.learning, session.share),
         arriving=None if session.arrivals is None else _arriving(session.arrivals),
@@ -49,7 +50,7 @@ def _training(learning: Learning, share: float) -> TrainingStats:
         loss=figures.get("loss"),
         psnr=figures.get("psnr"),
         rays_per_second=figures.get("rays_per_second"),
-        seconds_left=learning.seconds_left(),
+        seconds_left=learning.seconds_left,
         share=share,
         failure=None if learning.failure is None else str(learning.failure),
     )

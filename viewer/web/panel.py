@@ -319,7 +319,7 @@ def figures(stats: Stats) -> str:
     lines = [
         f"### {plain(stats.level_name)} {stats.level} of {stats.num_levels}",
         f"**{' '.join(amount_and_unit(1e6 * (stats.megabytes or 0.0)))}** &nbsp; **{psnr}**",
-        f"{stats.fps:.0f} pictures a second, {sharpness}",
+        sharpness if stats.picture is None else f"{stats.picture.text} for a full picture, {sharpness}",
     ]
     view = stats.view
     if view is not None:

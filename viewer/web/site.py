@@ -243,7 +243,7 @@ class Site:
         if self._leader is None or self._visitors[self._leader].size == (0, 0):
             return False
         width, height = self._visitors[self._leader].size
-        stats = replace(stats_of(session), fps=None)  # the rate alone is no reason for another picture
+        stats = replace(stats_of(session), picture=None, pictures=())  # no reason for another picture
         what = _what(session, stats, width, height)
         if not due and (session.training or session.demo or what == self._shown):
             return False

@@ -166,7 +166,35 @@ def test_a_call_without_time_does_a_row(tmp_path, shelf):
     recording = Fakes().recording(tmp_path / "a.mp4")
     recording.advance(0.0)
     assert recording.progress == 1 / HEIGHT / 5
+    recording.advance(0.0)
     assert recording.seconds_left > 0
+
+
+def test_time_left_is_of_the_clock_within_a_fifth_from_the_third_second_on(tmp_path, shelf):
+    fakes = Fakes()
+    recording = fakes.recording(tmp_path / "a.mp4", cameras=turn(30, 320, 240))  # 0.77 s a frame, 46 s with the half
+    told = []
+    while not recording.done:
+        recording.advance(0.05)
+        fakes.clock.spend(0.05)  # somebody else's
+        told.append((fakes.clock.now, recording.seconds_left))
+    end = told[-1][0]
+    for now, left in told:
+        if 3 <= now <= end - 3:
+            assert left == pytest.approx(end - now, rel=0.2, abs=1.6)  # it is known after every frame
+
+
+def test_every_frame_is_finished_once_before_it_is_written(tmp_path, shelf):
+    done = []
+
+    def finish_frame(frame, level):
+        done.append(level)
+        frame[0, 0] = level
+
+    recording = Fakes().recording(tmp_path / "a.mp4", levels=[1, 2, 3, 4, 4], finish=finish_frame)
+    finish(recording)
+    assert done == [1, 2, 3, 4, 4]
+    assert [frame[0, 0, 0] for frame in shelf[0].frames] == done
 
 
 def test_a_band_that_took_long_does_not_make_the_next_ones_tiny(tmp_path, shelf):

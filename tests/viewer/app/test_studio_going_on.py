@@ -169,7 +169,8 @@ def test_the_remembered_share_is_that_of_a_session_begun_later_and_goes_on_to_th
 
 def test_a_recording_that_is_left_is_said_to_be_cancelled_in_what_comes_next(studio, here):
     studio.open_now("whole")
-    studio.session.keeper.turntable(32, 24)
+    studio.session.keeper.film.size = (32, 24)
+    studio.session.keeper.turntable()
     studio.open_now("half")
     assert "iteration 25" in said(studio)
     assert "the turntable was cancelled" in said(studio)

@@ -141,7 +141,8 @@ def test_what_cannot_be_built_brings_back_what_was_on_show(studio, here, monkeyp
     if isinstance(trouble, RuntimeError):
         studio.session.toggle_training()
     training = studio.session.training
-    studio.session.keeper.turntable(32, 24)
+    studio.session.keeper.film.size = (32, 24)
+    studio.session.keeper.turntable()
     before = studio.session
     assert studio.switch() is studio.session
     assert studio.session is not before

@@ -21,7 +21,7 @@ from tests.viewer_fakes import Clock
 from viewer.overlay import cards, overlay, plots
 from viewer.overlay.blend import Overlay, blend
 from viewer.overlay.overlay import Overlays, screen
-from viewer.overlay.stats import Comparison, JobStats, Message, SceneView, Stats, TrainingStats
+from viewer.overlay.stats import Comparison, JobStats, Message, PictureTime, SceneView, Stats, TrainingStats
 
 PANELS = (316, 432)
 SIZES = [(1280, 720), (1920, 1080), (800, 600), (1000, 560), (3840, 2160), (300, 40), (40, 300), (1, 1), (2560, 300)]
@@ -38,7 +38,8 @@ STORY = Story([(i, 20.0 + i / 100) for i in range(0, 900, 10)], [(500, 24.0)], [
 
 def numbers(**changes: Any) -> Stats:
     shown = Stats(
-        4, "rank", 8, megabytes=1.6, psnr=28.0, fps=24.2, complete=True, compare=replace(COMPARE, kind="off")
+        4, "rank", 8, megabytes=1.6, psnr=28.0, picture=PictureTime(4, 1.24, True), complete=True,
+        compare=replace(COMPARE, kind="off"),
     )  # fmt: skip
     return replace(shown, **changes)
 
@@ -102,14 +103,17 @@ ANY = st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max
 SHORT = st.text(max_size=40)
 STATS = st.builds(
     Stats, level=st.integers(0, 99), level_name=st.text(max_size=60), num_levels=st.integers(0, 500), megabytes=ANY,
-    psnr=ANY, fps=ANY, demo=st.booleans(), mode=st.sampled_from(["", "colour", "depth", "samples", "error"]),
+    psnr=ANY, demo=st.booleans(), mode=st.sampled_from(["", "colour", "depth", "samples", "error"]),
     compare=st.builds(
         Comparison, kind=st.sampled_from(["off", "level", "photo"]), divider=ANY, left=SHORT, right=SHORT
     ),
     view=st.none() | st.builds(
         SceneView, split=st.text(max_size=9), index=st.integers(0, 999), name=st.text(), count=st.integers(0, 999)
     ),
-    recording=st.none() | st.builds(JobStats, what=st.text(max_size=20), progress=ANY, path=st.text()),
+    picture=st.none() | st.builds(PictureTime, level=st.just(1), seconds=ANY, measured=st.booleans()),
+    recording=st.none() | st.builds(
+        JobStats, what=st.text(max_size=20), progress=ANY, path=st.text(), seconds_left=ANY
+    ),
     message=st.none() | st.builds(Message, text=st.text(), alarm=st.booleans()),
     training=st.none() | st.builds(
         TrainingStats, state=st.sampled_from(["running", "paused", "done", "failed"]), progress=ANY, seconds_left=ANY,
@@ -128,17 +132,19 @@ def test_whatever_the_numbers_and_the_window_cards_are_placed(stats, width, heig
 
 
 def test_figures_say_level_size_quality_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert said(monkeypatch, numbers()) == "rank 4 of 8 | 1.60 MB | 28.0 dB | 24 fps"
+    assert said(monkeypatch, numbers()) == "rank 4 of 8 | 1.60 MB | 28.0 dB | 1,240 ms"
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"psnr": None, "fps": 0.0}, "rank 4 of 8 | 1.60 MB"),
-        ({"level_name": "LOD", "megabytes": 0.0931}, "LOD 4 of 8 | 93.1 kB | 28.0 dB | 24 fps"),
-        ({"megabytes": 123.4, "psnr": math.nan}, "rank 4 of 8 | 123 MB | 24 fps"),
+        ({"psnr": None, "picture": None}, "rank 4 of 8 | 1.60 MB"),
+        ({"level_name": "LOD", "megabytes": 0.0931}, "LOD 4 of 8 | 93.1 kB | 28.0 dB | 1,240 ms"),
+        ({"megabytes": 123.4, "psnr": math.nan}, "rank 4 of 8 | 123 MB | 1,240 ms"),
         ({"demo": True}, "rank 4 | 1.60 MB | 28.0 dB"),
-        ({"level": 0, "megabytes": None}, "28.0 dB | 24 fps"),
+        ({"level": 0, "megabytes": None}, "28.0 dB | 1,240 ms"),
+        ({"picture": PictureTime(4, 1.24, False)}, "rank 4 of 8 | 1.60 MB | 28.0 dB | ≈ 1,200 ms"),
+        ({"picture": PictureTime(4, 0.0123, False)}, "rank 4 of 8 | 1.60 MB | 28.0 dB | ≈ 12 ms"),
     ],
 )
 def test_figures_leave_out_what_is_not_known_or_not_for_the_stage(monkeypatch, changes, text) -> None:
@@ -158,10 +164,11 @@ def test_figures_stand_at_the_bottom_centre_in_large_letters(size) -> None:
 
 def test_figures_do_not_move_while_their_digits_change() -> None:
     overlays = Overlays()
-    boxes = {
-        overlays.draw(numbers(level=k, megabytes=m, psnr=p, fps=f, num_levels=16), None, None, 1280, 720)[-1].box
-        for k, m, p, f in [(1, 0.41, 9.1, 8.0), (8, 3.18, 29.1, 24.0), (16, 6.33, 31.9, 59.7)]
-    }
+    boxes = set()
+    for level, size, psnr, seconds in [(1, 0.41, 9.1, 0.4), (8, 3.18, 29.1, 1.2), (16, 6.33, 31.9, 2.5)]:
+        time = PictureTime(level, seconds, level > 1)
+        stats = numbers(level=level, megabytes=size, psnr=psnr, picture=time, num_levels=16)
+        boxes.add(overlays.draw(stats, None, None, 1280, 720)[-1].box)
     assert len(boxes) == 1
 
 
@@ -220,16 +227,6 @@ def test_plot_that_was_put_off_is_drawn_with_what_there_is_later() -> None:
     assert overlays.draw(numbers(), [points[1]], None, 1280, 720)[0].pixels is first
     clock.spend(1.0)
     assert (overlays.draw(numbers(), [points[1]], None, 1280, 720)[0].pixels != first).any()
-
-
-def test_frame_rate_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, drawn = Clock(), []
-    overlays, draw = Overlays(clock), cards.figures
-    monkeypatch.setattr(cards, "figures", lambda *a: drawn.append(1) or draw(*a))
-    for frame in range(100):
-        overlays.draw(numbers(fps=20.0 + frame), None, None, 1280, 720)
-        clock.spend(0.02)
-    assert len(drawn) == 4
 
 
 def test_memory_does_not_grow_with_what_was_shown() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from taichi_rf.motion.bands import quantise
 from taichi_rf.motion.camera_path import turntable
+from taichi_rf.motion.film import Film
 from taichi_rf.motion.orbit import Orbit
 from tests.viewer.session.sessions import make
 from viewer.session.session import Session
@@ -81,7 +82,8 @@ def finish(session: Session) -> None:
 def test_videos_are_mp4_or_else_gif(tmp_path, monkeypatch, ffmpeg, suffix):
     monkeypatch.setattr("viewer.session.keep.has_ffmpeg", lambda: ffmpeg)
     session, _, _ = make(folder=tmp_path)
-    session.keeper.turntable(32, 24, seconds=0.5, fps=10)
+    session.keeper.film = Film(seconds=0.5, size=(32, 24))
+    session.keeper.turntable(fps=10)
     finish(session)
     (video,) = tmp_path.iterdir()
     assert video.suffix == suffix
@@ -90,12 +92,13 @@ def test_videos_are_mp4_or_else_gif(tmp_path, monkeypatch, ffmpeg, suffix):
 
 def test_camera_path_is_recorded_saved_and_taken_up_again(tmp_path):
     session, _, _ = make(folder=tmp_path)
-    session.keeper.path_video(32, 24)
+    session.keeper.film.size = (32, 24)
+    session.keeper.path_video()
     assert "2 to" in session.message.text  # keyframes are needed
     for _ in range(3):
         session.keeper.add_keyframe()
         session.orbit.rotate(40, 5, 64)
-    session.keeper.path_video(32, 24)
+    session.keeper.path_video()
     finish(session)
     poses = [frame.pose for frame in session.keeper.keyframes]
     assert session.keeper.save_path().name == "camera_path.json"
@@ -120,7 +123,8 @@ def test_a_loaded_path_is_filmed_with_its_own_timing(tmp_path, monkeypatch, ffmp
     way = turntable(session.orbit, seconds=2, fps=30, width=64, height=48)
     way.save(tmp_path / "camera_path.json")
     session.keeper.load_path()
-    session.keeper.path_video(32, 24)
+    session.keeper.film.size = (32, 24)
+    session.keeper.path_video()
     job = session.keeper.job
     assert job.frames == frames  # a GIF has every second one
     finish(session)

@@ -95,12 +95,29 @@ def test_a_resumed_training_remembers_its_curve_and_its_levels(monkeypatch):
     assert learns.history.levels == [(12, 2)]
 
 
-def test_time_left_goes_by_what_was_seen(monkeypatch):
+def test_time_left_is_of_the_clock_and_follows_the_share(monkeypatch):
+    learns, clock = make(monkeypatch, steps=1000)
+    assert learns.seconds_left is None
+    for spent, share in ((0.0, 1.0), (0.1, 0.5), (0.4, 0.2)):  # beside every 0.1 s of training
+        for _ in range(300):
+            learns.train(0.1)
+            clock.spend(spent)
+        left = 0.1 * (1000 - learns.trainer.iteration) * 1.05 / share  # measuring has its part, too
+        assert learns.seconds_left == pytest.approx(left, rel=0.08)
+
+
+def test_time_left_is_no_time_until_there_is_a_rate_and_a_pause_does_not_count(monkeypatch):
     learns, clock = make(monkeypatch, steps=100)
-    assert learns.seconds_left() is None
-    while learns.trainer.iteration < 25:
+    for _ in range(4):
         learns.train(0.1)
-    assert learns.seconds_left() == pytest.approx(7.5, rel=0.01)
+        assert learns.seconds_left is None or learns.seconds_left > 5
+    assert learns.seconds_left == pytest.approx(9.6, rel=0.1)
+    learns.toggle()
+    clock.spend(1000.0)
+    learns.toggle()
+    for _ in range(4):
+        learns.train(0.1)
+    assert learns.seconds_left == pytest.approx(9.2, rel=0.1)
 
 
 def test_curves_stay_short_for_ever():
@@ -151,4 +168,4 @@ def test_compiling_says_nothing_of_the_speed(monkeypatch):
         learns.train(0.1)
         if trainer.iteration == 10:
             break
-    assert learns.seconds_left() == pytest.approx(9.0, rel=0.15)
+    assert learns.seconds_left == pytest.approx(9.0, rel=0.15)

@@ -9,12 +9,10 @@ import pytest
 
 from taichi_rf.kernels.rays import Camera, look_at
 from taichi_rf.motion.bands import quantise
-from taichi_rf.motion.orbit import Orbit
 from tests.tiny import SIZE, tiny_scene
 from tests.viewer.session.sessions import BLACK_BELOW_WHITE, make, settle
 from viewer.overlay.stats import Message
 from viewer.session.compose import ERROR_AT_TOP, placed
-from viewer.session.demo import Demo
 from viewer.session.stats import stats_of
 from viewer.session.viewpoint import fitted, image_area
 
@@ -245,38 +243,21 @@ def test_error_is_black_where_the_picture_is_right_and_grows_with_the_difference
 # Demonstration
 
 
-def test_demo_shows_every_level_and_turns_all_the_way():
-    demo = Demo(Orbit(), 100.0)
-    times = 100.0 + np.arange(0, 120, 0.05)
-    levels = [demo.level(now, 16) for now in times]
-    assert set(levels) == set(range(1, 17))
-    assert max(abs(a - b) for a, b in zip(levels, levels[1:])) == 1
-    assert levels[0] == 16
-    azimuths = np.unwrap([demo.orbit(now).azimuth for now in times])
-    assert azimuths[-1] - azimuths[0] > 2 * math.pi
-
-
-def test_demo_depends_on_the_time_alone():
-    demo = Demo(Orbit(), 0.0)
-    assert demo.level(17.3, 8) == Demo(Orbit(), 5.0).level(22.3, 8)
-    assert demo.level(3.0, 1) == 1
-
-
 def test_demo_returns_to_what_was_shown_before():
     session, _, clock = make()
     session.levels.choose(3)
-    session.set_compare("level")
+    session.set_compare("level", "beside")
     before = session.orbit.state()
     session.toggle_demo()
-    levels = set()
+    shown = set()
     for _ in range(400):
         session.frame(32, 32, 0.01)
-        levels.add(session.level)
+        shown.add((session.level, session.compare))
         clock.spend(0.1)
-    assert levels == {1, 2, 3, 4}
+    assert shown == {(1, "off"), (2, "off"), (4, "off"), (4, "photo")}
     assert session.orbit.state() != before
     session.toggle_demo()
-    assert (session.level, session.compare, session.orbit.state()) == (3, "level", before)
+    assert (session.level, session.compare, session.layout, session.orbit.state()) == (3, "level", "beside", before)
 
 
 # Messages

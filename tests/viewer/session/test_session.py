@@ -69,6 +69,8 @@ def test_budget_holds_while_the_model_grows_but_not_in_a_demonstration():
     clock.spend(1.0)
     assert session.level == 1
     session.toggle_demo()
+    for _ in range(2):
+        session.demonstration.step(1)
     session.frame(96, 64, 0.02)
     assert session.level == 4
     session.toggle_demo()
@@ -184,12 +186,28 @@ def test_window_may_become_a_sliver_or_nothing():
         assert session.composer.picture.shape == (max(size[1], 1), max(size[0], 1), 3)
 
 
-def test_frames_a_second_are_counted():
-    session, _, clock = make()
-    for _ in range(60):
-        session.frame(32, 32, 0.01)
-        clock.now = round(clock.now + 0.05, 6)
-    assert session.fps == pytest.approx(20, rel=0.1)
+def test_what_a_full_picture_takes_is_scaled_until_one_was_made_and_known_for_every_level_seen():
+    session, _, _ = make()
+    assert stats_of(session).picture is None
+    session.frame(96, 64, 0.002)
+    assert session.composer.divisor > 1
+    guess = stats_of(session).picture
+    assert (guess.level, guess.measured) == (4, False)
+    assert guess.seconds == pytest.approx(96 * 64 / RAYS_PER_SECOND, rel=0.01)
+    assert guess.text.startswith("≈ ")
+    settle(session)
+    assert stats_of(session).picture.measured
+    assert stats_of(session).picture.text == f"{1000 * 96 * 64 / RAYS_PER_SECOND:.0f} ms"
+    session.levels.choose(2)
+    session.frame(96, 64, 0.002)
+    assert [(time.level, time.measured) for time in stats_of(session).pictures] == [(2, False), (4, True)]
+    session.levels.choose(4)
+    session.frame(96, 64, 0.002)  # a coarse picture says nothing new
+    assert stats_of(session).picture.measured
+    session.frame(192, 128, 0.002)
+    assert not stats_of(session).picture.measured  # of another size
+    session.set_mode("depth")
+    assert stats_of(session).picture is None
 
 
 def test_reset_returns_to_the_first_view():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewer.session.enlarge import enlarge
+from viewer.overlay.enlarge import enlarge
 
 SIZES = [
     ((80, 45), (1280, 720)),
