@@ -93,6 +93,7 @@ class Input:
             self._put_back_in -= 1
             if not self._put_back_in:
                 self._panels.put_back()
+                self.touched = time.perf_counter()  # the next picture has them there
 
     def nap(self, seconds: float) -> None:
         """Nothing is to be done: leave the machine alone for so long, or until a hand does something."""
