@@ -50,8 +50,8 @@ class Levels:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model, self._learning, self._arrivals, self._clock = model, learning, arrivals, clock
+        self._wanted: int | None = None  # the highest there is
         self.wanted = self.count if learning is not None else best_level(model().metadata, self.count)
-        """The level asked for, also where it is not there yet."""
         if first is not None:
             self.wanted = self.check(first)
         self.unlimited = False
@@ -59,6 +59,20 @@ class Levels:
         self._limit: float | None = None  # bytes
         self._other = max(1, self.count // 4)
         self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
+
+    @property
+    def wanted(self) -> int:
+        """The level asked for, also where it is not there yet. The highest stays the highest where that turns out to be
+        another: the file of a model that is on its way may have been slimmed meanwhile."""
+        return self.count if self._wanted is None else self._wanted
+
+    @wanted.setter
+    def wanted(self, level: int) -> None:
+        self._wanted = None if level >= self.count else level
+
+    def begin_as(self, other: Levels) -> None:
+        """Show what ``other`` shows: its level, or what fits its budget of bytes."""
+        self._wanted, self._limit = other._wanted, other._limit
 
     @property
     def name(self) -> str:

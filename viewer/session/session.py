@@ -1,8 +1,10 @@
-"""The viewer's state and behaviour, without any window.
+"""The viewer's state and behaviour for one person, without any window.
 
-A session holds a model, or a trainer and the model it makes; the camera; the level and the mode that are shown. Front
-ends (a window, a browser, a test) call its methods for what the user does, and take a picture and numbers from it. All
-of it runs on the caller's thread: :meth:`Session.frame` first, then :meth:`Session.work` with the time that is left.
+A session holds the camera, the level and the mode that are shown of a :class:`~viewer.session.subject.Subject`: of a
+model, or of a trainer and the model it makes. Front ends (a window, a browser, a test) call its methods for what the
+user does, and take a picture and numbers from it. All of it runs on the caller's thread: :meth:`Session.frame` first,
+then :meth:`Session.work` with the time that is left. Where several people look, each has a session of their own
+(:meth:`Session.guest`) over the same subject.
 """
 
 from __future__ import annotations
@@ -10,14 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import quantise
-from taichi_rf.motion.free_view import render_from_anywhere
 from taichi_rf.motion.orbit import Orbit
 from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
@@ -31,33 +32,28 @@ from viewer.session.messages import Messages
 from viewer.session.model import Field, Model, Render
 from viewer.session.progressive import PREVIEWS, affordable
 from viewer.session.speed import DrawingShare, PictureTimes
+from viewer.session.subject import Subject
 from viewer.session.viewpoint import Viewpoint, first_view
 from viewer.session.waiting import WaitingScreen
 
 MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
 COMPARE = ("off", "level", "photo")
 LAYOUTS = ("wipe", "beside")
-SHARE = (0.05, 0.95)
-"""Between these lies the share of the time that training can be given."""
 _PASS_SECONDS = 2.5  # while training, a picture of the whole window is renewed about this often
 _COARSEST_DEMO = 6  # pixels of the window on the side of one in a demonstration: nobody sees them when enlarged
 _NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
 
 
 class Session:
-    """One model on show, or one in the making.
+    """What one person sees of a model on show, or of one in the making.
 
     Args:
-        model: the model to show; not needed with a trainer, whose model is shown.
-        trainer: steps are taken from it by :meth:`work`; it starts running.
-        scene: the scene of a finished model, when it is at hand; a trainer has its own.
+        model, trainer, scene, save, render, incoming: see :class:`~viewer.session.subject.Subject`.
         level: the level shown first; the highest when None.
-        save: what :meth:`save` calls to keep what has been trained; the trainer's own ``save`` when None.
-        render: how a picture is made; :func:`render_from_anywhere` unless a test has its own.
         clock: seconds, for frame rates and budgets.
         folder: where pictures, videos and slimmed models go; the working directory when None.
         file: the file that the model was read from.
-        incoming: what brings the levels of ``model``, which was reserved for them.
+        subject: what others look at already, in place of a model or a trainer.
 
     Raises:
         UserError: ``level`` is not one of the model's.
@@ -76,23 +72,18 @@ class Session:
         folder: Path | None = None,
         file: Path | None = None,
         incoming: Incoming | None = None,
+        subject: Subject | None = None,
     ) -> None:
-        if (model is None) == (trainer is None):
-            raise ValueError("a session shows a model or a trainer's model: give one of the two")
-        self._model, self._clock = model, clock
+        self._clock = clock
         self._messages = Messages(clock)
-        self.learning = None if trainer is None else Learning(trainer, clock)
-        self.arrivals = None if incoming is None else Arrivals(incoming, cast(Any, model), clock)
+        self.subject = subject or Subject(
+            model, trainer=trainer, scene=scene, save=save, render=render, clock=clock, incoming=incoming
+        )
         self._waiting = WaitingScreen()
-        self.scene = scene if trainer is None else trainer.scene
-        self._render = render or render_from_anywhere
-        self._save = save or getattr(trainer, "save", None)
         self.mode = MODES[0]
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
-        self._share = 0.85
-        self.times = PictureTimes()
         self.composer = Composer(self.render_band, clock, self.times)
-        self.viewpoint = Viewpoint(first_view(self.model, self.scene if trainer is not None else None), self.scene)
+        self.viewpoint = Viewpoint(first_view(self.model, None if self.trainer is None else self.scene), self.subject)
         self.keeper = Keeper(self, folder or Path(), file)
         self.levels = Levels(
             lambda: self.model, learning=self.learning, arrivals=self.arrivals, first=level, clock=clock
@@ -104,18 +95,50 @@ class Session:
         self.size = (1280, 720)
         """Of the last picture, in pixels."""
 
+    def guest(self, folder: Path) -> Session:
+        """The session of another person who looks at the same, and begins as this one began.
+
+        Args:
+            folder: where this person's pictures, videos and slimmed models go.
+        """
+        other = Session(subject=self.subject, clock=self._clock, folder=folder, file=self.keeper.file)
+        other.levels.begin_as(self.levels)
+        other.viewpoint.first = self.viewpoint.first.copy()
+        other.viewpoint.reset()
+        other.set_mode(self.mode)
+        return other
+
+    # What is looked at, by others, too
+
+    @property
+    def learning(self) -> Learning | None:
+        """The training; None for a finished model."""
+        return self.subject.learning
+
+    @property
+    def arrivals(self) -> Arrivals | None:
+        """What is being downloaded, None for nothing."""
+        return self.subject.arrivals
+
+    @property
+    def times(self) -> PictureTimes:
+        """How long full pictures took."""
+        return self.subject.times
+
+    @property
+    def scene(self) -> Any:
+        """The scene of the model, None while it is not at hand."""
+        return self.subject.scene
+
     @property
     def trainer(self) -> Trainer | None:
         """What makes the model on show; None for a finished model."""
-        return None if self.learning is None else self.learning.trainer
+        return self.subject.trainer
 
     @property
     def model(self) -> Model:
         """The model on show; a trainer may replace its own at any step."""
-        if self.trainer is not None:
-            return cast(Model, self.trainer.model)
-        assert self._model is not None
-        return self._model
+        return self.subject.model
 
     @property
     def field(self) -> Field:
@@ -125,15 +148,15 @@ class Session:
     @property
     def share(self) -> float:
         """Of the time, the part that is training's."""
-        return self._share
+        return self.subject.share
 
     @share.setter
     def share(self, share: float) -> None:
-        self._share = min(max(float(share), SHARE[0]), SHARE[1])
+        self.subject.share = share
 
     def attach_scene(self, scene: Any) -> None:
         """Learn of the scene of a finished model: its views can be gone to and its photographs shown."""
-        self.scene = self.viewpoint.scene = scene
+        self.subject.scene = scene
 
     @property
     def num_levels(self) -> int:
@@ -317,14 +340,14 @@ class Session:
 
     def render_band(self, camera: Camera, level: int, mode: str) -> npt.NDArray[np.float32]:
         """The model through ``camera``: (H, W, 3) float32 in [0, 1]."""
-        return self._render(self.model, camera, level=level, mode=mode)
+        return self.subject.render(self.model, camera, level=level, mode=mode)
 
     # Training, and what else takes time
 
     @property
     def training(self) -> bool:
         """Whether steps are being taken."""
-        return self.learning is not None and self.learning.running
+        return self.subject.training
 
     @property
     def busy(self) -> bool:
@@ -334,7 +357,7 @@ class Session:
     @property
     def failure(self) -> Exception | None:
         """What ended the training early."""
-        return None if self.learning is None else self.learning.failure
+        return self.subject.failure
 
     def toggle_training(self) -> None:
         """Pause, or go on."""
@@ -344,31 +367,12 @@ class Session:
     def work(self, budget: float) -> None:
         """Train for about ``budget`` seconds; a recording takes half of that, or all where nothing trains. Levels that
         have come are taken over."""
-        if self.arrivals is not None:
-            self._receive(self.arrivals)
+        self.subject.receive()
         if self.keeper.job is not None:
             own = budget / 2 if self.training else budget
             self.keeper.advance(own)
             budget -= own
-        if self.learning is not None:
-            before = self.failure
-            self.learning.train(budget)
-            if self.failure is not before:
-                self.say(f"the training ended: {self.failure}", alarm=True)
-            elif self.learning.hitch is not None:
-                self.say(f"the training is paused: {self.learning.hitch}; mend that and go on (space)", alarm=True)
-                self.learning.hitch = None
-
-    def _receive(self, arrivals: Arrivals) -> None:
-        """Take over what has come, and tell what the person should know."""
-        before = arrivals.total
-        news = arrivals.advance()
-        if self.levels.wanted >= before:
-            self.levels.wanted = arrivals.total  # the highest there is, where that has turned out to be another
-        if news.end is not None:
-            self.say(news.end, alarm=True)
-        elif news.trouble is not None:
-            self.say(news.trouble)
+        self.subject.train(budget)
 
     @property
     def recording(self) -> Job | None:
@@ -377,8 +381,7 @@ class Session:
 
     def save(self) -> None:
         """Keep what has been trained, unless an error ended it: then the last good checkpoint stays."""
-        if self._save is not None and self.failure is None:
-            self._save()
+        self.subject.save()
 
     # Messages and numbers
 
@@ -388,8 +391,8 @@ class Session:
 
     @property
     def message(self) -> Message | None:
-        """What was said last, while it is news."""
-        return self._messages.current
+        """What was said last, while it is news: to this person, else to everybody."""
+        return self._messages.or_of(self.subject.messages)
 
     def history(self) -> History:
         """What the training curve is drawn from; empty for a finished model."""

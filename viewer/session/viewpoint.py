@@ -7,7 +7,7 @@ that the two can be compared; the first motion leaves it for a free view at the 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +21,34 @@ _STRIDE = 0.15  # of the scene's extent is flown in a second
 _LONGEST = 0.25  # seconds of flight that one frame may stand for: a window that hung does not shoot off
 
 
+class HasScene(Protocol):
+    """What is needed of what is looked at."""
+
+    @property
+    def scene(self) -> Any:
+        """The scene of the model, None while it is not at hand."""
+
+
 class Viewpoint:
     """Where the viewer stands, and the views of the scene where it can stand.
 
     Args:
         first: the view to begin with and to come back to.
-        scene: where the views come from (``train`` and ``test`` splits), or None.
+        subject: has the scene that the views come from (``train`` and ``test`` splits), or None.
     """
 
-    def __init__(self, first: Orbit, scene: Any | None = None) -> None:
-        self.first, self.scene = first, scene
+    def __init__(self, first: Orbit, subject: HasScene) -> None:
+        self.first, self._subject = first, subject
         self.orbit = first.copy()
         self.flying = False
         """Whether a drag turns the head instead of the scene."""
         self.at: SceneView | None = None
         self._frozen: dict[str, object] = {}  # the orbit's state when a view was gone to
+
+    @property
+    def scene(self) -> Any:
+        """Where the views come from; None while it is not at hand."""
+        return self._subject.scene
 
     # Free motion
 

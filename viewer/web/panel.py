@@ -18,8 +18,9 @@ from viewer.overlay import plots
 from viewer.overlay.plots import finite
 from viewer.overlay.stats import SceneView, Stats, TrainingStats
 from viewer.session import budget
-from viewer.session.session import COMPARE, LAYOUTS, MODES, SHARE, Session
+from viewer.session.session import COMPARE, LAYOUTS, MODES, Session
 from viewer.session.stats import stats_of
+from viewer.session.subject import SHARE
 from viewer.web.client_events import ClientEvents, Events
 from viewer.web.wire import Wire
 

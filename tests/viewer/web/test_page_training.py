@@ -10,7 +10,8 @@ from tests.capture_files import write_nerfstudio
 from tests.viewer.web.browsers import Browsers, Client, studio_with
 from tests.viewer_fakes import Clock, FakeField, FakeModel, FakeRender, FakeTrainer
 from viewer.app.studio import Pending, Studio
-from viewer.session.session import SHARE, Session
+from viewer.session.session import Session
+from viewer.session.subject import SHARE
 from viewer.web import site as web
 from viewer.web.server import start
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("lossless")
 def test_training_goes_on_unwatched_and_draws_nothing(training):
     training.turns(20)
     assert training.session.trainer.iteration >= 20
-    assert training.session._render.sizes == []
+    assert training.session.subject.render.sizes == []
     assert training.slept == []
 
 
@@ -69,9 +70,9 @@ def test_share_is_kept_in_its_range(training):
 def test_training_is_not_held_up_by_a_browser_that_does_not_answer(training):
     client = training.join(Client(slow=True))
     training.turns(5)
-    before, rendered = training.session.trainer.iteration, len(training.session._render.sizes)
+    before, rendered = training.session.trainer.iteration, len(training.session.subject.render.sizes)
     training.turns(50)
-    assert len(training.session._render.sizes) == rendered
+    assert len(training.session.subject.render.sizes) == rendered
     assert training.session.trainer.iteration >= before + 10
     assert len(client.pictures) == 1
 

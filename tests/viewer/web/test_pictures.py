@@ -27,10 +27,10 @@ def test_browser_gets_the_sharp_picture_and_then_nothing_more(browsers):
     browsers.settle()
     shown = client.pictures[-1][:100]  # the figures are laid over the lower half
     np.testing.assert_array_equal(shown, browsers.session.snapshot(320, 200)[:100])
-    sent, rendered = len(client.pictures), len(browsers.session._render.sizes)
+    sent, rendered = len(client.pictures), len(browsers.session.subject.render.sizes)
     browsers.slept.clear()
     browsers.turns(50)
-    assert (len(client.pictures), len(browsers.session._render.sizes)) == (sent, rendered)
+    assert (len(client.pictures), len(browsers.session.subject.render.sizes)) == (sent, rendered)
     assert min(browsers.slept) >= 0.1  # and the loop sleeps
 
 
