@@ -18,8 +18,7 @@ from taichi_rf.cli import entry
 if __name__ == "__main__" or entry.started_as("taichi-rf-viewer"):
     entry.interruptible()
 
-import tyro
-
+from taichi_rf.cli import command_line
 from taichi_rf.core.errors import UserError
 from viewer.app.options import Options
 
@@ -32,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
 
     def parse() -> Options:
-        return tyro.cli(Options, prog=PROGRAM, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+        options: Options = command_line.parse(Options, PROGRAM, arguments)
+        return options
 
     entry.run(PROGRAM, parse, view)
 

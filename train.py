@@ -1,6 +1,6 @@
 """Train a slimmable radiance field: a scene in, a model and a report out.
 
-python train.py                                                  a built-in scene, a few minutes on two CPU cores
+python train.py lantern                                          a built-in scene, a few minutes on two CPU cores
 python train.py data/lego --downscale 2 --max-seconds 300 --out runs/lego
 python train.py data/lego --preset paper --arch cuda
 python train.py data/lego --method vqad --bits 4                 levels of detail in place of ranks, in kilobytes

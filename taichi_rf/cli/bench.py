@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import scenes
-from taichi_rf.cli import stages
+from taichi_rf.cli.measure import stages
 from taichi_rf.cli.options import Bench
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError

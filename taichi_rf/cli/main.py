@@ -18,9 +18,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import tyro
-
-from taichi_rf.cli import entry
+from taichi_rf.cli import command_line, entry
 from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, Info, Inspect, Render, Slim
 
 MODULES: dict[type, str] = {
@@ -38,12 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; every way out is an exit code."""
 
     def parse() -> Any:
-        return tyro.cli(
-            Command,  # type: ignore[arg-type]
-            prog=PROGRAM,
-            description="What one does with a scene and with a trained model.",
-            args=arguments,
-            config=(tyro.conf.FlagCreatePairsOff,),
+        return command_line.parse(
+            Command, PROGRAM, arguments, description="What one does with a scene and with a trained model."
         )
 
     entry.run(PROGRAM, parse, lambda options, stopper: run(options))

@@ -14,6 +14,8 @@ from taichi_rf.training.methods.registry import METHODS, MethodName
 
 PROGRAM = "python -m taichi_rf"
 LEVELS = tyro.conf.arg(aliases=["--rank", "--lod"])
+MODEL = tyro.conf.arg(metavar="MODEL")
+SCENE = tyro.conf.arg(metavar="SCENE")
 Arch = Literal["auto", "cpu", "cuda", "vulkan", "metal"]
 
 
@@ -22,7 +24,7 @@ class Info:
     """Say what a model is, and what each of its levels costs."""
 
     # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, MODEL]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Inspect:
 
     # The scene's folder, a folder of photographs or a video without poses (they are posed first), or the name of a
     # built-in scene.
-    scene: Annotated[str, tyro.conf.Positional]
+    scene: Annotated[str, tyro.conf.Positional, SCENE]
     # The picture to write.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("inspect.png")
     # Average this many pixels a side into one: the photographs are shown small.
@@ -47,7 +49,7 @@ class Slim:
     """Make a model's file smaller: its first levels only, or its numbers less precise, or whatever fits a size."""
 
     # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, MODEL]
     # The file to write.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # How many levels (ranks, LODs) to keep: a faster model, too. auto: what train.py --rank auto found.
@@ -69,9 +71,9 @@ class Evaluate:
     """PSNR and SSIM of every level on a scene's test views."""
 
     # A .trf file, or the folder of a run.
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Annotated[Path, tyro.conf.Positional, MODEL]
     # The scene's folder, or the name of a built-in one. Default: the one it was trained on.
-    scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    scene: Annotated[str | None, tyro.conf.Positional, SCENE] = None
     # Average this many pixels a side into one. Default: as in training.
     downscale: int | None = None
     # How many test views, evenly spread. Default: all.
@@ -93,7 +95,7 @@ class Render:
     """Write a picture of a model, or a video of a turn around it or of a way through it."""
 
     # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, MODEL]
     # The file to write: .png for a picture, .mp4 or .gif for a video.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # A video of one turn around the scene.

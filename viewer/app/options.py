@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes
 
+from taichi_rf.cli.options import MODEL
 from taichi_rf.cli.picture_request import PictureRequest
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
@@ -22,7 +23,7 @@ class Options:
     # A .trf file or its address (http, https, s3, gs, ...), a run's folder (one that was stopped goes on), or a scene
     # to train: --web begins at once, with the preset and the downscale of the last time. Default: choose in the
     # window.
-    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
+    model: Annotated[str | None, tyro.conf.Positional, MODEL] = None
     # The level (rank, LOD) to show first. Default: the highest.
     level: Annotated[int | None, tyro.conf.arg(aliases=["--rank", "--lod"])] = None
     # Show the highest level that takes no more than this, such as 1MB or 300kB, also of a model that trains or comes.

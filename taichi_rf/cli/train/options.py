@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from taichi_rf.cli.options import Arch
+from taichi_rf.cli import command_line
+from taichi_rf.cli.options import SCENE, Arch
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
 from taichi_rf.training.configs.base import names_of
@@ -29,8 +30,8 @@ class TrainOptions:
 
     # A folder with posed photographs (NeRF-synthetic, instant-ngp, nerfstudio, COLMAP, LLFF), a folder of photographs
     # or a video without poses (posed by COLMAP: pip install 'taichi-rf[photos]'), a built-in scene (lantern, orrery,
-    # rotunda), or a mesh (.obj) for --method vqad. Default: orrery.
-    scene: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # rotunda), or a mesh (.obj) for --method vqad. Not needed with --resume.
+    scene: Annotated[str | None, tyro.conf.Positional, SCENE] = None
     method: Annotated[MethodName, tyro.conf.arg(help=f"How the field is represented and slimmed. {ABOUT}.")] = METHODS[
         0
     ].name
@@ -72,6 +73,15 @@ class TrainOptions:
     view: bool = False
 
 
+BUILT_IN = ("lantern", "orrery", "rotunda")
+"""Names of the scenes that need no files (:func:`scenes.builtin_names`, which takes longer to ask)."""
+_WHAT_THERE_IS = (
+    f"name what to train: a built-in scene ({', '.join(BUILT_IN)}), a folder of posed images (python train.py "
+    "path/to/lego), a folder of photographs or a video (path/to/photos, path/to/video.mp4), a mesh (path/to/bunny.obj "
+    "--method vqad), or a run to go on with (--resume runs/lantern-1)"
+)
+
+
 OF_METHODS = tuple(dict.fromkeys(method.options for method in METHODS))
 
 
@@ -82,7 +92,7 @@ class Options(*reversed(OF_METHODS), TrainOptions):  # type: ignore[misc]  # the
 
 def parse(arguments: list[str] | None = None) -> TrainOptions:
     """What the command line says; by default that of this process. SystemExit where it cannot be read."""
-    options: TrainOptions = tyro.cli(Options, prog="train.py", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    options: TrainOptions = command_line.parse(Options, "train.py", arguments)
     return options
 
 
@@ -98,6 +108,8 @@ def check(options: TrainOptions) -> None:
         raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
     if options.eval_views is not None and options.eval_views < 0:
         raise UserError(f"--eval-views {options.eval_views}: 0 (none) or more is expected")
+    if options.scene is None and options.resume is None:
+        raise UserError(_WHAT_THERE_IS)
     options.world.check()
     given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
     if options.resume is not None:

@@ -15,8 +15,6 @@ from taichi_rf.training.methods import registry
 from taichi_rf.training.methods.base import Method
 from taichi_rf.training.run import Recipe
 
-DEFAULT_SCENE = "orrery"
-
 
 def new_recipe(options: TrainOptions) -> Recipe:
     """What a new run is to be; everything not given is the preset's.
@@ -24,7 +22,8 @@ def new_recipe(options: TrainOptions) -> Recipe:
     Raises:
         UserError: options cannot be, or do not go together.
     """
-    source = options.scene or DEFAULT_SCENE
+    source = options.scene
+    assert source is not None
     method = registry.find(options.method, registry.teacher_for(mesh=scenes.is_mesh(source)))
     config = method.preset(options.preset or "quick").changed(**_entries(options, method))
     if options.background is not None:

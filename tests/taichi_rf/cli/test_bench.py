@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from taichi_rf.cli import bench, stages
+from taichi_rf.cli import bench
+from taichi_rf.cli.measure import stages
 from taichi_rf.core import backend
 from tests.bench import vqad
 from tests.tiny import tiny_scene

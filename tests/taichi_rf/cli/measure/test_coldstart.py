@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taichi_rf.cli.coldstart import first_step
+from taichi_rf.cli.measure.coldstart import first_step
 from taichi_rf.core.backend import init
 from taichi_rf.training.methods.registry import names
 

@@ -225,7 +225,7 @@ def rendering(trainer: Trainer, log: Callable[[str], None]) -> dict[str, float]:
 _COLD = """
 import time; started = time.perf_counter()
 from taichi_rf.core import backend; backend.init({arch!r})
-from taichi_rf.cli.coldstart import first_step
+from taichi_rf.cli.measure.coldstart import first_step
 first_step({method!r})
 print(time.perf_counter() - started)
 """
