@@ -78,6 +78,9 @@ class Options:
     host: str | None = None
     # Where --web listens. Default: 8080.
     port: int | None = None
+    # The folder from which pages of --web may open scenes, runs and models, and train there. Default: the working
+    # directory where only this machine can connect, else none.
+    browse: Path | None = None
     # Append a line of JSON for every frame of the window to this file.
     state_file: Path | None = None
 
@@ -104,11 +107,9 @@ class Options:
             )
         if self.web and self.without_window:
             raise UserError(f"--web and --{(request.asked or ['headless'])[0]}: one at a time")
-        if self.web and self.model is None:
-            raise UserError("--web: name what to show: a .trf file, the folder of a run, or a scene to train")
         if self.port is not None and not 0 <= self.port <= 65535:
             raise UserError(f"--port {self.port}: choose 0 (any that is free) to 65535")
-        for name in ("host", "port"):
+        for name in ("host", "port", "browse"):
             if getattr(self, name) is not None and not self.web:
                 raise UserError(f"--{name} goes with --web")
         for name in ("width", "height", "state_file"):

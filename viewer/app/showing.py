@@ -37,7 +37,7 @@ def show(options: Options, stopper: Stopper, front_end: FrontEnd) -> None:
             if studio.session is not None:
                 raise UserError(f"--{next(iter(said))} goes with a scene to train: {options.model} has its own")
             studio.place(studio.world.with_said(options.world))
-        if options.web and studio.session is None:
+        if options.web and studio.session is None and options.model is not None:
             _begin_training(studio)
         if studio.session is not None:
             _prepare(studio.session, options)
@@ -45,7 +45,7 @@ def show(options: Options, stopper: Stopper, front_end: FrontEnd) -> None:
 
 
 def _begin_training(studio: Studio) -> None:
-    """Train the scene that was named: a page has nothing to choose another with."""
+    """Train the scene that was named."""
     with bar("opening") as progress:
         studio.start_now(lambda text, share: progress(share, text))
     assert studio.run is not None

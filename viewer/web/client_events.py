@@ -76,14 +76,22 @@ class Report:
 
 
 @dataclass
+class Deeds:
+    """What one browser did: ``values`` of its controls and ``presses`` of its buttons by name, and where its ``camera``
+    is, None where that has not changed."""
+
+    camera: Report | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    presses: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
 class Events:
-    """``values`` of controls and ``presses`` of buttons by name, ``cameras`` by the client's number."""
+    """Who came, who left, and what those who are there did, by the clients' numbers."""
 
     joined: list[Any] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
-    cameras: dict[int, Report] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-    presses: Counter[str] = field(default_factory=Counter)
+    deeds: dict[int, Deeds] = field(default_factory=dict)
 
 
 class ClientEvents:
@@ -114,7 +122,7 @@ class ClientEvents:
             report = Report.of(camera)
             if report is not None:
                 with self._lock:
-                    self._events.cameras[client.client_id] = report
+                    self._of(client.client_id).camera = report
                 self.wake()
 
         with self._lock:
@@ -130,32 +138,38 @@ class ClientEvents:
             if len(joined) == len(self._events.joined):
                 self._events.left.add(client.client_id)
             self._events.joined = joined
-            self._events.cameras.pop(client.client_id, None)
+            self._events.deeds.pop(client.client_id, None)
         self.wake()
 
-    def has_value(self, name: str) -> bool:
-        """Whether a client has set the control ``name`` since the loop last looked."""
+    def has_value(self, client_id: int, name: str) -> bool:
+        """Whether a client has set its control ``name`` since the loop last looked."""
         with self._lock:
-            return name in self._events.values
+            deeds = self._events.deeds.get(client_id)
+            return deeds is not None and name in deeds.values
 
-    def watch(self, name: str, handle: Any) -> None:
-        """Store what clients set the control ``handle`` to as ``name``."""
+    def watch(self, client_id: int, name: str, handle: Any) -> None:
+        """Store what a client sets its control ``handle`` to as ``name``."""
 
         async def changed(event: Any) -> None:
             if event.client_id is not None:  # else it was set by us
                 with self._lock:
-                    self._events.values[name] = handle.value
+                    self._of(client_id).values[name] = handle.value
                 self.wake()
 
         handle.on_update(changed)
 
-    def count(self, name: str, handle: Any, choices: tuple[str, ...] = ()) -> None:
-        """Count the presses of the button ``handle`` as ``name``, or those of a group's buttons as "name choice"."""
+    def count(self, client_id: int, name: str, handle: Any, choices: tuple[str, ...] = ()) -> None:
+        """Count a client's presses of its button ``handle`` as ``name``, or those of a group's buttons as
+        "name choice"."""
 
         async def pressed(event: Any) -> None:
             pressed = f"{name} {handle.value}" if handle.value in choices else name
             with self._lock:
-                self._events.presses[pressed] = min(self._events.presses[pressed] + 1, _MOST_PRESSES)
+                presses = self._of(client_id).presses
+                presses[pressed] = min(presses[pressed] + 1, _MOST_PRESSES)
             self.wake()
 
         handle.on_click(pressed)
+
+    def _of(self, client_id: int) -> Deeds:
+        return self._events.deeds.setdefault(client_id, Deeds())

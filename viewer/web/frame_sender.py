@@ -17,14 +17,12 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from viewer.web.complaints import Complaints
 from viewer.web.wire import Wire
 
 SHORTEST = 1 / 30
 """Seconds between two pictures."""
-_LARGEST = 4 * 1920 * 1080  # pixels of a picture with its bars
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -64,27 +62,26 @@ class FrameSender:
             return float("inf")
         return max(self._not_before - self._clock(), 0.0)
 
-    def send(self, picture: Bytes, version: int, quality: int, size: tuple[int, int]) -> None:
+    def send(self, picture: Bytes, version: int, quality: int) -> None:
         """Send ``picture``, (H, W, 3) uint8, which must not change, to the client; one must be due.
 
         Args:
             version: of the picture.
             quality: of the JPEG, 1 to 95.
-            size: of the client's window, (width, height), whose shape the picture gets.
         """
         assert self.due == 0.0, "a picture is on its way"
         self.version, self._not_before, self._under_way = version, self._clock() + SHORTEST, True
-        self._workers.submit(self._wrap, picture, quality, size)
+        self._workers.submit(self._wrap, picture, quality)
 
     def dismiss(self) -> None:
         """The client has gone."""
         self._dismissed = True
 
-    def _wrap(self, picture: Bytes, quality: int, size: tuple[int, int]) -> None:
+    def _wrap(self, picture: Bytes, quality: int) -> None:
         if self._dismissed:
             return
         try:
-            self._wire.post(self._send, compressed(letterboxed(picture, *size), quality))
+            self._wire.post(self._send, compressed(picture, quality))
         except Exception as error:
             self._complain("a picture could not be made for a page", error)
             self._end()
@@ -121,30 +118,3 @@ def compressed(picture: Bytes, quality: int) -> bytes:
         quality: 1 to 95.
     """
     return iio.imwrite("<bytes>", picture, plugin="pillow", extension=".jpg", quality=quality)  # type: ignore[return-value]
-
-
-def letterboxed(picture: Bytes, width: int, height: int) -> Bytes:
-    """``picture`` (H, W, 3) with dark bars beside or above it, so that it has the shape of ``width`` x ``height``.
-
-    It is made smaller where it would get more than some eight million pixels with them.
-
-    Args:
-        picture: (H, W, 3) uint8.
-        width, height: of the browser's window, in pixels.
-
-    Returns:
-        (h, w, 3) uint8, of that shape up to a pixel's rounding.
-    """
-    rows, columns = picture.shape[:2]
-    across, down = max(columns, round(rows * width / height)), max(rows, round(columns * height / width))
-    if (across - columns) * rows < 2 * rows and (down - rows) * columns < 2 * columns:  # a pixel's rounding
-        return picture
-    if across * down > _LARGEST:
-        scale = (_LARGEST / (across * down)) ** 0.5
-        columns, rows = max(int(columns * scale), 1), max(int(rows * scale), 1)
-        across, down = max(int(across * scale), columns), max(int(down * scale), rows)
-        picture = np.asarray(Image.fromarray(picture).resize((columns, rows), Image.Resampling.BOX))
-    boxed = np.full((down, across, 3), 24, dtype=np.uint8)
-    top, left = (down - rows) // 2, (across - columns) // 2
-    boxed[top : top + rows, left : left + columns] = picture
-    return boxed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from taichi_rf.cli.console import say
+from taichi_rf.core.errors import UserError
 from viewer.app.options import Options
 from viewer.app.studio import Studio
 from viewer.web.hosts import is_loopback
@@ -12,11 +15,16 @@ _HOST, _PORT = "127.0.0.1", 8080
 
 
 def show(studio: Studio, options: Options) -> None:
-    """Serve the page until Ctrl-C. UserError where it cannot be served."""
+    """Serve the page until Ctrl-C. UserError where it cannot be served, or there is nothing to serve."""
     host, port = options.host or _HOST, _PORT if options.port is None else options.port
+    root = options.browse or (Path.cwd() if is_loopback(host) else None)
+    if root is None and studio.session is None:
+        raise UserError(f"--web --host {host}: name what to show, or say with --browse FOLDER what pages may open")
+    if root is not None and not root.is_dir():
+        raise UserError(f"--browse {root}: this is no folder")
     if not is_loopback(host):
         say(f"warning: whoever can reach {host} can look, steer the training, and write into its folder")
-    serve(studio, host=host, port=port, stop=lambda: False, ready=_tell)
+    serve(studio, host=host, port=port, stop=lambda: False, ready=_tell, root=root)
 
 
 def _tell(address: str) -> None:

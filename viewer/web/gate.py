@@ -22,8 +22,8 @@ from viewer.web.complaints import Complaints, Handler, Once
 from viewer.web.hosts import is_foreign
 from viewer.web.sieve import sift
 
-PAGES = 64
-"""Browsers at once."""
+PAGES = 16
+"""Browsers at once; each has pictures of its own in memory."""
 _SOCKETS = 128  # at once, those among them that only fetch the page, and those that say nothing
 _LARGEST = 32 * 1024  # bytes of a message; our page's have some 300
 _BYTES = 64 * 1024, 512 * 1024  # a second and at once, of one connection

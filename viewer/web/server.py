@@ -53,12 +53,19 @@ def start(host: str, port: int, complain: Complaints | None = None) -> Any:
     server.request_share_url = server.disconnect_share_url = lambda *_, **__: None
     server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, control_width="medium")
     server.scene.world_axes.visible = False
+    server.gui.main_panel.dock_right()
     with contextlib.suppress(AttributeError):  # there is no public way to do these
         message = importlib.import_module("viser._messages").RunJavascriptMessage(source=_SCRIPT)
         server._websock_server.queue_message(message)
-    gate.control = server.gui._gui_input_handle_from_uuid.get
+    gate.control = lambda name: _control(server, name)
     gate.open = True  # nobody was connected while this thread sent messages
     return server
+
+
+def _control(server: Any, name: str) -> Any:
+    """The control of any page with an identifier, or None. viser has a page set its own alone."""
+    pages = list(server._connected_clients.values())
+    return next((found for page in pages if (found := page.gui._gui_input_handle_from_uuid.get(name))), None)
 
 
 def _take_no_files(server: Any) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from viewer.web.client_events import Report
 
 _LONGEST_NAME = 100  # characters of an identifier
+_LONGEST_TEXT = 1000  # characters that a person writes
 _VECTORS = {"wxyz": 4, "position": 3, "look_at": 3, "up_direction": 3}
 _NUMBERS = ("fov", "near", "far")
 _SIZES = ("image_width", "image_height")
@@ -59,6 +60,8 @@ def _permitted(control: Any, sent: Any) -> Any:
         return sent if isinstance(sent, str) and sent in options else _NOTHING
     if isinstance(now, bool):
         return sent if isinstance(sent, bool) else _NOTHING
+    if isinstance(now, str):
+        return sent if isinstance(sent, str) and len(sent) <= _LONGEST_TEXT and sent.isprintable() else _NOTHING
     low, high = getattr(control, "min", None), getattr(control, "max", None)
     if low is None or high is None or not _is_number(sent):
         return _NOTHING

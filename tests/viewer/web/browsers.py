@@ -55,14 +55,15 @@ class Gui:
     def set_panel_label(self, label):
         self.label = label
 
-    def add_folder(self, label):
+    def add_folder(self, label, **_):
         return contextlib.nullcontext()
 
     def __getattr__(self, name):
-        def add(label, *arguments, initial_value=None, **_):
+        def add(label, *arguments, initial_value=None, visible=True, **_):
             value = initial_value if initial_value is not None else arguments[-1] if arguments else None
             key = label if isinstance(label, str) and label else name
             self.made[key] = Handle(value, content="", image=None)
+            self.made[key].visible = visible
             self.every.append(self.made[key])
             return self.made[key]
 
@@ -81,6 +82,7 @@ class Client:
 
     def __init__(self, client_id=0, *, slow=False, size=(64, 32)):
         self.client_id, self.pictures, self.moves, self.may_answer = client_id, [], 0, threading.Event()
+        self.gui, self.downloads = Gui(), []
         if not slow:
             self.may_answer.set()
         self.asked = threading.Event()
@@ -108,6 +110,9 @@ class Client:
     def flush(self):
         pass
 
+    def send_file_download(self, name, content, chunk_size, save_immediately):
+        self.downloads.append((name, content))
+
     @contextlib.contextmanager
     def atomic(self):
         self.moves += 1
@@ -121,15 +126,15 @@ class Client:
 class Browsers:
     """A site over a fake server, its time, and the browsers at it."""
 
-    def __init__(self, studio, clock):
-        self.session, self.clock, self.gui = studio.session, clock, Gui()
+    def __init__(self, studio, clock, **options):
+        self.studio, self.clock = studio, clock
         scene = SimpleNamespace(set_up_direction=lambda up: None)
         server = SimpleNamespace(
-            gui=self.gui, scene=scene, initial_camera=SimpleNamespace(), get_event_loop=Loop,
+            scene=scene, initial_camera=SimpleNamespace(), get_event_loop=Loop,
             on_client_connect=lambda callback: setattr(self, "_joined", callback),
             on_client_disconnect=lambda callback: setattr(self, "_left", callback),
         )  # fmt: skip
-        self.site = web.Site(server, studio, clock)
+        self.site = web.Site(server, studio, clock, **options)
         self.slept = []
         self.site._client_events.wait = lambda seconds: (self.slept.append(seconds), clock.spend(seconds))
 
@@ -139,6 +144,21 @@ class Browsers:
 
     def leave(self, client):
         asyncio.run(self._left(client))
+
+    @property
+    def first(self):
+        """The visitor who came first."""
+        return next(iter(self.site._visitors.values()), None)
+
+    @property
+    def session(self):
+        """The session of the visitor who came first; before, the one as which visitors begin."""
+        return self.studio.session if self.first is None else self.first.session
+
+    @property
+    def gui(self):
+        """The panel of the visitor who came first."""
+        return self.first.client.gui
 
     def texts(self):
         return html.unescape("\n".join(handle.content for handle in self.gui.every))

@@ -9,6 +9,7 @@ import pytest
 from tests.capture_files import write_nerfstudio
 from tests.viewer.web.browsers import Browsers, Client, studio_with
 from tests.viewer_fakes import Clock, FakeField, FakeModel, FakeRender, FakeTrainer
+from tests.web_client import camera, dial
 from viewer.app.studio import Pending, Studio
 from viewer.session.session import Session
 from viewer.session.subject import SHARE
@@ -50,9 +51,12 @@ def test_whatever_share_was_set_has_a_place_on_the_slider(share):
     server = start("127.0.0.1", 0)
     try:
         site = web.Site(server, studio_with(session), clock)
-        site.turn()
-        slider = site._panel._handles["share"]
-        assert slider.min <= slider.value <= slider.max
+        with dial(server.get_port()) as page:
+            page.send(camera())
+            while not site._visitors:
+                site.turn()
+            slider = next(iter(site._visitors.values())).page._controls._handles["share"]
+            assert slider.min <= slider.value <= slider.max
     finally:
         server.stop()
 
@@ -129,7 +133,7 @@ def test_page_without_anything_says_what_to_do_and_shows_what_is_read():
     browsers.turns(30)
     assert "rank" in browsers.gui.made
     assert (client.pictures[-1] != client.pictures[1]).any()
-    assert browsers.site._picture.any()
+    assert browsers.first._picture.any()
 
 
 def test_scene_that_was_chosen_is_trained_by_a_button():
@@ -173,6 +177,7 @@ def test_what_cannot_be_opened_is_said():
     studio = Shelf()
     studio.say("there is no model in /nowhere", alarm=True)
     browsers = Browsers(studio, Clock())
+    browsers.join(Client())
     browsers.turns(3)
     assert "there is no model in /nowhere" in browsers.texts()
 

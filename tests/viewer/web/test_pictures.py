@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from tests.viewer.web.browsers import PATIENCE, Client, Loop
 from tests.viewer_fakes import Clock
-from viewer.web import site as web
+from viewer.web import visitor as web
 from viewer.web.complaints import Complaints
-from viewer.web.frame_sender import FrameSender, letterboxed
+from viewer.web.frame_sender import FrameSender
 from viewer.web.wire import Wire
 
 pytestmark = pytest.mark.usefixtures("lossless")
@@ -36,13 +36,19 @@ def test_browser_gets_the_sharp_picture_and_then_nothing_more(browsers):
 
 def test_slow_browser_gets_the_newest_picture_and_no_queue(browsers):
     slow, quick = browsers.join(Client(0, slow=True)), browsers.join(Client(1))
+    browsers.turns()
+
+    def choose(level):
+        for visitor in browsers.site._visitors.values():
+            visitor.session.levels.choose(level)
+
     for level in (1, 2, 3, 4) * 5:
-        browsers.session.levels.choose(level)
-        browsers.turns(2)
+        choose(level)
+        browsers.turns(3)
     assert slow.asked.wait(PATIENCE)
     assert len(slow.pictures) == 1
     assert len(quick.pictures) >= 20
-    browsers.session.levels.choose(2)
+    choose(2)
     browsers.settle()
     slow.answer()
     browsers.turns(3)
@@ -63,7 +69,7 @@ def test_no_more_than_thirty_pictures_a_second():
     for _ in range(1000):  # two seconds in steps of 2 ms
         if sender.due == 0.0:
             home.clear()
-            sender.send(picture, sent, 80, (4, 4))
+            sender.send(picture, sent, 80)
             sent += 1
             assert home.wait(PATIENCE)
         clock.spend(0.002)
@@ -79,22 +85,47 @@ def test_sender_that_was_dismissed_sends_nothing():
     assert client.pictures == []
 
 
-def test_everybody_sees_the_picture_of_the_one_who_moved_last(browsers):
+def test_every_visitor_has_a_camera_a_level_and_a_shape_of_their_own(browsers):
     wide, tall = browsers.join(Client(0, size=(200, 100))), browsers.join(Client(1, size=(100, 200)))
     browsers.settle()
-    assert wide.pictures[-1].shape == (100, 200, 3)
-    assert tall.pictures[-1].shape == (400, 200, 3)
-    np.testing.assert_array_equal(tall.pictures[-1][150:250], wide.pictures[-1])
+    assert "2 visitors" in browsers.texts()
+    assert (wide.pictures[-1].shape, tall.pictures[-1].shape) == ((100, 200, 3), (200, 100, 3))
+    before = len(wide.pictures)
     tall.move(position=(0.0, 3.0, 1.0))
+    tall.gui.made["rank"].change(1)
     browsers.settle()
-    assert tall.pictures[-1].shape == (200, 100, 3)
+    assert (len(wide.pictures), wide.moves) == (before, 0)
+    mine, other = (visitor.session for visitor in browsers.site._visitors.values())
+    assert (mine.level, other.level) == (4, 1)
+    for client, session in ((wide, mine), (tall, other)):
+        height, width = client.pictures[-1].shape[:2]
+        top = height // 3  # the figures are laid over the rest
+        np.testing.assert_array_equal(client.pictures[-1][:top], session.snapshot(width, height)[:top])
     browsers.leave(tall)
-    browsers.settle()
-    assert wide.pictures[-1].shape == (100, 200, 3)
-    before = len(tall.pictures)
-    browsers.session.levels.choose(1)
-    browsers.settle()
-    assert len(tall.pictures) == before
+    browsers.turns(20)
+    assert "visitors" not in browsers.texts()
+
+
+def test_visitors_are_drawn_for_in_turn(browsers):
+    clients = [browsers.join(Client(number, size=(320, 200))) for number in range(4)]
+    browsers.turns(4)
+    before = [len(client.pictures) for client in clients]
+    for step in range(40):
+        for client in clients:
+            client.move(position=(3.0, 0.01 * step, 1.0))
+        browsers.turns()
+    more = [len(client.pictures) - count for client, count in zip(clients, before, strict=True)]
+    assert max(more) - min(more) <= 1
+    assert min(more) >= 9
+
+
+def test_pictures_of_many_visitors_have_no_more_pixels_than_those_of_four(browsers):
+    for number in range(8):
+        browsers.join(Client(number, size=(1920, 1080)))
+    browsers.turns()
+    sizes = [visitor.size for visitor in browsers.site._visitors.values()]
+    assert len(set(sizes)) == 1
+    assert sum(width * height for width, height in sizes) <= 4 * 1920 * 1080
 
 
 @given(st.integers(1, 16384), st.integers(1, 16384))
@@ -113,12 +144,3 @@ def test_browser_that_only_takes_to_fewer_pixels_keeps_its_picture():
     assert web.resized((956, 720), (1434, 1080)) == (1434, 1080)
     assert web.resized((956, 720), (956, 500)) == (956, 500)
     assert web.resized((956, 720), (500, 720)) == (500, 720)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 200), st.integers(1, 200))
-def test_letterboxed_keeps_every_pixel(columns, rows, width, height):
-    picture = np.random.default_rng(0).integers(100, 255, (rows, columns, 3), dtype=np.uint8)
-    boxed = letterboxed(picture, width, height)
-    bright = boxed.min(axis=-1) >= 100
-    np.testing.assert_array_equal(boxed[bright], picture.reshape(-1, 3))
-    assert boxed.shape[0] == rows or boxed.shape[1] == columns

@@ -109,12 +109,14 @@ def test_no_client_can_open_a_public_tunnel(server):
 
 
 def test_no_client_can_send_files(server):
-    slider = server.gui.add_slider("rank", 1, 4, 1, 1)
     heard = threading.Event()
-    slider.on_update(lambda event: heard.set())
-    uuid = slider._impl.uuid
     with dial(server) as client:
         client.send(camera_message(0.0))
+        until(server.get_clients)
+        (page,) = server.get_clients().values()
+        slider = page.gui.add_slider("rank", 1, 4, 1, 1)
+        slider.on_update(lambda event: heard.set())
+        uuid = slider._impl.uuid
         for message in (
             {
                 "type": "FileTransferStartUpload", "source_component_uuid": uuid, "transfer_uuid": "a",
@@ -128,7 +130,7 @@ def test_no_client_can_send_files(server):
         ):  # fmt: skip
             client.send(msgspec.msgpack.encode(message))
         assert heard.wait(PATIENCE)  # messages are handled in their order
-    assert not server.gui._current_file_upload_states
+        assert not page.gui._current_file_upload_states
     for kind in (_messages.FileTransferStartUpload, _messages.FileTransferPart):
         assert not server._websock_server._incoming_handlers.get(kind)
 
@@ -247,4 +249,4 @@ def test_a_model_on_its_way_is_shown_as_it_comes_and_the_slider_ends_where_it_en
     incoming.over, incoming.warning = True, "level 3 is damaged"
     browsers.turns(60)
     assert (slider.value, slider.max) == (2, 2)
-    assert session.message.text == "level 3 is damaged"
+    assert browsers.session.message.text == "level 3 is damaged"

@@ -15,7 +15,7 @@ from tests.viewer_fakes import Views
 from viewer.overlay.stats import TrainingStats
 from viewer.session.stats import stats_of
 from viewer.web.client_events import ClientEvents
-from viewer.web.panel import figures, plain, training_figures
+from viewer.web.page.figures import figures, plain, training_figures
 
 pytestmark = pytest.mark.usefixtures("lossless")
 
@@ -89,15 +89,17 @@ def test_choice_that_there_is_not_is_put_back(browsers, control, sent):
 
 
 def test_what_the_viewer_itself_sets_is_no_wish_of_a_client(browsers):
+    browsers.join(Client())
+    browsers.turns()
     browsers.gui.made["rank"].change(1, client_id=None)
     browsers.turns()
     assert browsers.session.level == 4
 
 
 def test_comparison_demo_modes_and_first_view(browsers):
-    session, made = browsers.session, browsers.gui.made
     client = browsers.join(Client())
     browsers.settle()
+    session, made = browsers.session, browsers.gui.made
     assert not made["Divider"].visible
     made["Compare with"].change("another level")
     made["Other level"].change(2)
@@ -132,9 +134,9 @@ def photographs(train, test):
 
 
 def test_any_photograph_can_be_gone_to(browsers):
-    session, made = browsers.session, browsers.gui.made
     browsers.join(Client())
     browsers.turns(5)
+    session, made = browsers.session, browsers.gui.made
     for control in ("Photographs", "Photograph", "Go to"):
         assert not made[control].visible
     session.attach_scene(photographs(train=30, test=8))
@@ -172,8 +174,9 @@ def test_any_photograph_can_be_gone_to(browsers):
     ],
 )
 def test_photograph_that_there_is_not_is_put_back(browsers, control, sent, index):
-    session, made = browsers.session, browsers.gui.made
     browsers.join(Client())
+    browsers.turns(5)
+    session, made = browsers.session, browsers.gui.made
     session.attach_scene(photographs(train=30, test=8))
     session.go_to(session.views[4])
     browsers.turns(5)
@@ -222,8 +225,8 @@ def test_names_from_files_are_no_markup():
 
 def test_presses_do_not_pile_up():
     client_events, button = ClientEvents(), Handle()
-    client_events.count("next", button)
+    client_events.count(1, "next", button)
     for _ in range(1000):
         button.change(True)
-    assert client_events.take().presses["next"] <= 20
-    assert not client_events.take().presses
+    assert client_events.take().deeds[1].presses["next"] <= 20
+    assert not client_events.take().deeds
