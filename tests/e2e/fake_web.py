@@ -1,6 +1,7 @@
 """The viewer's web server over what costs little: ``fake_web.py model|trainer|nothing STATE_FILE``.
 
-Writes a line of state for every turn of the loop, the page's address in it, until SIGTERM; prints what became of it.
+Writes a line of state for every turn of the loop, until SIGTERM: the page's address, and what every visitor sees, the
+first of them at the top. Prints what became of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from viewer.session.stats import stats_of
 from viewer.web import site as web
 
 
+def seen(session: Session) -> dict:
+    """What the person of ``session`` sees."""
+    return {**asdict(stats_of(session)), "camera": session.orbit.state(), "size": session.size}
+
+
 def main(kind: str, state_file: str) -> None:
     backend.init("cpu")
     clock, stopped, address = RealClock(), [], []
@@ -29,13 +35,24 @@ def main(kind: str, state_file: str) -> None:
     elif kind == "trainer":
         studio.session = Session(trainer=FakeTrainer(clock, steps=100_000), render=render)
     session = studio.session
+    sites: list[web.Site] = []
+
+    class Site(web.Site):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)
+            sites.append(self)
+
+    web.Site = Site
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     with open(Path(state_file), "a") as file:
 
         def stop() -> bool:
             state = {"address": address}
+            visitors = (
+                [seen(visitor.session) for visitor in sites[0]._visitors.values() if visitor.session] if sites else []
+            )
             if session is not None:
-                state |= {**asdict(stats_of(session)), "camera": session.orbit.state(), "size": session.size}
+                state |= {**(visitors or [seen(session)])[0], "visitors": visitors}
             file.write(json.dumps(state) + "\n")
             file.flush()
             return bool(stopped)

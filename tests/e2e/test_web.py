@@ -326,25 +326,35 @@ def test_training_pauses_and_resumes(serve, chromium):
     assert server.output.strip().endswith("saved 1")
 
 
-def test_two_browsers_and_one_that_leaves(serve, chromium):
+def test_two_browsers_have_two_cameras_and_both_are_served(serve, chromium):
     server = serve("trainer")
     page = Page(chromium, server.address)
     first = chromium.current_window_handle
-    chromium.switch_to.new_window("tab")
+    chromium.switch_to.new_window("window")
     try:
         other = Page(chromium, server.address)
+        other.reads("2 visitors")
+        cameras = [visitor["camera"] for visitor in server.state()["visitors"]]
+        other.drag(-200, 0)
         other.set_level(2)
-        server.wait(lambda state: state["level"] == 2, "level 2")
+
+        def apart(state: dict) -> bool:
+            here, there = state["visitors"]
+            turned = abs(here["camera"]["azimuth"] - there["camera"]["azimuth"]) > 10
+            return turned and (here["level"], there["level"]) == (4, 2)
+
+        state = server.wait(apart, "two cameras and two levels")
+        assert state["visitors"][0]["camera"] == cameras[0]
+        other.becomes(lambda p: alike(p, expected(state["visitors"][1], 2, p, other)), "the second one's picture")
         chromium.switch_to.window(first)
-        page.reads("rank 2 of 4")
+        page.reads("rank 4 of 4", "2 visitors")
+        page.becomes(lambda p: alike(p, expected(state["visitors"][0], 4, p, page)), "the first one's picture")
         chromium.switch_to.window(chromium.window_handles[-1])
     finally:
         chromium.close()
         chromium.switch_to.window(first)
-    before = server.state()["training"]["iteration"]
+    before = server.wait(lambda state: len(state["visitors"]) == 1, "one to leave")["training"]["iteration"]
     page.set_level(1)
     server.wait(lambda state: state["level"] == 1, "level 1")
-    page.reads("rank 1 of 4")
     chromium.get("about:blank")  # and now nobody looks
-    server.wait(lambda state: state["training"]["iteration"] > before + 20, "training unwatched")
-    Page(chromium, server.address).reads("rank 1 of 4")
+    server.wait(lambda state: not state["visitors"] and state["training"]["iteration"] > before + 20, "training alone")

@@ -42,7 +42,8 @@ def sifted(raw):
         ("real", 1, 1.0), ("real", 0.25, 0.25), ("real", -math.inf, None), ("checkbox", True, True),
         ("checkbox", 1, None), ("checkbox", "true", None), ("choice", "depth", "depth"), ("choice", "sun", None),
         ("choice", 0, None), ("choice", ["depth"], None), ("hidden", 3, None), ("disabled", True, None),
-        ("text", "b", "b"), ("text", "a\n", None), ("text", "x" * 2000, None), ("text", 5, None), ("bar", 60.0, None), ("picture", 1, None), ("no such control", 3, None),
+        ("text", "b", "b"), ("text", "a\n", None), ("text", "x" * 2000, None), ("text", 5, None),
+        ("bar", 60.0, None), ("picture", 1, None), ("no such control", 3, None),
     ],
 )  # fmt: skip
 def test_value_of_a_control_may_change_by_type_and_range(control, sent, kept):
