@@ -48,9 +48,7 @@ def main(kind: str, state_file: str) -> None:
 
         def stop() -> bool:
             state = {"address": address}
-            visitors = (
-                [seen(visitor.session) for visitor in sites[0]._visitors.values() if visitor.session] if sites else []
-            )
+            visitors = [seen(visitor.session) for site in sites for visitor in site.visitors if visitor.session]
             if session is not None:
                 state |= {**(visitors or [seen(session)])[0], "visitors": visitors}
             file.write(json.dumps(state) + "\n")

@@ -149,6 +149,11 @@ class Site:
         return busy or keeps is not None
 
     @property
+    def visitors(self) -> list[Visitor]:
+        """Those who are there, the longest first."""
+        return list(self._visitors.values())
+
+    @property
     def _watching(self) -> list[Visitor]:
         return [visitor for visitor in self._visitors.values() if visitor.watches]
 
