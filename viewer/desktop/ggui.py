@@ -16,7 +16,10 @@ from taichi_rf.core import backend
 from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from viewer.desktop.display import fitting, middle_of_screen, why_no_window
+from viewer.desktop.x11 import place_of
 from viewer.overlay.screen import screen
+
+TITLE = "Taichi RF"
 
 
 class Desktop:
@@ -32,6 +35,7 @@ class Desktop:
         self.opened = size
         """The size of the window when it was opened."""
         self.window: Any = None
+        self._place: tuple[int, int] | None = None  # where the last window was, as far as that is known
 
     def open(self, text: str) -> None:
         """Open the window, with something to read while what it will show is prepared.
@@ -45,21 +49,22 @@ class Desktop:
             raise UserError(reason)
         backend.current()  # a window on nothing would end the process too
         self.size = self.opened = fitting(*self.size)
-        place = middle_of_screen(*self.size)
+        place = self._place or middle_of_screen(*self.size)
         with self.inside():
             try:
-                self.window = ti.ui.Window("Taichi RF", self.size, vsync=False, fps_limit=60, pos=place)
+                self.window = ti.ui.Window(TITLE, self.size, vsync=False, fps_limit=60, pos=place)
             except RuntimeError as error:
                 raise UserError(f"the window cannot open: {error}") from error
             if text:
-                canvas = columns(screen("Taichi RF", [text], None, *self.size))
+                canvas = columns(screen(TITLE, [text], None, *self.size))
                 for _ in range(2):  # the first frame of a window may be lost
                     set_image(self.window.get_canvas(), canvas)
                     self.window.show()
 
     def close(self) -> None:
-        """Close the window, if there is one."""
+        """Close the window, if there is one; the next one opens where this one is."""
         if self.window is not None:
+            self._place = place_of(TITLE) or self._place
             with self.inside():
                 self.window.destroy()
             self.window = None
