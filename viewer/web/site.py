@@ -127,13 +127,13 @@ class Site:
         if self._session is None:
             self._wait(Waiting.of(self._studio, self._places), now)
             return float("inf"), False
-        due = min((visitor.sender.due for visitor in self._watching), default=float("inf"))
+        waits = {visitor: visitor.sender.due for visitor in self._watching}
         more = self._show(self._session, now)
-        for visitor in self._watching:
+        for visitor, due in waits.items():
             visitor.guide(now)
-            if visitor.session is not None and visitor.sender.due == 0.0:
+            if visitor.session is not None and due == 0.0:
                 self._try(visitor.page.refresh, visitor.session, now, len(self._visitors))
-        return due, more
+        return min(waits.values(), default=float("inf")), more
 
     def _work(self, session: Session) -> bool:
         """Train, record or evaluate; say whether there is more of it to do at once."""
