@@ -3,7 +3,7 @@
 Commands are lines; a JSON line with the exit code of each comes on stdout, after what the command printed on stderr.
 They run in this one process, which spares them the imports, and with what makes them cheap:
 
-* presets "quick" are those of the tests, and ``--iterations 3`` and ``--max-seconds 1`` are the budgets of a training;
+* presets "quick" are those of the tests, for as few steps and pixels as ``SMALLER`` says;
 * windows and servers are opened, and closed at once, by a stand-in: what opens real ones are tests of their own;
 * photographs without poses are placed by a stand-in for COLMAP, and a video is a short one;
 * ``bench`` measures everything once, on a small scene;
@@ -34,7 +34,7 @@ from viewer.desktop import display, window
 from viewer.web import front_end
 
 SMALLER = {
-    "train.py": ["--downscale", "16", "--eval-views", "1"],
+    "train.py": ["--downscale", "16", "--eval-views", "1", "--iterations", "10"],
     "evaluate": ["--downscale", "16", "--eval-views", "1"],
     "inspect": ["--downscale", "16"],
     "render": ["--width", "32", "--height", "32"],
@@ -45,14 +45,14 @@ VIDEO = ["--width", "32", "--height", "32", "--fps", "4"]
 
 def cheapen() -> None:
     """Put the stand-ins in their places."""
-    slimmerf.PRESETS["quick"] = TINY.changed(preset="quick", iterations=20)
+    slimmerf.PRESETS["quick"] = TINY.changed(preset="quick")
     vqad.PRESETS["quick"], solid.PRESETS["quick"] = TINY_OCTREE, TINY_SOLID
     display.why_no_window = lambda: None
     window.run = lambda studio, **options: shown(studio)
     front_end.serve = lambda studio, **options: shown(studio)
     process.run = posed.process.run = Placing()
     bench.default_scene = lambda: "path/to/lego"
-    bench.bench.__kwdefaults__["settle_steps"] = 20
+    bench.bench.__kwdefaults__["settle_steps"] = 5
     stages.REPEATS = stages.TIMED_STEPS = 1
     stages.SIDE = 16
     stages.products = lambda: {f"{name}_gflops": 1.0 for name in ("blas", "mlp_forward", "mlp_adjoint", "blas_adjoint")}

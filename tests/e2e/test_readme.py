@@ -66,10 +66,7 @@ def place(tmp_path: Path) -> Path:
 def test_every_command_of_the_readme_ends_well(place: Path):
     wanted = [command for command in commands() if command.startswith("python") and not missing(command)]
     assert len(wanted) > 25
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "TAICHI_RF_CONFIG": str(place / "config"), "DISPLAY": "",
-        "TAICHI_RF_CACHE": str(place / "cache"),
-    }  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TAICHI_RF_CONFIG": str(place / "config"), "DISPLAY": ""}
     model = (ROOT / "tests/data/tensor.trf").read_bytes()
     with served(Trickle(model)) as server:
         port = re.search(r":(\d+)", server.url)[1]
