@@ -105,7 +105,7 @@ def test_option_that_makes_no_sense_is_named(empty_model, arguments, because):
 
 
 def test_web_without_anything_to_show_says_what_to_name(tmp_path):
-    refuses("--web", folder=tmp_path, because="a .trf file, the folder of a run, or a scene to train")
+    refuses("--web", "--host", "0.0.0.0", folder=tmp_path, because="--browse FOLDER")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -41,6 +41,7 @@ class KeepPage:
         with gui.add_folder("Download", expand_by_default=False):
             controls.button("picture", gui.add_button("Picture (PNG)"))
             controls.button("turntable", gui.add_button("Turntable (video)"))
+            controls.choice("sweep", gui.add_checkbox("through all levels", False))
             controls.button("model", gui.add_button("Model at this level (.trf)"))
             controls.add("keeping", gui.add_progress_bar(0.0, visible=False))
             controls.button("give up", gui.add_button("Cancel", visible=False))
@@ -48,11 +49,13 @@ class KeepPage:
     def apply(self, session: Session, deeds: Deeds) -> None:
         """Begin what was asked for."""
         keeper = session.keeper
+        if "sweep" in deeds.values:
+            keeper.film.sweep = bool(deeds.values["sweep"])
         for name in deeds.presses:
             if name == "picture":
                 keeper.picture(*session.size)
             elif name == "turntable":
-                keeper.turntable(*session.size)
+                keeper.turntable()
             elif name == "model":
                 path = keeper.level()
                 if path is not None:
