@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from taichi_rf.storage.quality import Decibels
+
 
 @dataclass
 class Point:
     level: int
     megabytes: float
     psnr: float | None
+    measured: bool = True
+
+    @property
+    def decibels(self) -> Decibels | None:
+        return None if self.psnr is None else Decibels(self.psnr, self.measured)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from taichi_rf.core.plain_text import visible
 from taichi_rf.core.sizes import megabytes
+from taichi_rf.storage.quality import Decibels
 
 LOG_SECONDS = 10.0
 """Where there is no terminal: time between two lines."""
@@ -113,11 +114,11 @@ def rate_distortion(metrics: Mapping[str, Any]) -> None:
     console.print(table)
 
 
-def size_and_quality(level_name: str, prefix_bytes: Sequence[int], psnr: Sequence[float | None]) -> None:
+def size_and_quality(level_name: str, prefix_bytes: Sequence[int], quality: Sequence[Decibels | None]) -> None:
     """Print a table of what the file of each level weighs, and its PSNR where that is known."""
     table = _table(escape(visible(level_name)), "size", "PSNR (dB)")
-    for index, size in enumerate(prefix_bytes):
-        table.add_row(str(index + 1), megabytes(size), _number(psnr[index] if index < len(psnr) else None, 2))
+    for level, (size, psnr) in enumerate(zip(prefix_bytes, quality, strict=True), 1):
+        table.add_row(str(level), megabytes(size), "-" if psnr is None else psnr.text())
     console.print(table)
 
 

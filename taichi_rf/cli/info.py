@@ -17,6 +17,7 @@ from taichi_rf.fields.base import Accounts
 from taichi_rf.fields.registry import field_type
 from taichi_rf.storage.metadata import title
 from taichi_rf.storage.model_file import model_path
+from taichi_rf.storage.quality import decibels, metadata_of
 from taichi_rf.storage.trf import TrfFile, read_trf
 from taichi_rf.streaming.transport import is_address
 
@@ -26,8 +27,7 @@ def run(command: Info) -> None:
     path = command.model if is_address(command.model) else model_path(command.model)
     file = received(command.model).file() if is_address(command.model) else read_trf(path)
     warn(file.warnings)
-    header, metadata = file.header, file.header.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
+    header, metadata = file.header, metadata_of(file.header)
     field = header.get("field")
     field = field if isinstance(field, dict) else {}
     present, name = len(file.chunks), _level_name(field)
@@ -45,10 +45,10 @@ def run(command: Info) -> None:
     ):
         table.add_row(Text(label, "bold"), Text(visible(str(value))))  # as Text: what a file says is not markup
     console.print(table)
-    size_and_quality(name, file.prefix_bytes, _numbers(metadata.get("level_psnr")))
-    lost = _numbers(metadata.get("coding_loss"))[:present]
-    if lost and lost[-1] is not None:
-        say(f"PSNR was measured in half precision; its numbers here cost about {lost[-1]:.2f} dB at {name} {len(lost)}")
+    quality = [decibels(metadata, level) for level in range(1, present + 1)]
+    size_and_quality(name, file.prefix_bytes, quality)
+    if any(found is not None and not found.measured for found in quality):
+        say("≈ is an estimate: PSNR was measured before these levels were coded anew; evaluate measures it")
     accounts = _accounts(field, file)
     if accounts is not None:
         plain_table(accounts.rows)
@@ -77,12 +77,3 @@ def _level_name(field: dict[str, Any]) -> str:
         return field_type(field.get("kind")).level_name
     except UserError:  # of a newer version, or not from us: the rest can be shown all the same
         return "level"
-
-
-def _numbers(values: Any) -> list[float | None]:
-    """A list that a file claims to hold numbers, with None for what is none."""
-    if not isinstance(values, list):
-        return []
-    return [
-        float(v) if isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15 else None for v in values
-    ]

@@ -17,6 +17,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.sizes import bytes_of, megabytes
 from taichi_rf.storage.compress import Compactor
 from taichi_rf.storage.model_file import load_model, model_path
+from taichi_rf.storage.quality import decibels
 from taichi_rf.storage.trf import TrfFile, read_trf, truncate_trf, write_trf
 from taichi_rf.streaming.transport import is_address
 
@@ -90,5 +91,6 @@ def _coded(command: Slim, wanted: int | None, source: Path, size: int | None) ->
         why = f", {compactor.rule}"
     after = write_trf(command.output, made.header, made.chunks[:level])[-1]
     loss = made.losses[level - 1]
-    psnr = "" if compactor.psnr is None else f", so {compactor.psnr[level - 1] - loss:.2f} dB on held-out views"
+    expected = decibels(made.header["metadata"], level)
+    psnr = "" if expected is None else f", so {expected.text()} dB on held-out views"
     return after, f", {name} {level}: about {loss:.2f} dB less than before by estimate{psnr}{why}"

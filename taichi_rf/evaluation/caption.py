@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.evaluation.plot import DARK, Page, text_width
-from taichi_rf.storage.levels import Levelled, size_at, stated
+from taichi_rf.storage.levels import Levelled, size_at
+from taichi_rf.storage.quality import decibels
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -33,8 +34,8 @@ def captions(model: Levelled, count: int) -> Captions:
     """Captions for ``model``, by what its file says of the first ``count`` levels."""
 
     def text(level: int) -> LevelText:
-        psnr = stated(model.metadata, "level_psnr", level)
-        quality = "" if psnr is None else f"{psnr:.1f} dB"
+        found = decibels(model.metadata, level)
+        quality = "" if found is None else f"{found.text(1)} dB"
         return level_text(model.field.level_name, level, count, size_at(model, level), quality)
 
     return Captions(text)

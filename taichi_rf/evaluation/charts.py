@@ -23,6 +23,7 @@ TEXT = 13.0  # pixels
 _LOGARITHMIC_FROM = 30.0  # largest over smallest file: beyond this an even axis crowds the small ones together
 _CURVE_POINTS = 400
 _SPACING = {False: (80.0, 36.0), True: (58.0, 24.0)}  # pixels between ticks on a page, and on a compact one
+_MOST_LEGEND = 0.75  # of a chart's height; in a chart that is lower, curves could not be told apart
 _MOST_DOTS = {False: 40, True: 8}  # beyond which only the last point of a curve has one
 
 Rated = tuple[int, float, float | None]
@@ -46,8 +47,7 @@ def rate_distortion(
         shown: the level to mark; ``name`` stands before its number.
     """
     unit, measured = size / TEXT, [level for level in levels if level[2] is not None]
-    divisor, x, title = _size_axis([level[1] for level in levels])
-    y = Axis.around([psnr for *_, psnr in measured if psnr is not None], margin=0.18 if compact else 0.1)
+    divisor, x, y, title = _scales(levels, compact)
     chart = Plot(page, box, x, y, title, "PSNR (dB)", size, _SPACING[compact])
     values = [(amount / divisor, float(psnr or 0.0)) for _, amount, psnr in measured]
     chart.curve(values, page.theme.first, 2.0 * unit)
@@ -63,6 +63,45 @@ def rate_distortion(
         if level != shown and (not compact or level in shown_levels(measured[-1][0]) or level == measured[0][0]):
             colour = page.theme.muted if compact else page.theme.ink
             labels.put(places[index], str(level), (14 if len(values) <= 20 else 12) * unit, colour)
+
+
+def places(box: Box, levels: Sequence[Rated], *, compact: bool = False) -> list[tuple[int, float, float]]:
+    """Where :func:`rate_distortion` draws each level, or :func:`sizes` the top of its bar where no PSNR is known.
+
+    Args:
+        box: as it was drawn into.
+        levels, compact: as they were given.
+
+    Returns:
+        Level, x and y in pixels of the page.
+    """
+    if all(psnr is None for *_, psnr in levels):
+        divisor, x, y, _ = _bars(levels)
+        values = [(level, float(level), amount / divisor) for level, amount, _ in levels]
+    else:
+        divisor, x, y, _ = _scales(levels, compact)
+        values = [(level, amount / divisor, y.low if psnr is None else psnr) for level, amount, psnr in levels]
+    left, top, right, bottom = box
+    return [
+        (level, plot.mix(left, right, x.place(across)), plot.mix(bottom, top, y.place(up)))
+        for level, across, up in values
+    ]
+
+
+def _scales(levels: Sequence[Rated], compact: bool) -> tuple[float, Axis, Axis, str]:
+    divisor, x, title = _size_axis([level[1] for level in levels])
+    return (
+        divisor,
+        x,
+        Axis.around([psnr for *_, psnr in levels if psnr is not None], margin=0.18 if compact else 0.1),
+        title,
+    )
+
+
+def _bars(levels: Sequence[Rated]) -> tuple[float, Axis, Axis, str]:
+    divisor, _, title = _size_axis([level[1] for level in levels])
+    x = Axis(levels[0][0] - 0.7, levels[-1][0] + 0.7, whole=True)
+    return divisor, x, Axis(0.0, max(level[1] for level in levels) / divisor * 1.1), title
 
 
 def _mark(
@@ -95,10 +134,7 @@ def _mark(
 
 def sizes(page: Page, box: Box, levels: Sequence[Rated], *, size: float = TEXT, shown: int | None, name: str) -> None:
     """Draw the size of every level's file as a bar, the one of the ``shown`` level marked."""
-    divisor, _, title = _size_axis([level[1] for level in levels])
-    first, last = levels[0][0], levels[-1][0]
-    x = Axis(first - 0.7, last + 0.7, whole=True)
-    y = Axis(0.0, max(level[1] for level in levels) / divisor * 1.1)
+    divisor, x, y, title = _bars(levels)
     chart = Plot(page, box, x, y, name, title, size, _SPACING[True])
     half = min(0.32, 1.5 * size * (x.high - x.low) / (box[2] - box[0]))  # the bars of a few levels need not be broad
     for level, amount, _ in levels:
@@ -126,7 +162,10 @@ def training(
     """
     theme, unit = page.theme, size / TEXT
     last = max([across for across, _ in (*batch, *test)] + [across for across, _ in entries], default=1.0)
-    y = Axis.around([value for _, value in (*batch, *test)], margin=0.08)
+    curves = [("training batches", theme.first, batch), ("test views", theme.second, test)]
+    named = [(text, colour) for text, colour, there in curves if there]
+    legend = _legend_box(box, [text for text, _ in named], size)
+    y = _above(Axis.around([value for _, value in (*batch, *test)], margin=0.08), (*batch, *test), last, box, legend)
     chart = Plot(page, box, Axis(0.0, max(last, 1.0)), y, "iteration", "PSNR (dB)", size, _SPACING[compact])
     right_of_last = -math.inf
     for iteration, level in sorted(entries, key=lambda entry: (entry[0], -entry[1])):
@@ -144,16 +183,32 @@ def training(
         page.dot(chart.at(*binned[0]), 4.0 * unit)
     for point in test if len(test) <= _MOST_DOTS[compact] else test[-1:]:
         page.dot(chart.at(*point), 4.0 * unit, theme.second)
-    curves = [("training batches", theme.first, batch), ("test views", theme.second, test)]
-    _legend(page, box, [(text, colour) for text, colour, there in curves if there], size)
+    _legend(page, legend, named, size)
+
+
+def _legend_box(box: Box, texts: Sequence[str], size: float) -> Box:
+    """Where the curves are named: at the lower right, where a curve that rises leaves room."""
+    unit = size / TEXT
+    width = max((plot.text_width(text, size) for text in texts), default=0.0)
+    left, top = box[2] - width - 56 * unit, box[3] - (18 + 22 * len(texts)) * unit
+    return left, top, box[2] - 4 * unit, box[3] - 8 * unit
+
+
+def _above(axis: Axis, points: Sequence[Point], last: float, box: Box, legend: Box) -> Axis:
+    """The axis, reaching down so far that no point on the right lies under the legend."""
+    left, top, right, bottom = box
+    beginning = 0.9 * (legend[0] - left) / (right - left) * max(last, 1.0)
+    low = min((y for x, y in points if x >= beginning), default=axis.high)
+    share = (bottom - legend[1] + 0.12 * (legend[3] - legend[1])) / (bottom - top)  # and a dot above it
+    if share > _MOST_LEGEND:
+        return axis
+    return Axis(min(axis.low, (low - share * axis.high) / (1 - share)), axis.high)
 
 
 def _legend(page: Page, box: Box, entries: Sequence[tuple[str, str]], size: float) -> None:
-    """Name the curves at the lower right, where a curve that rises leaves room."""
     unit = size / TEXT
-    width = max(plot.text_width(text, size) for text, _ in entries)
-    left, top = box[2] - width - 46 * unit, box[3] - (12 + 22 * len(entries)) * unit
-    page.rectangle((left - 10 * unit, top - 6 * unit, box[2] - 4 * unit, box[3] - 8 * unit), fill=page.theme.paper)
+    left, top = box[0] + 10 * unit, box[1] + 6 * unit
+    page.rectangle(box, fill=page.theme.paper)
     for row, (text, colour) in enumerate(entries):
         height = top + (22 * row + 10) * unit
         page.line([(left, height), (left + 24 * unit, height)], colour, 2.5 * unit)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 SCALE = 3
+_ABOUT = "≈"
 
 INK = "#1a1d23"
 MUTED = "#667085"
@@ -89,9 +90,14 @@ class Page:
 
     def text(self, at: Point, text: str, size: float = 14, colour: str | None = None, anchor: str = "ls") -> Box:
         """Write one line and return the box it fills; ``anchor`` is pillow's (l/m/r, then t/m/s for the baseline)."""
-        place, text, font = (at[0] * self._scale, at[1] * self._scale), legible(text), _font(size, self._scale)
-        self._draw.text(place, text, fill=colour or self.theme.ink, font=font, anchor=anchor)
+        place, font = (at[0] * self._scale, at[1] * self._scale), _font(size, self._scale)
+        fill, meant, text = colour or self.theme.ink, text, legible(text)
+        self._draw.text(place, text, fill=fill, font=font, anchor=anchor)
         left, top, right, bottom = self._draw.textbbox(place, text, font=font, anchor=anchor)
+        for index in (index for index, sign in enumerate(meant) if sign == _ABOUT and len(meant) == len(text)):
+            before = {"l": 0.0, "m": -0.5, "r": -1.0}[anchor[0]] * font.getlength(text) + font.getlength(text[:index])
+            above = place[0] + before, place[1] - 0.2 * size * self._scale
+            self._draw.text(above, "~", fill=fill, font=font, anchor=f"l{anchor[1]}")  # the font lacks it: two waves
         return left / self._scale, top / self._scale, right / self._scale, bottom / self._scale
 
     def line(self, points: Iterable[Point], colour: str | None = None, width: float = 1.0) -> None:
@@ -215,7 +221,7 @@ def fit_text(text: str, size: float, width: float) -> str:
 def legible(text: str) -> str:
     """Return the text with what the built-in font lacks replaced: accents dropped, other signs as question marks."""
     bare = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
-    return "".join(sign if " " <= sign <= "~" or sign in "·±" else "?" for sign in bare)
+    return "".join(sign if " " <= sign <= "~" or sign in "·±" else "~" if sign == _ABOUT else "?" for sign in bare)
 
 
 def to_image(image: NDArray[Any]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.rendering.pictures import render
+
+_SOLID = 0.5  # of the light has to be stopped, for a surface to be there
 
 
 def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -> npt.NDArray[np.float32]:
@@ -28,3 +31,23 @@ def render_from_anywhere(model: Any, camera: Camera, *, level: int, mode: str) -
     """
     near, far = model.space.depth_range(model.box, camera.position)
     return render(model, camera, level=level, mode=cast(Any, mode), near=near, far=far)
+
+
+def surface_at(model: Any, camera: Camera, x: float, y: float, level: int) -> npt.NDArray[np.float64] | None:
+    """Where the surface is that a pixel shows: (3,) in world units; None where there is none.
+
+    Args:
+        model: as :func:`render_from_anywhere` takes it; one that has no depths has no surface.
+        camera: of the picture.
+        x, y: the pixel, from the top left corner.
+        level: how many levels to use.
+    """
+    if not hasattr(model, "renderer"):
+        return None
+    near, far = model.space.depth_range(model.box, camera.position)
+    pixel = replace(camera, cx=camera.cx - int(x), cy=camera.cy - int(y), width=1, height=1)
+    origins, directions = pixel.rays()
+    distances, opacity = model.renderer.depths(origins, directions, model.settings(level, near=near, far=far))
+    if not opacity[0] > _SOLID:
+        return None
+    return (origins[0] + distances[0] * directions[0]).astype(np.float64)

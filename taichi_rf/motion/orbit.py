@@ -177,6 +177,10 @@ class Orbit:
         self.target = self.target + right * pose[:, 0] + up * pose[:, 1] - forward * pose[:, 2]
         self.limited()
 
+    def turn_about(self, place: npt.ArrayLike) -> None:
+        """Look at ``place`` (3,), in world units, from where the eye is, and turn about it from now on."""
+        self.stand(self._eye(), place, self.up)
+
     def dolly(self, down: float, height: int) -> None:
         """Come nearer (drag up) or go farther (drag down), in proportion to the distance."""
         self.distance *= math.exp(_DOLLY * min(max(down / height, -10.0), 10.0))

@@ -24,6 +24,7 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.sdf.model import SurfaceModel
 from taichi_rf.storage.metadata import passed_on
+from taichi_rf.storage.quality import metadata_of
 from taichi_rf.storage.requirements import Told, check_asked, check_steps
 from taichi_rf.storage.trf import TrfFile, read_trf, write_trf
 
@@ -141,7 +142,7 @@ def model_around(field: Field, header: Header) -> Model:
         step_ratio=header["step_ratio"],
         distance_scale=header["distance_scale"],
         weight_threshold=header["weight_threshold"],
-        metadata=dict(header["metadata"]),
+        metadata=metadata_of(header),
         space=read_space(header.get("space")),
     )
 

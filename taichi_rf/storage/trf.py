@@ -49,8 +49,8 @@ from taichi_rf.storage.container import (
 
 __all__ = [
     "TrfFile",
-    "chunk_sizes",
     "load_checkpoint",
+    "outline",
     "pack_arrays",
     "prefix_bytes",
     "read_trf",
@@ -166,7 +166,7 @@ def truncate_trf(source: Path, level: int, destination: Path) -> int:
     """
     with _opened(source) as reader:
         if not 1 <= level <= reader.total_levels:
-            raise UserError(f"level {level} is not in {source}: choose 1 to {len(chunk_sizes(source))}")
+            raise UserError(f"level {level} is not in {source}: choose 1 to {len(outline(source)[1])}")
         start = passed_on_start(reader.header, reader.total_levels, reader.start)
         checksum = start_checksum(start)
         with atomic_write(destination) as file:
@@ -198,24 +198,24 @@ def truncate_trf(source: Path, level: int, destination: Path) -> int:
             return size
 
 
-def chunk_sizes(path: Path) -> list[int]:
-    """Return the bytes that each level present adds to the file (frame and payload), without reading the payloads.
+def outline(path: Path) -> tuple[dict[str, Any], list[int]]:
+    """Return the header, and the size in bytes of the file cut after each level present, without reading the payloads.
 
     Raises:
         UserError: as :func:`read_trf`. Damage inside a payload goes unseen; a level that is cut off is not counted.
     """
     with _opened(path) as reader:
-        sizes: list[int] = []
+        sizes = [reader.header_bytes]
         try:
-            while len(sizes) < reader.total_levels and not reader.at_end():
-                frame = reader.frame(len(sizes))
+            while len(sizes) <= reader.total_levels and not reader.at_end():
+                frame = reader.frame(len(sizes) - 1)
                 reader.skip(frame.length)
-                sizes.append(len(frame.raw) + frame.length)
+                sizes.append(sizes[-1] + len(frame.raw) + frame.length)
         except Damaged:
             pass
-        if not sizes:
+        if len(sizes) == 1:
             raise UserError(f"{path} cannot be loaded: the base chunk is damaged")
-        return sizes
+        return reader.header, sizes[1:]
 
 
 def prefix_bytes(header: Mapping[str, Any], chunk_lengths: Sequence[int]) -> list[int]:

@@ -13,14 +13,18 @@ from taichi_rf.core.pixels import over
 from taichi_rf.evaluation.autorank import best_level
 from taichi_rf.evaluation.charts import shown_levels
 from taichi_rf.evaluation.evaluate import evaluating
+from taichi_rf.evaluation.plot import to_image
 from taichi_rf.evaluation.report import caption, report
+from taichi_rf.motion.screenshot import save_picture
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.pictures import render_prefixes
 from taichi_rf.storage.model_file import load_model, save_model
-from taichi_rf.training.run import EVENTS, METRICS, MODEL, REPORT, Recipe, Training
+from taichi_rf.training.run import EVENTS, METRICS, MODEL, REPORT, THUMBNAIL, Recipe, Training
 
 LARGEST = 800
 """Pixels a side of the training view that a report shows where there are no test views."""
+SMALL = 192
+"""Pixels of the longer side of the picture by which a list of runs shows this one."""
 
 
 def finish(
@@ -107,6 +111,9 @@ def finishing(training: Training, recipe: Recipe) -> Generator[tuple[int, int], 
     history = [*trainer.history, *(event for event in trainer.events if event["event"] == "rank")]
     shown = _pictures(metrics, pictures)
     report(folder / REPORT, metrics, history, [*shown, (trainer.scene.shows, photograph)])
+    small = to_image(pictures[-1])
+    small.thumbnail((SMALL, SMALL))
+    save_picture(folder / THUMBNAIL, np.asarray(small))
     return metrics
 
 

@@ -2,7 +2,7 @@
 
     config.json    everything needed to repeat the training    metrics.json   quality and size of every level
     checkpoint     the exact state, to resume from             events.jsonl   what the schedule did, and evaluations
-    model.trf      the model, progressive                      report.png     curves, and pictures of several levels
+    model.trf      the model, progressive                      report.png     curves and pictures; thumbnail.png one
 
 One process at a time writes to a folder, and nothing that it holds is replaced before there is something better.
 """
@@ -33,10 +33,10 @@ from taichi_rf.training.methods.registry import read_config
 from taichi_rf.training.trainer import StepInfo, Trainer
 
 CONFIG, MODEL, METRICS = "config.json", "model.trf", "metrics.json"
-EVENTS, REPORT, LOCK = "events.jsonl", "report.png", ".lock"
+EVENTS, REPORT, THUMBNAIL, LOCK = "events.jsonl", "report.png", "thumbnail.png", ".lock"
 NEW = ".new"
 """Of the folder in a run's folder where the run that is to replace it begins."""
-FILES = (checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT, CONFIG)
+FILES = (checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT, THUMBNAIL, CONFIG)
 SAVE_SECONDS = 60.0
 """Training time between two checkpoints."""
 

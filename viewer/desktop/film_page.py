@@ -7,7 +7,7 @@ from typing import Any
 
 from taichi_rf.motion.film import CAPTIONS, SIZES, Film
 from viewer.desktop.menu import Menu
-from viewer.desktop.rows import SOFT, Button, Row, Slider, Text
+from viewer.overlay.rows import SOFT, Button, Row, Slider, Text
 from viewer.session.session import Session
 
 LONGEST = 60

@@ -16,6 +16,7 @@ from taichi_rf.core import backend
 from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from viewer.desktop.display import fitting, middle_of_screen, why_no_window
+from viewer.desktop.wheel import Wheel
 from viewer.desktop.x11 import place_of
 from viewer.overlay.screen import screen
 
@@ -32,9 +33,9 @@ class Desktop:
 
     def __init__(self, size: tuple[int, int], inside: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         self.size, self.inside = size, inside
-        self.opened = size
-        """The size of the window when it was opened."""
         self.window: Any = None
+        self.wheel: Wheel | None = None
+        """The mouse's wheel; None before the first window."""
         self._place: tuple[int, int] | None = None  # where the last window was, as far as that is known
 
     def open(self, text: str) -> None:
@@ -48,7 +49,8 @@ class Desktop:
         if reason := why_no_window():  # GLFW would end the process
             raise UserError(reason)
         backend.current()  # a window on nothing would end the process too
-        self.size = self.opened = fitting(*self.size)
+        self.size = fitting(*self.size)
+        self.wheel = self.wheel or Wheel()
         place = self._place or middle_of_screen(*self.size)
         with self.inside():
             try:

@@ -9,11 +9,16 @@ from typing import Any
 from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from viewer.app.studio import Studio
+from viewer.desktop.open_page import open_first
 from viewer.desktop.panels import Panels
+from viewer.desktop.wheel import Wheel
+from viewer.overlay.handles import Handle, handle_at
+from viewer.overlay.overlay import Overlays
+from viewer.session.picking import centre_on
 from viewer.session.session import Session
 
-_PUT_BACK_AFTER = 3  # pictures after the mouse let go: ImGui sees a quick click up to two frames late
-_KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow stands for
+_KEY_DOLLY = 0.05  # of the window's height that a press of the up or down arrow, or a click of the wheel, stands for
+_TWICE, _NEAR = 0.4, 5.0  # seconds and pixels within which two clicks are one double click
 _FASTER = 4.0  # flying with shift
 _REST_AFTER = 0.2  # seconds without input
 _POLL = 0.015  # seconds between two looks at the mouse and the keys while nothing else happens
@@ -25,23 +30,30 @@ Pixel = tuple[float, float]
 
 
 class Input:
-    """The mouse and the keyboard of one window. ``touched`` is when they last did something."""
+    """The mouse and the keyboard of one window. ``touched`` is when they last did something.
 
-    def __init__(self, window: Any, studio: Studio, panels: Panels) -> None:
+    Args:
+        window: GGUI's.
+        studio: what is shown in it.
+        panels: what lies over the picture and answers the mouse, as the cards of ``overlays`` do.
+        wheel: tells how far the mouse's wheel was turned.
+    """
+
+    def __init__(self, window: Any, studio: Studio, panels: Panels, overlays: Overlays, wheel: Wheel) -> None:
         self.touched = time.perf_counter()
         self.closed = False
         self.wants_all = False
         """Whether a picture of the window with its panels is wanted."""
-        self._window, self._studio, self._panels = window, studio, panels
+        self._window, self._studio, self._panels, self._overlays = window, studio, panels, overlays
+        self._wheel = wheel
         self._size = (1, 1)
         self._events: tuple[list[Any], list[Any]] = ([], [])  # keys pressed and released
         self._button: Any = None  # the mouse button that is dragging the scene
         self._mouse: Pixel = (0.0, 0.0)
         self._shift = False  # whether it was down in the last frame
         self._over_panel = False  # whether the left button went down on a panel
-        self._sliding = False  # whether it went down on the level slider
-        self._typing = False  # whether a number is being typed into a slider
-        self._put_back_in = 0  # pictures
+        self._grip: Handle | None = None  # what it went down on among the cards
+        self._clicked = (0.0, (-1.0, -1.0))  # when and where it last went down on the scene
         self._warned = False  # that closing loses something, and nothing was done since
 
     @property
@@ -64,43 +76,40 @@ class Input:
             if key in (ti.ui.LMB, ti.ui.MMB, ti.ui.RMB):
                 self._press(key, mouse)
             elif self._typing:
-                self._typing = key not in (ti.ui.RETURN, ti.ui.ESCAPE, ti.ui.TAB)
+                self._type(key)
             else:
                 self._key(key, shift)
-        if self._sliding and self._session is not None and (mouse != self._mouse or ti.ui.LMB in pressed):
-            self._session.levels.choose(self._panels.level_at(mouse[0]))
-        if self._button is not None:
+        if mouse != self._mouse:
+            self._panels.move(*mouse)
+            if self._panels.covers(*mouse) or self._panels.covers(*self._mouse):
+                self.touched = time.perf_counter()  # a button lights up under it
+        if self._grip is not None:
+            self._pull(self._grip, mouse)
+        elif self._button is not None:
             self._drag(mouse)
-        elif mouse != self._mouse and self._panels.covers(*mouse):
-            self.touched = time.perf_counter()  # a button lights up under it
-        elif mouse != self._mouse and not self._over_panel:
+        elif mouse != self._mouse and not self._over_panel and not self._panels.covers(*mouse):
             self._move_divider(mouse)
         self._mouse = mouse
         if self._button in released or not (self._button and self._window.is_pressed(self._button)):
             self._button = None
-        if self._over_panel and ti.ui.LMB in released:
-            self._release_panel()
+        if ti.ui.LMB in released:
+            if self._over_panel:
+                self._panels.release(*mouse)
+            self._over_panel, self._grip = False, None
+        self._turn_wheel(mouse)
         self._fly(passed)
 
     @property
     def waits(self) -> bool:
         """Whether somebody has just done something, and waits to see what comes of it."""
-        return time.perf_counter() - self.touched < _REST_AFTER or self._put_back_in > 0
-
-    def shown(self) -> None:
-        """A picture was shown: what waits for the next ones is nearer."""
-        if self._put_back_in:
-            self._put_back_in -= 1
-            if not self._put_back_in:
-                self._panels.put_back()
-                self.touched = time.perf_counter()  # the next picture has them there
+        return time.perf_counter() - self.touched < _REST_AFTER
 
     def nap(self, seconds: float) -> None:
         """Nothing is to be done: leave the machine alone for so long, or until a hand does something."""
         end, cursor = time.perf_counter() + seconds, self._window.get_cursor_pos()
         while time.perf_counter() < end:
             self._poll()
-            if any(self._events) or self._window.get_cursor_pos() != cursor:
+            if any(self._events) or self._window.get_cursor_pos() != cursor or self._wheel.turned:
                 return
             time.sleep(_POLL)
 
@@ -112,16 +121,50 @@ class Input:
     # The mouse
 
     def _press(self, button: Any, mouse: Pixel) -> None:
-        self._typing = False
+        left = button == ti.ui.LMB
+        self._mouse = mouse
         if self._panels.covers(*mouse):
-            self._over_panel |= button == ti.ui.LMB
-            on_widget = any(place.covers(*mouse) for place in self._panels.widgets.values())
-            self._typing = on_widget and bool(self._window.is_pressed(ti.ui.CTRL))
-            slider = self._panels.slider
-            self._sliding = slider is not None and slider.covers(*mouse) and not self._typing and button == ti.ui.LMB
+            if left:
+                self._over_panel = self._panels.press(*mouse)
+        elif left and (grip := handle_at(self._overlays.handles, *mouse)) is not None:
+            self._grip = grip
+            if grip.what != "level" and self._session is not None:
+                self._dolly(-_KEY_DOLLY if grip.what == "nearer" else _KEY_DOLLY)
         elif self._button is None:
             self._button = button
-        self._mouse = mouse
+            if left:
+                self._click(mouse)
+
+    def _click(self, mouse: Pixel) -> None:
+        """The second click within a moment has the camera turn about what lies there."""
+        now, ((then, place), session) = time.perf_counter(), (self._clicked, self._session)
+        self._clicked = now, mouse
+        if now - then < _TWICE and max(abs(a - b) for a, b in zip(mouse, place)) < _NEAR and session is not None:
+            self._clicked = 0.0, mouse
+            centre_on(session, *mouse)
+
+    def _pull(self, grip: Handle, mouse: Pixel) -> None:
+        """Show the level that the mouse is at on a bar or a plot."""
+        level, session = grip.level_at(*mouse), self._session
+        if level is not None and session is not None and level != session.levels.shown:
+            self.touched = time.perf_counter()
+            if session.demo:
+                session.toggle_demo()
+            session.levels.choose(level)
+
+    def _turn_wheel(self, mouse: Pixel) -> None:
+        """Come nearer with the wheel turned forwards; over the panels it does nothing."""
+        clicks = self._wheel.take()
+        if clicks and self._session is not None and not self._panels.covers(*mouse):
+            self._dolly(-2 * _KEY_DOLLY * clicks)
+
+    def _dolly(self, down: float) -> None:
+        session = self._session
+        assert session is not None
+        self.touched = time.perf_counter()
+        if session.demo:
+            session.toggle_demo()
+        session.orbit.dolly(down, 1)
 
     def _drag(self, mouse: Pixel) -> None:
         right, down = mouse[0] - self._mouse[0], mouse[1] - self._mouse[1]
@@ -144,13 +187,26 @@ class Input:
             session.divider = min(max(mouse[0] / self._size[0], 0.0), 1.0)
             self.touched = time.perf_counter()
 
-    def _release_panel(self) -> None:
-        """Have the panels put back, unless the mouse held a slider or a button: ImGui has then moved nothing."""
-        self._over_panel = self._sliding = False
-        if not any(place.covers(*self._mouse) for place in self._panels.widgets.values()):
-            self._put_back_in = _PUT_BACK_AFTER
-
     # The keys
+
+    @property
+    def _typing(self) -> bool:
+        """Whether a name is being typed into the path."""
+        return self._panels.menu.chooser.typed is not None and not self._panels.menu.hidden
+
+    def _type(self, key: Any) -> None:
+        """Find a name in the folder that is looked into."""
+        chooser = self._panels.menu.chooser
+        if key == ti.ui.ESCAPE:
+            chooser.typed = None
+        elif key == ti.ui.TAB:
+            chooser.complete()
+        elif key == ti.ui.BACKSPACE:
+            chooser.back()
+        elif key == ti.ui.RETURN:
+            open_first(self._panels.menu, self._studio)
+        elif isinstance(key, str) and len(key) == 1 and key.isalpha():
+            chooser.type(key)
 
     def _fly(self, seconds: float) -> None:
         """Fly as long as its keys are down."""

@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-import scenes
 from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
-from taichi_rf.training.methods.registry import PRESETS
-from viewer.app import catalogue
 from viewer.app.studio import Studio
 from viewer.desktop.film_page import film_page, size_text
 from viewer.desktop.menu import Menu
-from viewer.desktop.placing import place_page, said_of
-from viewer.desktop.rows import (
-    ACCENT,
-    ALARM,
-    BETWEEN,
-    BRIGHT,
-    SOFT,
-    Button,
-    Row,
-    Slider,
-    Text,
-    panel_height,
-    shortened,
-    wrapped,
-)
+from viewer.desktop.open_page import open_page
+from viewer.desktop.placing import place_page
+from viewer.overlay.rows import ACCENT, ALARM, SOFT, Button, Panel, Row, Slider, Text, wrapped
 from viewer.session import budget
 from viewer.session.demo import LONGEST, SHORTEST
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
 
+_KEYS_WIDE = 82  # pixels at scale 1
 LARGEST_PICTURE = 4  # times the window's sides
-_DOWNSCALES = (1, 2, 4, 8)
-_MOST_MINUTES = 120
-_RUNS, _RECENT = 4, 3  # that are listed
 
 KEYS = (
     ("drag", "turn (fly: look round)"),
@@ -69,52 +49,62 @@ KEYS = (
 )
 
 Rows = list[Row]
-Panel = tuple[str, Rows]
 
 
-def column(menu: Menu, studio: Studio, room: int) -> list[Panel]:
-    """The panels from the top down, each with its title; ``room`` is the height there is for them, in pixels."""
+def column(menu: Menu, studio: Studio, room: float) -> list[Panel]:
+    """The panels from the top down; ``room`` is the height there is for them, in pixels at scale 1."""
     session = studio.session
     if menu.page == "help":
-        return [("Keys", _help(menu))]
+        return [Panel("help", "Keys", _help(menu))]
     if menu.page == "place" and studio.source is not None and studio.pending is None:
-        return [("Where the scene lies", place_page(menu, studio))]
+        return [Panel("place", "Where the scene lies", place_page(menu, studio))]
     if session is None or menu.page in ("open", "place"):
-        return [("Open or train", _open(menu, studio, room))]
-    found = [(title(session.model.metadata, "Taichi RF"), _level(session))]
+        return open_page(menu, studio, room)
+    name = title(session.model.metadata, "Taichi RF")
+    found = [Panel("level", name, _level(session), rank=1, note=f"{session.levels.name} {session.level}")]
     training = _training(studio, session)
     if training:
-        found.append(("Training", training))
+        stats = stats_of(session).training
+        share = "" if stats is None else f"{100 * stats.progress:.0f} %"
+        found.append(Panel("training", "Training", training, rank=3, note=share))
     if menu.page == "look":
-        found.append(("Look", [_back(menu), *_look(session)]))
+        found.append(Panel("look", "Look", [_back(menu), *_look(session)]))
     elif menu.page == "keep":
-        found.append(("Keep", [_back(menu), *_keep(menu, session)]))
+        found.append(Panel("keep", "Keep", [_back(menu), *_keep(menu, session)]))
     elif menu.page == "film":
-        found.append(("Videos", film_page(menu, session)))
+        found.append(Panel("film", "Videos", film_page(menu, session)))
     else:
-        found.append(("Menu", _menu(menu, session)))
-    while len(found) > 1 and sum(panel_height(rows) + BETWEEN for _, rows in found) > room + BETWEEN:
-        del found[-2 if menu.page else -1]  # a page that was asked for comes before what is always there
+        found.append(Panel("menu", "Menu", _menu(menu, session), rank=2))
+    if menu.page is None and _beside(session):  # both pictures are to be seen: what is in their way is folded
+        return [found[0], *(panel for panel in found[1:] if panel.key in menu.opened)] + [
+            replace(panel, rows=[]) for panel in found[1:] if panel.key not in menu.opened
+        ]
     return found
+
+
+def _beside(session: Session) -> bool:
+    return session.compare != "off" and session.layout == "beside"
 
 
 def _level(session: Session) -> Rows:
     stats = stats_of(session)
     name, level = stats.level_name, stats.level
     rows: Rows = [Slider(name, level, 1, stats.num_levels, session.levels.choose, main=True)]
-    if (size := budget.kilobytes(session.levels)) is not None:
-        rows.append(Slider("kB at most", size.value, size.low, size.high, partial(budget.choose, session.levels)))
     if session.compare == "level":
         rows.append(Slider(f"right {name}", session.levels.other, 1, stats.num_levels, session.levels.choose_other))
-    psnr = "not measured" if stats.psnr is None else f"{stats.psnr:.2f} dB"
-    sharpness = "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution"
     if (arriving := stats.arriving) is not None and not arriving.over:
         rows += wrapped(arriving.text, ACCENT if arriving.trouble is None else ALARM, 3)
+    if _beside(session):  # the pictures' own labels say the rest
+        return rows
+    if (size := budget.kilobytes(session.levels)) is not None:
+        rows.append(Slider("kB at most", size.value, size.low, size.high, partial(budget.choose, session.levels)))
+    psnr = "not known" if stats.decibels is None else f"{stats.decibels.text()} dB"
+    sharpness = "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution"
     return [
         *rows,
-        Text(f"size    {' '.join(amount_and_unit(1e6 * (stats.megabytes or 0.0)))}"),
-        Text(f"PSNR    {psnr}"),
-        Text(f"picture {'' if stats.picture is None else f'{stats.picture.text}, '}{sharpness}"),
+        Text(" ".join(amount_and_unit(1e6 * (stats.megabytes or 0.0))), name="size"),
+        Text(psnr, name="PSNR"),
+        Text(f"{'' if stats.picture is None else f'{stats.picture.text}, '}{sharpness}", name="picture"),
     ]
 
 
@@ -125,11 +115,11 @@ def _training(studio: Studio, session: Session) -> Rows:
     left = "" if training.seconds_left is None else f", {duration(training.seconds_left)} left"
     rows: Rows = [
         Text(f"{training.state}, {100 * training.progress:.0f} %{left}", ACCENT),
-        Text(f"step    {training.iteration:,}, {session.field.level_name} {training.level}"),
+        Text(f"{training.iteration:,}, {session.field.level_name} {training.level}", name="step"),
     ]
     if training.loss is not None:
-        rows.append(Text(f"loss    {training.loss:.5f}, {training.psnr:.1f} dB"))
-        rows.append(Text(f"rays    {training.rays_per_second:,.0f} a second"))
+        rows.append(Text(f"{training.loss:.5f}, {training.psnr:.1f} dB", name="loss"))
+        rows.append(Text(f"{training.rays_per_second:,.0f} a second", name="rays"))
     if training.failure is not None:
         rows += wrapped(training.failure, ALARM)
     elif studio.evaluating is not None:
@@ -176,7 +166,7 @@ def _look(session: Session) -> Rows:
         views = [other for other in session.views if other.split == (session.views[0] if view is None else view).split]
         number = 1 if view is None else view.index + 1
         rows += [
-            Text(f"view    {where[:33]}", SOFT),
+            Text(where, SOFT, name="view"),
             Slider("photograph", number, 1, len(views), lambda number: session.go_to(views[number - 1])),
             Button("Next photograph", session.next_view),
             Button("Test or training photographs", session.other_split),
@@ -224,102 +214,5 @@ def _keep(menu: Menu, session: Session) -> Rows:
     return [*rows, Button("Camera as JSON", keeper.camera)]
 
 
-def _open(menu: Menu, studio: Studio, room: int) -> Rows:
-    """A scene, how to train it, and what else there is to open, in as many rows as there is room for."""
-    chooser, pending = menu.chooser, studio.pending
-    if pending is not None:
-        share = "" if pending.progress is None else f" {100 * pending.progress:.0f} %"
-        return [*wrapped(pending.text + share, ACCENT), Button("Cancel", studio.cancel)]
-    rows: Rows = [] if studio.session is None else [_back(menu)]
-    rows.append(Text(f"scene   {shortened(_scene_name(studio.source), 33)}", ACCENT))
-    if studio.source is not None:
-        minutes = 0 if studio.max_seconds is None else round(studio.max_seconds / 60)
-        rows += [
-            Button(f"Preset: {studio.preset}", partial(_next, studio, "preset", PRESETS)),
-            Button(f"Method: {studio.method}", partial(_next, studio, "method", studio.methods)),
-            Button(f"Images: 1/{studio.downscale} of their size", partial(_next, studio, "downscale", _DOWNSCALES)),
-            Text("time    " + (f"{minutes} minutes" if minutes else "as long as the preset has it")),
-            Slider("minutes", minutes, 0, _MOST_MINUTES, partial(_set_minutes, studio)),
-            Button("Start training", partial(_start, menu, studio)),
-        ]
-        if not scenes.is_mesh(studio.source) and os.path.isabs(studio.source):
-            rows.append(Button("Where the scene lies ...", partial(menu.turn_to, "place")))
-        rows += said_of(studio)
-    rows.append(Text("built-in scenes", SOFT))
-    rows += [Button(name, partial(studio.choose, name)) for name in catalogue.builtin_scenes()]
-    recent = (
-        [] if studio.settings is None else [path for path in studio.settings.recent if os.path.isabs(path)][:_RECENT]
-    )
-    if recent:
-        rows.append(Text("recently", SOFT))
-        rows += [
-            Button(f"{number} {shortened(path, 36)}", partial(_opened, menu, studio, Path(path)))
-            for number, path in enumerate(recent, 1)
-        ]
-    runs = chooser.runs(studio.runs)[:_RUNS]
-    if runs:
-        rows.append(Text(f"runs in {shortened(str(studio.runs), 33)}", SOFT))
-        rows += [Button(_run_label(run), partial(_opened, menu, studio, run.path)) for run in runs]
-    listing = chooser.listing()
-    rows.append(Text(shortened(str(listing.folder)), SOFT))
-    if listing.note:
-        rows += wrapped(listing.note, ALARM, 2)
-    if listing.parent is not None:
-        rows.append(Button(".. (up)", partial(chooser.go, listing.parent)))
-    return rows + _entries(menu, studio, listing, (room - panel_height(rows)) // Button("", print).height)
-
-
-def _entries(menu: Menu, studio: Studio, listing: catalogue.Listing, most: int) -> Rows:
-    """As many of a folder's entries as there is room for, and a button for more."""
-    chooser, entries = menu.chooser, listing.entries
-    if len(entries) > most:
-        most = max(most - 1, 1)
-    first = chooser.first if chooser.first < len(entries) else 0
-    rows: Rows = []
-    for entry in entries[first : first + most]:
-        label = f"{shortened(entry.name, 30)}{'/' if entry.kind == 'folder' else f' ({entry.kind})'}"
-        action: Callable[[], object] = partial(_opened, menu, studio, entry.path)
-        if entry.kind == "folder":
-            action = partial(chooser.go, entry.path)
-        elif entry.kind == "scene":
-            action = partial(studio.choose, entry.path)
-        rows.append(Button(label, action))
-    if len(entries) > most:
-        following = first + most if first + most < len(entries) else 0
-        rows.append(Button(f"more ({len(entries)} entries)", partial(setattr, chooser, "first", following)))
-    return rows
-
-
-def _start(menu: Menu, studio: Studio) -> None:
-    if studio.start():
-        menu.page = None
-
-
-def _opened(menu: Menu, studio: Studio, path: Path) -> None:
-    # A scene is chosen at once, and then there is more to choose; what is small may have been read by now.
-    if studio.open(path) and (studio.pending is not None or studio.ready):
-        menu.page = None
-
-
-def _next(studio: Studio, name: str, choices: tuple[Any, ...]) -> None:
-    """Take the next of ``choices`` for the studio's ``name``."""
-    now = getattr(studio, name)
-    setattr(studio, name, choices[(choices.index(now) + 1) % len(choices)] if now in choices else choices[0])
-
-
-def _set_minutes(studio: Studio, minutes: int) -> None:
-    studio.max_seconds = 60.0 * minutes or None
-
-
-def _scene_name(source: str | None) -> str:
-    return "choose one below" if source is None else source.removeprefix("builtin:")
-
-
-def _run_label(run: catalogue.RunEntry) -> str:
-    quality = "unfinished" if not run.finished else "trained" if run.psnr is None else f"{run.psnr:.1f} dB"
-    return f"{shortened(run.name, 25)} ({quality})"
-
-
 def _help(menu: Menu) -> Rows:
-    widest = max(len(key) for key, _ in KEYS) + 1
-    return [_back(menu), *(Text(f"{key:<{widest}}{meaning}", BRIGHT) for key, meaning in KEYS)]
+    return [_back(menu), *(Text(meaning, name=key, indent=_KEYS_WIDE) for key, meaning in KEYS)]

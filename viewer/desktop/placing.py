@@ -12,7 +12,7 @@ from taichi_rf.storage.world import Format, SpaceName, Up
 from viewer.app.preview import scaled
 from viewer.app.studio import Studio
 from viewer.desktop.menu import Menu
-from viewer.desktop.rows import SOFT, Button, Row, Slider, Text, wrapped
+from viewer.overlay.rows import SOFT, Button, Row, Slider, Text, wrapped
 
 _FORMATS: tuple[Any, ...] = (None, *get_args(Format))
 _UPS, _SPACES = get_args(Up), get_args(SpaceName)

@@ -40,6 +40,7 @@ from viewer.session.stats import stats_of
 _ALONE = 0.95  # of the time is for a recording, or for judging a training that is done, while nobody does anything
 _BESIDE_A_HAND = 0.5  # and while somebody does
 _NAP = 0.05  # seconds between two turns in which there is nothing to do
+_COVERS = 0.45  # of the height: lower panels leave the middle of the picture free
 _WELCOME = (
     "Choose a scene on the left and train it, or open what was trained.",
     "Drag the slider to slim it. h shows the keys.",
@@ -122,13 +123,15 @@ class _Window:
 
     def __init__(self, desktop: Desktop, studio: Studio, panels: Panels) -> None:
         window = desktop.window
-        self.studio, self.size, self._opened = studio, desktop.size, desktop.opened
+        self.studio, self.size = studio, desktop.size
         self._window, self._inside, self._panels = window, desktop.inside, panels
-        self._canvas, self._gui = window.get_canvas(), window.get_gui()
+        self._canvas = window.get_canvas()
         self._overlays = Overlays()
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
         self._blank_shows: object = None
-        self._input = Input(window, studio, panels)
+        assert desktop.wheel is not None
+        self._wheel = desktop.wheel
+        self._input = Input(window, studio, panels, self._overlays, self._wheel)
         self._pacing = Pacing()
         self._frames = 0  # pictures that were shown
         self._began = time.perf_counter()
@@ -211,10 +214,10 @@ class _Window:
         before = None if session is None else stats_of(session)
         started = time.perf_counter()
         if session is not None:
+            session.viewpoint.clear = self._clear(session)
             session.frame(*self.size, drawing)
         drawn = time.perf_counter()
         self._show(session, before)
-        self._input.shown()
         self._shown_at = time.monotonic()
         self._frames += 1
         self._pacing.spent(showing=time.perf_counter() - begun - (drawn - started), drawing=drawn - started)
@@ -239,6 +242,14 @@ class _Window:
             "said": None if self.studio.message is None else self.studio.message.text,
         }
 
+    def _clear(self, session: Session) -> tuple[int, int]:
+        """Pixels at the left and at the right that panels and plots cover of most of the height."""
+        if session.layout == "beside" and session.compare != "off":
+            return 0, 0
+        (across, down), (width, height) = self._panels.extent, self.size
+        left = across if down > _COVERS * height else 0
+        return (left, self._overlays.beside) if left + self._overlays.beside < 0.8 * width else (0, 0)
+
     def _show(self, session: Session | None, before: Stats | None) -> None:
         """The picture with all that lies over it, on the screen; ``before`` is what the panels said."""
         (width, height), panels = self.size, self._panels
@@ -250,32 +261,30 @@ class _Window:
             stats = replace(stats, message=message, picture=before.picture)  # one figure in one picture
             curve, history = session.levels.curve(), session.history()
         overlays = self._overlays.draw(
-            stats, curve, history, width, height, hidden=panels.menu.hidden, panels=panels.extent
-        )
-        blend(canvas[..., :3].transpose(1, 0, 2)[::-1], overlays)
-        set_image(self._canvas, canvas)
+            stats, curve, history, width, height, hidden=panels.menu.hidden, panels=panels.extent,
+            zoom=not self._wheel.works,
+        )  # fmt: skip
+        picture = canvas[..., :3].transpose(1, 0, 2)[::-1]
+        blend(picture, [*overlays, *panels.cards])
         if self._input.wants_all and session is not None:
-            self._keep_all(session)
-            set_image(self._canvas, canvas)
-            self._draw_panels()
+            self._keep_all(session, picture)
+        set_image(self._canvas, canvas)
         with self._inside():
             self._window.show()
 
     def _draw_panels(self) -> None:
         session = self._session
         level = None if session is None else session.level
-        self._panels.draw(self._gui, self.studio, *self.size, opened=self._opened)
+        self._panels.draw(self.studio, *self.size)
         if self._session is not session or (session is not None and session.level != level):
             self._input.touched = time.perf_counter()
 
-    def _keep_all(self, session: Session) -> None:
-        """Save the window as it is drawn, panels and all. That uses up what was drawn: draw it again."""
+    def _keep_all(self, session: Session, picture: npt.NDArray[np.uint8]) -> None:
+        """Save the window as it is shown, panels and all."""
         self._input.wants_all = False
-        with self._inside():
-            pixels = self._window.get_image_buffer_as_numpy()
         try:
             path = free_file(session.keeper.made_folder().resolve(), "window", ".png")
-            save_picture(path, (pixels[..., :3].transpose(1, 0, 2)[::-1] * 255 + 0.5).astype(np.uint8))
+            save_picture(path, picture)
         except UserError as error:
             session.say(str(error), alarm=True)
         else:

@@ -13,6 +13,7 @@ import numpy as np
 
 from taichi_rf.evaluation import plot
 from taichi_rf.evaluation.plot import DARK, Page, fit_text, text_width
+from viewer.overlay.handles import Spot
 from viewer.overlay.plots import FINENESS, Pixels, finished
 
 ALARM = "#ff8f7d"
@@ -79,8 +80,28 @@ def figures(entries: Sequence[Figure], levels: Levels | None, size: float, room:
             across += text_width(text, size)
         left += entry.width(size) + gap
     if levels:
-        _pips(page, (padding, base + 0.45 * size, page.width - padding, base + 0.63 * size), levels)
+        _pips(page, _pips_box(page.width, size), levels)
     return finished(page)
+
+
+def pips(width: int, size: float, levels: Levels) -> tuple[plot.Box, list[Spot]]:
+    """Where the mouse takes hold of the pips of a card of :func:`figures`, and where each level is; in its pixels.
+
+    Args:
+        width: of the card, in pixels.
+        size: of its text, in pixels.
+        levels: what its pips say.
+    """
+    left, top, right, bottom = _pips_box(width, size)
+    count = min(max(levels.count, 1), _MOST_PIPS)
+    step, middle = (right - left) / count, (top + bottom) / 2
+    spots = [(level, left + (level - 0.5) * step, middle) for level in range(1, min(levels.there, count) + 1)]
+    return (0.0, top - 0.4 * size, float(width), bottom + 0.46 * size), spots
+
+
+def _pips_box(width: int, size: float) -> plot.Box:
+    padding, base = 0.8 * size, 1.32 * size
+    return padding, base + 0.45 * size, width - padding, base + 0.63 * size
 
 
 def _row_width(entries: Sequence[Figure], gap: float, size: float) -> float:
@@ -222,6 +243,16 @@ def colour_bar(
             page.line([(across, bottom), (across, bottom + 0.2 * size)], DARK.muted, 0.07 * size)
             page.text((middle, 3.25 * size), text, 0.9 * size, DARK.muted, "ms")
             end = middle + half
+    return finished(page)
+
+
+def sign(letter: str, size: float) -> Pixels:
+    """Draw a square button with a sign on it: (h, w, 4) uint8."""
+    side = 1.9 * size
+    page, middle, reach = _page(side, side, size), math.ceil(side) / 2, 0.42 * size
+    page.line([(middle - reach, middle), (middle + reach, middle)], DARK.ink, 0.11 * size)
+    if letter == "+":
+        page.line([(middle, middle - reach), (middle, middle + reach)], DARK.ink, 0.11 * size)
     return finished(page)
 
 

@@ -22,6 +22,7 @@ from taichi_rf.rendering import colormaps
 from viewer.overlay import cards, plots
 from viewer.overlay.blend import Overlay, Pixels, blend
 from viewer.overlay.cards import Figure, Levels
+from viewer.overlay.handles import Handle, Spot
 from viewer.overlay.layout import OverlayLayout
 from viewer.overlay.plots import finite
 from viewer.overlay.screen import screen
@@ -61,6 +62,10 @@ class Overlays:
         self._clock = clock
         self._kept: dict[str, tuple[object, Overlay | None]] = {}
         self._plotted: dict[str, _Plot] = {}
+        self.handles: list[Handle] = []
+        """What the mouse can take hold of in the last picture."""
+        self.beside = 0
+        """Pixels at the right edge of the last picture that plots cover."""
 
     def draw(
         self,
@@ -72,6 +77,7 @@ class Overlays:
         *,
         hidden: bool = False,
         panels: tuple[int, int] = (0, 0),
+        zoom: bool = False,
     ) -> list[Overlay]:
         """What to lay over a picture of ``width`` x ``height`` pixels, the lowest first.
 
@@ -81,12 +87,17 @@ class Overlays:
             history: for the training curve; None or an empty one leaves it out unless something is training.
             hidden: leave out everything but the divider, messages, and recordings: the picture is to be seen.
             panels: width and height, from the top left corner, of what the front end itself puts there.
+            zoom: draw buttons for coming nearer and going farther, where there is no wheel for that.
         """
+        self.handles, self.beside = [], 0
         demo = stats.demo
         hidden = hidden and not demo
         layout = OverlayLayout(width, height, (0, 0) if hidden or demo else panels)
         if not hidden:
-            self._plots(layout, stats, curve, None if demo else history)
+            if not (_compares(stats) and stats.compare.layout == "beside"):  # both pictures are to be seen
+                self._plots(layout, stats, curve, None if demo else history)
+            if zoom and stats.level and not demo:
+                self._zoom(layout)
             self._figures(layout, stats, demo)
             self._legend(layout, stats)
             self._where(layout, stats)
@@ -110,13 +121,14 @@ class Overlays:
         if history is not None and not training and not (history.batch or history.test):
             history = None
         width, height = layout.plot_size(2 if history is not None else 1)
-        if not width:
+        if not width or not (curve or history):
             return
+        self.beside = width + 2 * layout.margin
         level, name = stats.level, stats.level_name
         top = layout.margin
         if curve:
             measuring = training is not None and training.state != "done"
-            points = [(p.level, p.megabytes, p.psnr) for p in curve]
+            points = [(p.level, p.megabytes, p.decibels) for p in curve]
             card = self._plot(
                 "curve",
                 (width, height),
@@ -125,6 +137,7 @@ class Overlays:
                 lambda: plots.rate_distortion(curve, level, name, width, height, measuring=measuring),
             )
             layout.put(card.at(layout.width - layout.margin - width, top))
+            self._handle(layout.overlays[-1], *plots.level_spots(curve, width, height))
             top += height + layout.gap
         if history is not None:
             data = (len(history.batch), len(history.test), history.batch[-1:], history.test[-1:], len(history.levels))
@@ -159,7 +172,30 @@ class Overlays:
             reached = stats.num_levels if growing is None else growing.level or stats.num_levels
             levels = Levels(stats.level, reached, stats.num_levels)
         key = (tuple(entries), levels, size)
-        self._stack(layout, "figures", key, lambda room: cards.figures(entries, levels, size, room))
+        card = self._stack(layout, "figures", key, lambda room: cards.figures(entries, levels, size, room))
+        if card is not None and levels is not None:
+            self._handle(card, *cards.pips(card.pixels.shape[1], size, levels))
+
+    def _zoom(self, layout: OverlayLayout) -> None:
+        """Two buttons in the lower right corner, one above the other."""
+        size = layout.text(19, 13)
+        right, bottom = layout.width - layout.margin, layout.height - layout.margin
+        for letter, what in (("-", "farther"), ("+", "nearer")):
+            card = self._card(f"zoom {letter}", size, functools.partial(cards.sign, letter, size))
+            assert card is not None
+            high, wide = card.pixels.shape[:2]
+            placed = card.at(right - wide, bottom - high)
+            if layout.is_free(placed.box):
+                layout.put(placed)
+                self.handles.append(Handle("nearer" if what == "nearer" else "farther", placed.box))
+            bottom -= high + layout.gap
+
+    def _handle(self, card: Overlay, box: tuple[float, float, float, float], spots: Sequence[Spot]) -> None:
+        """Let the mouse take hold of a card where it shows the levels; ``box`` and ``spots`` in pixels of the card."""
+        left, top, right, bottom = box
+        place = card.x + int(left), card.y + int(top), card.x + math.ceil(right), card.y + math.ceil(bottom)
+        if spots:
+            self.handles.append(Handle("level", place, [(level, card.x + x, card.y + y) for level, x, y in spots]))
 
     def _legend(self, layout: OverlayLayout, stats: Stats) -> None:
         if stats.mode not in _LEGENDS:
@@ -278,18 +314,21 @@ class Overlays:
         made = self._plotted[name] = _Plot(size, urgent, data, now, Overlay(0, 0, make()))
         return made.card
 
-    def _stack(self, layout: OverlayLayout, name: str, key: object, make: Callable[[float], Pixels | None]) -> None:
-        """Put a card above those at the bottom, as narrow as its place asks for."""
+    def _stack(
+        self, layout: OverlayLayout, name: str, key: object, make: Callable[[float], Pixels | None]
+    ) -> Overlay | None:
+        """Put a card above those at the bottom, as narrow as its place asks for; None where it has no place."""
         room = float(layout.width - 2 * layout.margin)
         for attempt in ("wide", "narrow"):
             card = self._card(f"{name}, {attempt}", (key, room), functools.partial(make, room))
             if card is None:
-                return
+                return None
             left, right = layout.free_at_bottom(card.pixels.shape[0])
             if card.pixels.shape[1] <= right - left:
                 layout.stack(card, left, right)
-                return
+                return layout.overlays[-1]
             room = float(right - left)
+        return None
 
 
 def _figures(stats: Stats, demo: bool) -> list[Figure]:
@@ -300,12 +339,13 @@ def _figures(stats: Stats, demo: bool) -> list[Figure]:
         of = f" of {count}" if count and not demo else ""
         widest = f"{name} {'0' * len(str(count or level))}{of}"
         entries.append(Figure(((f"{name} ", muted), (f"{level}", DARK.mark), (of, muted)), widest))
-    megabytes, psnr = stats.megabytes, stats.psnr
+    megabytes, quality = stats.megabytes, stats.decibels
     if finite(megabytes):
         amount, unit = amount_and_unit(1e6 * float(megabytes or 0.0))
         entries.append(Figure(((amount, ink), (f" {unit}", muted)), f"0.00 {unit}"))
-    if finite(psnr):
-        entries.append(Figure(((f"{psnr:.1f}", ink), (" dB", muted)), "00.0 dB"))
+    if quality is not None:
+        text = quality.text(1)
+        entries.append(Figure(((text, ink), (" dB", muted)), f"{'00.0' if quality.measured else '≈ 00.0'} dB"))
     time = None if demo else stats.picture
     if time is not None and finite(time.seconds) and time.seconds > 0:
         amount = time.text.removesuffix(" ms")

@@ -13,7 +13,9 @@ import numpy as np
 
 from taichi_rf.evaluation import charts, plot
 from taichi_rf.evaluation.plot import DARK, Page
+from taichi_rf.storage.quality import Decibels
 from viewer.overlay.blend import Pixels
+from viewer.overlay.handles import Spot
 
 _WIDTH, _HEIGHT = 330, 250  # pixels, of the card for which the sizes below hold
 _CORNER, _PADDING, _TITLE, _TEXT = 8.0, 16.0, 17.0, 14.0
@@ -26,7 +28,7 @@ _WORST = 200.0  # dB, either way: a figure beyond it is a broken file's
 
 
 class LevelPoint(Protocol):
-    """Size and quality of one level; ``psnr`` is None while it has not been measured."""
+    """Size and quality of one level."""
 
     @property
     def level(self) -> int:
@@ -37,8 +39,8 @@ class LevelPoint(Protocol):
         """What a file up to it takes."""
 
     @property
-    def psnr(self) -> float | None:
-        """In dB on held-out views, None where it is not known."""
+    def decibels(self) -> Decibels | None:
+        """PSNR on held-out views, None where it is not known."""
 
 
 class History(Protocol):
@@ -78,10 +80,10 @@ def rate_distortion(
         width, height: of the card, in pixels.
         measuring: whether levels without a quality are still to be measured.
     """
-    rated = [(p.level, p.megabytes * 1e6, _decibels(p.psnr)) for p in points if finite(p.megabytes)]
-    rated = [entry for entry in rated if entry[1] >= 1]
+    rated = _rated(points)
     known = any(psnr is not None for *_, psnr in rated)
-    note = "measuring ..." if measuring and not known else ""
+    estimated = any(p.decibels is not None and not p.decibels.measured for p in points)
+    note = ("≈ estimated" if estimated else "") if known else "measuring ..." if measuring else ""
     page, box, unit = _card(width, height, "Quality against size" if known else f"Size of each {level_name}", note)
     if box is not None and known:
         charts.rate_distortion(page, box, rated, size=_TEXT * unit, compact=True, shown=level, name=level_name)
@@ -90,6 +92,25 @@ def rate_distortion(
     elif box is not None:
         _nothing(page, box, "nothing is known yet", unit)
     return finished(page)
+
+
+def level_spots(points: Sequence[LevelPoint], width: int, height: int) -> tuple[plot.Box, list[Spot]]:
+    """Where the mouse takes hold of the card of :func:`rate_distortion`, and where its levels are; in its pixels.
+
+    Args:
+        points: that it shows.
+        width, height: of the card, in pixels.
+    """
+    rated, (_, box) = _rated(points), _chart_box(width, height)
+    if box is None or not rated:
+        return (0.0, 0.0, 0.0, 0.0), []
+    return (box[0], box[1], float(width), box[3]), charts.places(box, rated, compact=True)
+
+
+def _rated(points: Sequence[LevelPoint]) -> list[charts.Rated]:
+    """What can be shown of the levels."""
+    good = [p for p in points if finite(p.megabytes) and p.megabytes * 1e6 >= 1]
+    return [(p.level, p.megabytes * 1e6, _number(p.decibels)) for p in good]
 
 
 def training_curve(history: History, level_name: str, width: int, height: int, *, note: str = "") -> Pixels:
@@ -122,10 +143,9 @@ def finished(page: Page) -> Pixels:
 def _card(width: int, height: int, title: str, note: str) -> tuple[Page, plot.Box | None, float]:
     """A card with its title, the box of its chart (None where there is no room), and how large everything is."""
     width, height = max(int(width), 1), max(int(height), 1)
-    unit = min(width / _WIDTH, height / _HEIGHT)
+    unit, box = _chart_box(width, height)
     page = Page(width, height, DARK, min(_CORNER * unit, width / 2, height / 2), FINENESS)
-    box = (_LEFT * unit, _TOP * unit, width - 1.25 * _PADDING * unit, height - _BOTTOM * unit)
-    if width < _SMALLEST[0] or height < _SMALLEST[1] or box[3] - box[1] < 2 * _TEXT * unit:
+    if box is None:
         return page, None, unit
     inner, base = width - 2 * _PADDING * unit, (_PADDING + 14) * unit
     page.text((_PADDING * unit, base), plot.fit_text(title, _TITLE * unit, inner), _TITLE * unit)
@@ -136,6 +156,14 @@ def _card(width: int, height: int, title: str, note: str) -> tuple[Page, plot.Bo
     return page, box, unit
 
 
+def _chart_box(width: int, height: int) -> tuple[float, plot.Box | None]:
+    """How large everything is on a card of ``width`` x ``height`` pixels, and its chart's box, where that has room."""
+    unit = min(width / _WIDTH, height / _HEIGHT)
+    box = (_LEFT * unit, _TOP * unit, width - 1.25 * _PADDING * unit, height - _BOTTOM * unit)
+    small = width < _SMALLEST[0] or height < _SMALLEST[1] or box[3] - box[1] < 2 * _TEXT * unit
+    return unit, None if small else box
+
+
 def _nothing(page: Page, box: plot.Box, reason: str, unit: float) -> None:
     middle = page.width / 2, (box[1] + box[3]) / 2
     text = plot.fit_text(reason, _TEXT * unit, page.width - 2 * _PADDING * unit)
@@ -144,6 +172,10 @@ def _nothing(page: Page, box: plot.Box, reason: str, unit: float) -> None:
 
 def _curve(points: Iterable[tuple[int, float]]) -> list[plot.Point]:
     return [(float(i), float(psnr)) for i, psnr in points if finite(i) and _decibels(psnr) is not None]
+
+
+def _number(quality: Decibels | None) -> float | None:
+    return None if quality is None else _decibels(quality.value)
 
 
 def _decibels(value: Any) -> float | None:

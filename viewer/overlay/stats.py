@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from taichi_rf.storage.quality import Decibels
+
 State = Literal["running", "paused", "done", "failed"]
 """What becomes of a training."""
+
+_LARGEST = 1e15  # of figures that are shown; what comes out of a file may be anything, as NaN is
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ class Stats:
     megabytes: float | None = None
     """Of the file up to the level."""
     psnr: float | None = None
-    """In dB on held-out views, None while nobody has measured it."""
+    """In dB on held-out views, None while nobody knows it."""
+    estimated: bool = False
+    """Whether the PSNR is an estimate, and nobody has measured it on these very bytes."""
     picture: PictureTime | None = None
     """What a full picture takes at the level shown; None where none was made."""
     pictures: tuple[PictureTime, ...] = ()
@@ -146,3 +152,9 @@ class Stats:
     message: Message | None = None
     training: TrainingStats | None = None
     arriving: ArrivalStats | None = None
+
+    @property
+    def decibels(self) -> Decibels | None:
+        """The PSNR, as it is to be written; None while nobody knows it, or where it is no number that can be."""
+        good = isinstance(self.psnr, int | float) and abs(self.psnr) < _LARGEST
+        return Decibels(float(self.psnr or 0.0), not self.estimated) if good else None

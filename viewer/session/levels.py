@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from taichi_rf.evaluation.caption import LevelText, level_text
-from taichi_rf.storage.levels import best_level, checked_level, size_at, stated
+from taichi_rf.storage.levels import best_level, checked_level, size_at
+from taichi_rf.storage.quality import Decibels, decibels
 from taichi_rf.streaming.arrivals import Arrivals
 from viewer.session.learning import Learning
 from viewer.session.model import Model
@@ -18,11 +19,11 @@ _CURVE_SECONDS = 0.5  # for which the curve is good: its sizes are counted anew 
 
 @dataclass(frozen=True)
 class LevelPoint:
-    """What a level costs and gives: ``psnr`` in dB on held-out views, None while nobody has measured it."""
+    """What a level costs and gives: its quality on held-out views is None while nobody knows it."""
 
     level: int
     megabytes: float
-    psnr: float | None
+    decibels: Decibels | None
 
 
 class Levels:
@@ -57,7 +58,7 @@ class Levels:
         self.unlimited = False
         """Whether the budget of bytes is left aside, as a demonstration does."""
         self._limit: float | None = None  # bytes
-        self._other = max(1, self.count // 4)
+        self._other = self._half()
         self._curve: tuple[float, int, list[LevelPoint]] | None = None  # when it was made, and up to which level
 
     @property
@@ -126,17 +127,20 @@ class Levels:
 
     @property
     def other(self) -> int:
-        """The level on the right when two are compared."""
-        return min(self._other, self.highest)
+        """The level on the right when two are compared: never the one shown, where there is another."""
+        return self._half() if min(self._other, self.highest) == self.shown else min(self._other, self.highest)
 
     def choose_other(self, level: float) -> None:
         """Compare with ``level``, or the nearest there is."""
         self._other = min(max(round(level), 1), self.count)
 
-    def make_different(self) -> None:
-        """Where the level compared with is the one shown, choose another."""
-        if self.other == self.shown:
-            self._other = max(1, self.count // 4) if self.shown > 1 else self.count
+    def offer_other(self) -> None:
+        """Compare with what tells most beside the level shown."""
+        self._other = self._half()
+
+    def _half(self) -> int:
+        """Half of the level shown, or the highest where that one is low itself."""
+        return self.highest if self.shown <= max(1, self.highest // 4) else self.shown // 2
 
     # What they cost and give
 
@@ -154,25 +158,25 @@ class Levels:
         """What the file needs for ``level``: as read where the model came from one, else as estimated."""
         return size_at(self._model(), level) / 1e6
 
-    def psnr(self, level: int) -> float | None:
-        """In dB on held-out views: measured live while training, else what the file says."""
-        evaluated = stated(self._model().metadata, "level_psnr", level)
+    def decibels(self, level: int) -> Decibels | None:
+        """On held-out views: what the model's metadata say; while it trains, an estimate from a sample of pixels."""
+        known = decibels(self._model().metadata, level)
         learning = self._learning
-        if learning is None or (evaluated is not None and learning.trainer.done):
-            return evaluated
+        if learning is None or (known is not None and learning.trainer.done):
+            return known
         live = learning.psnr
-        return live[level - 1] if len(live) >= level and math.isfinite(live[level - 1]) else evaluated
+        return Decibels(live[level - 1], False) if len(live) >= level and math.isfinite(live[level - 1]) else known
 
     def text(self, level: int) -> LevelText:
         """What the caption of a video says of ``level``."""
-        psnr = self.psnr(level)
-        quality = "" if psnr is None else f"{psnr:.1f} dB"
+        found = self.decibels(level)
+        quality = "" if found is None else f"{found.text(1)} dB"
         return level_text(self.name, level, self.count, 1e6 * self.megabytes(level), quality)
 
     def curve(self) -> list[LevelPoint]:
         """Size and quality of every level there is by now: the rate-distortion curve."""
         now, highest = self._clock(), self.highest
         if self._curve is None or self._curve[1] != highest or not 0 <= now - self._curve[0] < _CURVE_SECONDS:
-            points = [LevelPoint(level, self.megabytes(level), self.psnr(level)) for level in range(1, highest + 1)]
+            points = [LevelPoint(level, self.megabytes(level), self.decibels(level)) for level in range(1, highest + 1)]
             self._curve = now, highest, points
         return self._curve[2]

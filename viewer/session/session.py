@@ -186,7 +186,7 @@ class Session:
         if what == "photo" and not self._at_photograph():
             return
         if what == "level" and self.compare != "level":
-            self.levels.make_different()
+            self.levels.offer_other()
         self.compare = what
         self.layout = layout or self.layout
 
@@ -299,7 +299,7 @@ class Session:
             self.compare = COMPARE[0] if self.compare == "photo" else self.compare
         self.composer.compose(
             self._sides(),
-            self.camera,
+            self.viewpoint.frame_camera,
             photograph,
             self.size,
             budget,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.streaming.arrivals import Arrivals
 from viewer.overlay.stats import ArrivalStats, Comparison, JobStats, Stats, TrainingStats
 from viewer.session.learning import Learning
+from viewer.session.levels import Levels
 from viewer.session.session import Session
 
 
@@ -12,12 +14,14 @@ def stats_of(session: Session) -> Stats:
     """The numbers beside the picture of ``session``."""
     levels, composer, job = session.levels, session.composer, session.keeper.job
     level, name, pixels = levels.shown, levels.name, session.size[0] * session.size[1]
+    quality = levels.decibels(level)
     return Stats(
         level=level,
         level_name=name,
         num_levels=levels.count,
         megabytes=levels.megabytes(level),
-        psnr=levels.psnr(level),
+        psnr=None if quality is None else quality.value,
+        estimated=quality is not None and not quality.measured,
         picture=session.times.at(level, session.plain_mode, pixels),
         pictures=session.times.all(session.plain_mode, pixels),
         divisor=composer.divisor,
@@ -27,8 +31,8 @@ def stats_of(session: Session) -> Stats:
             kind=session.compare,
             layout=session.layout,
             divider=composer.divider / session.size[0],
-            left=f"{name} {level}",
-            right="photo" if session.compare == "photo" else f"{name} {levels.other}",
+            left=_caption(levels, level) if session.compare != "off" else "",
+            right={"level": _caption(levels, levels.other), "photo": "photo"}.get(session.compare, ""),
         ),
         view=session.at_view,
         flying=session.viewpoint.flying,
@@ -38,6 +42,13 @@ def stats_of(session: Session) -> Stats:
         training=None if session.learning is None else _training(session.learning, session.share),
         arriving=None if session.arrivals is None else _arriving(session.arrivals),
     )
+
+
+def _caption(levels: Levels, level: int) -> str:
+    """What a level is, costs and gives, in one line."""
+    quality = levels.decibels(level)
+    parts = [f"{levels.name} {level}", " ".join(amount_and_unit(1e6 * levels.megabytes(level)))]
+    return " · ".join(parts if quality is None else [*parts, f"{quality.text(1)} dB"])
 
 
 def _training(learning: Learning, share: float) -> TrainingStats:

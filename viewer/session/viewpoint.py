@@ -7,6 +7,7 @@ that the two can be compared; the first motion leaves it for a free view at the 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,8 @@ class Viewpoint:
         self.orbit = first.copy()
         self.flying = False
         """Whether a drag turns the head instead of the scene."""
+        self.clear = (0, 0)
+        """Pixels at the left and the right of the picture on the screen that something lies over."""
         self.at: SceneView | None = None
         self._frozen: dict[str, object] = {}  # the orbit's state when a view was gone to
 
@@ -156,6 +159,12 @@ class Viewpoint:
         self.orbit.limited()
         self._frozen = self.orbit.state()
         return camera
+
+    def frame_camera(self, width: int, height: int) -> Camera:
+        """The camera of the picture on the screen: free, it shows what it looks at in the middle of what is clear.
+        Pictures that are saved are not moved, and photographs are where they are."""
+        camera, (left, right) = self.camera(width, height), self.clear
+        return camera if self.at is not None or left == right else replace(camera, cx=camera.cx + (left - right) / 2)
 
 
 def first_view(model: Model, scene: Any | None) -> Orbit:

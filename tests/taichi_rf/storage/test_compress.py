@@ -20,6 +20,7 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.compress import LADDER, LOSSES, Compactor
 from taichi_rf.storage.model_file import load_model, model_chunks, save_model
+from taichi_rf.storage.quality import Decibels, decibels, metadata_of
 from taichi_rf.storage.sensitivity import random_rays, sensitivities
 from taichi_rf.storage.trf import read_trf, truncate_trf, write_trf
 from tests.hostile import lies
@@ -206,6 +207,33 @@ def test_coding_again_adds_to_what_was_lost(stored):
     assert again.psnr == pytest.approx([p - loss for p, loss in zip(PSNR, first)])
     made = again.losing("tiny")
     np.testing.assert_allclose(made.header["metadata"]["coding_loss"], np.add(first, made.losses), atol=2e-3)
+
+
+@only_sh
+def test_a_coded_file_states_its_decibels_as_estimates_wherever_it_goes(model, compactor, stored, tmp_path):
+    losses = compactor.losing("small").losses
+    expected = [Decibels(pytest.approx(p - loss, abs=2e-3), measured=False) for p, loss in zip(PSNR, losses)]
+    truncate_trf(stored, 2, tmp_path / "cut.trf")
+    loaded = load_model(stored)
+    save_model(loaded, tmp_path / "half.trf")
+    for path, levels in ((stored, 3), (tmp_path / "cut.trf", 2), (tmp_path / "half.trf", 3)):
+        found = [decibels(load_model(path).metadata, level) for level in range(1, levels + 1)]
+        assert found == expected[:levels], path
+        assert found == [decibels(metadata_of(read_trf(path).header), level) for level in range(1, levels + 1)]
+    header, chunks = model_chunks(model)
+    write_trf(tmp_path / "plain.trf", header, chunks)
+    assert decibels(load_model(tmp_path / "plain.trf").metadata, 2) == Decibels(25.0)
+
+
+@only_sh
+def test_a_file_that_was_coded_without_a_word_is_known_by_what_it_holds(stored, tmp_path):
+    file = read_trf(stored)
+    del file.header["metadata"]["coding_loss"]
+    write_trf(tmp_path / "silent.trf", file.header, file.chunks)
+    loaded = load_model(tmp_path / "silent.trf")
+    assert decibels(loaded.metadata, 3) == Decibels(30.0, measured=False)
+    save_model(loaded, tmp_path / "half.trf")
+    assert decibels(load_model(tmp_path / "half.trf").metadata, 3) == Decibels(30.0, measured=False)
 
 
 # A size

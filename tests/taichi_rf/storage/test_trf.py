@@ -16,7 +16,7 @@ import pytest
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.trf import (
-    chunk_sizes,
+    outline,
     pack_arrays,
     prefix_bytes,
     read_trf,
@@ -56,7 +56,7 @@ def test_a_file_brings_back_its_header_and_chunks(tmp_path: Path) -> None:
     assert (trf.header, trf.chunks, trf.warnings, trf.total_levels) == (HEADER, chunks, [], 6)
     assert sizes == trf.prefix_bytes == prefix_bytes(HEADER, [len(chunk) for chunk in chunks])
     assert sizes[-1] == (tmp_path / "model.trf").stat().st_size
-    assert chunk_sizes(tmp_path / "model.trf") == [FRAME + len(chunk) for chunk in chunks]
+    assert outline(tmp_path / "model.trf") == (HEADER, sizes)
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_cutting_anywhere_leaves_every_level_that_is_whole(tmp_path: Path) -> No
         trf = read_trf(path)
         assert trf.chunks == chunks[:whole]
         assert bool(trf.warnings) == (length not in sizes)
-        assert len(chunk_sizes(path)) == whole
+        assert outline(path) == (HEADER, sizes[:whole])
 
 
 def test_a_damaged_level_is_left_out_with_a_warning_that_names_it(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_files_that_are_no_model_or_newer_are_refused_with_the_reason(tmp_path: 
             truncate_trf(path, 1, tmp_path / "out.trf")
         if reason != "ends before the base chunk":
             with pytest.raises(UserError):
-                chunk_sizes(path)
+                outline(path)
     with pytest.raises(UserError, match="no such file"):
         read_trf(tmp_path / "missing.trf")
     with pytest.raises(UserError, match="not a file"):

@@ -101,7 +101,7 @@ def test_an_octree_is_trained_while_it_grows_and_evaluated(studio, here, monkeyp
     assert seen == {(2, 2), (3, 3)}
     levels = studio.run.metrics["levels"]
     assert [level["level"] for level in levels] == [1, 2, 3]
-    assert session.levels.psnr(3) == pytest.approx(levels[2]["psnr"], abs=1e-3)
+    assert session.levels.decibels(3).value == pytest.approx(levels[2]["psnr"], abs=1e-3)
     assert session.levels.megabytes(3) == pytest.approx(levels[2]["bytes"] / 1e6, rel=0.25)  # the file is deflated
     assert [level for _, level in session.history().levels] == [2, 3]
     assert session.history().test

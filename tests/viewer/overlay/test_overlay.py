@@ -16,6 +16,7 @@ from PIL import ImageColor
 
 from taichi_rf.evaluation.plot import DARK
 from taichi_rf.rendering import colormaps
+from taichi_rf.storage.quality import Decibels
 from tests.plot_fakes import POINTS, Story
 from tests.viewer_fakes import Clock
 from viewer.overlay import cards, overlay, plots
@@ -206,7 +207,7 @@ def test_plots_are_renewed_once_a_second_in_training_and_with_the_second_picture
     monkeypatch.setattr(plots, "training_curve", lambda *a, **k: drawn.append("training") or training(*a, **k))
     for frame in range(100):
         story.batch.append((frame, 20.0))
-        points = [SimpleNamespace(level=1, megabytes=0.4, psnr=20.0 + frame)]
+        points = [SimpleNamespace(level=1, megabytes=0.4, decibels=Decibels(20.0 + frame))]
         overlays.draw(numbers(level=1, training=TRAINING), points, story, 1280, 720)
         clock.spend(0.05)
     assert drawn.count("curve") == drawn.count("training") == 5
@@ -221,7 +222,7 @@ def test_plots_are_renewed_once_a_second_in_training_and_with_the_second_picture
 def test_plot_that_was_put_off_is_drawn_with_what_there_is_later() -> None:
     clock = Clock()
     overlays = Overlays(clock)
-    points = [SimpleNamespace(level=1, megabytes=0.4, psnr=psnr) for psnr in (20.0, 30.0)]
+    points = [SimpleNamespace(level=1, megabytes=0.4, decibels=Decibels(psnr)) for psnr in (20.0, 30.0)]
     first = overlays.draw(numbers(), [points[0]], None, 1280, 720)[0].pixels
     clock.spend(0.1)
     assert overlays.draw(numbers(), [points[1]], None, 1280, 720)[0].pixels is first

@@ -18,6 +18,7 @@ from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.model_file import load_model, save_model
+from taichi_rf.storage.quality import Decibels
 from taichi_rf.storage.trf import read_trf, write_trf
 from taichi_rf.streaming import progressive_model as growing
 from taichi_rf.streaming.download import Incoming
@@ -95,7 +96,12 @@ def test_the_picture_follows_what_has_come_and_is_that_of_the_file(serve: Serve,
     words = session.frame(320, 240, 0.05).copy()
     session.work(0.0)
     assert np.ptp(words) > 100  # something is there to read
-    assert (session.level, session.num_levels, came(session), session.levels.psnr(1)) == (1, LEVELS, 0, 20.0)
+    assert (session.level, session.num_levels, came(session), session.levels.decibels(1)) == (
+        1,
+        LEVELS,
+        0,
+        Decibels(20.0),
+    )
     for level, size in enumerate(sizes, 1):
         server.upto = size
         shows(session, level)
@@ -188,7 +194,7 @@ def test_what_breaks_is_told_and_what_is_damaged_for_good_too(serve: Serve, size
     panels = Panels()
     studio = Studio(arch="cpu")
     studio.session = session
-    rows = [row.text for _, rows in column(panels.menu, studio, 700) for row in rows if hasattr(row, "text")]
+    rows = [row.text for panel in column(panels.menu, studio, 700) for row in panel.rows if hasattr(row, "text")]
     assert any("trying again" in text for text in rows)
     server.data = path.read_bytes()[: sizes[1]]  # shorter than it was
     server.down = False

@@ -183,10 +183,31 @@ def test_beside_each_half_shows_all_of_the_view():
         np.testing.assert_array_equal(part, quantise(render(session.model, camera, level=level, mode="colour")))
 
 
-def test_comparing_begins_with_two_different_levels():
+@pytest.mark.parametrize(("shown", "other"), [(4, 2), (3, 1), (2, 1), (1, 4)])
+def test_comparing_begins_with_half_of_the_level_or_with_all_where_it_is_low(shown, other):
+    session, _, _ = make()
+    session.levels.choose(shown)
+    session.set_compare("level")
+    assert session.levels.other == other
+
+
+def test_a_level_is_never_beside_itself_wherever_the_sliders_go():
     session, _, _ = make()
     session.set_compare("level")
-    assert session.levels.other != session.level
+    for shown in (1, 2, 3, 4, 2):
+        session.levels.choose(shown)
+        for other in (1, 2, 3, 4):
+            session.levels.choose_other(other)
+            assert session.levels.other == other or other == shown != session.levels.other
+
+
+def test_both_sides_say_their_level_its_bytes_and_its_decibels():
+    session, _, _ = make()
+    session.set_compare("level")
+    compare = stats_of(session).compare
+    assert (compare.left, compare.right) == ("rank 4 · 1.00 MB · 30.0 dB", "rank 2 · 0.50 MB · 25.0 dB")
+    session.model.metadata["coding_loss"] = [0.5] * 4
+    assert stats_of(session).compare.right == "rank 2 · 0.50 MB · ≈ 24.5 dB"
 
 
 def test_photograph_lies_where_its_camera_saw_it():

@@ -71,12 +71,12 @@ def test_it_trains_while_it_is_looked_at_at_every_level_and_in_every_mode(run):
     for _ in range(2000):
         session.frame(SIZE, SIZE, 0.01)
         session.work(0.05)
-        if not session.training and session.levels.psnr(2) is not None:  # measured on pictures of the mesh
+        if not session.training and session.levels.decibels(2) is not None:  # measured on pictures of the mesh
             break
     assert session.failure is None
     assert run.training.done
     assert session.history().batch
-    assert (session.levels.psnr(2) or 0) > (session.levels.psnr(1) or 0) > 20
+    assert session.levels.decibels(2).value > session.levels.decibels(1).value > 20
     assert len(session.levels.curve()) == 2
 
 

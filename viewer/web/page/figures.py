@@ -14,7 +14,7 @@ def figures(stats: Stats, visitors: int = 1) -> str:
     Args:
         visitors: browsers that look at the same.
     """
-    psnr = f"{stats.psnr:.2f} dB" if finite(stats.psnr) else "PSNR not measured"
+    psnr = "PSNR not known" if stats.decibels is None else f"{stats.decibels.text()} dB"
     sharpness = "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution"
     lines = [
         f"### {plain(stats.level_name)} {stats.level} of {stats.num_levels}",

@@ -206,7 +206,7 @@ def test_one_split_needs_no_choice_and_one_photograph_no_slider(browsers):
 
 def test_figures_that_are_no_numbers_are_left_out(browsers):
     stats = replace(stats_of(browsers.session), psnr=math.nan)
-    assert "PSNR not measured" in figures(stats)
+    assert "PSNR not known" in figures(stats)
     assert "nan" not in figures(stats)
     training = TrainingStats(
         "running", iteration=5, level=1, loss=math.nan, psnr=math.nan, rays_per_second=math.nan, seconds_left=math.inf
