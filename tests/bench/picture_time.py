@@ -3,8 +3,8 @@
     python tests/bench/picture_time.py MODEL [LEVEL ...]     levels 16, 8, 4 and 2 by default; 800x800 pixels
 
 MODEL is a .trf file or a run's folder, such as one of lego. The levels are rendered in turn, seven times each, from the
-model's own first view, and the median counts; the parts of the best are timed apart, which costs a little in itself.
-Nothing else should run meanwhile.
+model's own first view, and the median counts. Then the stages of a picture of a radiance field are timed apart, in
+seconds of all cores together; waiting for each costs a little in itself. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from taichi_rf.core import backend  # noqa: E402
+from taichi_rf.core.backend import ti  # noqa: E402
+from taichi_rf.core.device import Vec3  # noqa: E402
+from taichi_rf.kernels.rays import Camera  # noqa: E402
 from taichi_rf.motion.free_view import render_from_anywhere  # noqa: E402
 from taichi_rf.motion.orbit import Orbit  # noqa: E402
+from taichi_rf.rendering.pictures import CHUNK  # noqa: E402
+from taichi_rf.rendering.ray_parts import bands  # noqa: E402
+from taichi_rf.rendering.volume_renderer import VolumeRenderer  # noqa: E402
 from taichi_rf.storage.model_file import load_model, model_path  # noqa: E402
 
 SIDE, ROUNDS = 800, 7
@@ -42,7 +49,43 @@ def main(model_file: str, levels: list[int]) -> None:
     print(f"{'level':>6} {'ms, median':>11} {'least':>7} {'of the first':>13}")
     for level in levels:
         median = statistics.median(took[level])
-        print(f"{level:>6} {median:>11.0f} {min(took[level]):>7.0f} {100 * median / most:>11.0f} %")
+        print(f"{level:>6} {median:>11.0f} {min(took[level]):>7.0f} {100 * median / most:>11.0f} %", flush=True)
+    if isinstance(model.renderer, VolumeRenderer):
+        for level in levels:
+            spent, samples, shaded = stages(model, camera, level)
+            parts = ", ".join(f"{name} {1000 * seconds:.0f}" for name, seconds in spent.items())
+            print(f"{level:>6} {parts} ms of cores; {samples / 1e6:.2f} M samples, {shaded / 1e6:.2f} M of them shaded")
+
+
+def stages(model: Any, camera: Camera, level: int) -> tuple[dict[str, float], int, int]:
+    """Seconds of each stage, samples, and those that are shaded; as :meth:`VolumeRenderer.forward` does them."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, work: Any) -> Any:
+        start = time.process_time()
+        made = work()
+        ti.sync()
+        spent[name] = spent.get(name, 0.0) + time.process_time() - start
+        return made
+
+    near, far = model.space.depth_range(model.box, camera.position)
+    settings, renderer, get = model.settings(level, near=near, far=far), model.renderer, model.scratch.get
+    samples = shaded = 0
+    origins, directions = timed("rays", camera.rays)
+    for part in bands(len(origins), CHUNK):
+        met = timed("march", lambda part=part: model.march(origins[part], directions[part], settings))
+        density = get("density", ti.f32, met.count)
+        timed("density", lambda: model.field.density_along(met, model.distance_scale, density, level))
+        weighed = timed(
+            "weights",
+            lambda: renderer.compositor.weigh(met, density, model.distance_scale, settings.weight_threshold),
+        )
+        worth = weighed[0]
+        colours = get("colours", Vec3, worth.count)
+        for first, n in renderer._chunks(worth.count):
+            timed("shading", lambda first=first, n=n: renderer._shade(first, n, worth, met, colours, level))
+        samples, shaded = samples + met.count, shaded + worth.count
+    return spent, samples, shaded
 
 
 if __name__ == "__main__":
