@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,29 +62,25 @@ def stages(model: Any, camera: Camera, level: int) -> tuple[dict[str, float], in
     """Seconds of each stage, samples, and those that are shaded; as :meth:`VolumeRenderer.forward` does them."""
     spent: dict[str, float] = {}
 
-    def timed(name: str, work: Any) -> Any:
+    def timed(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         start = time.process_time()
-        made = work()
+        made = work(*arguments)
         ti.sync()
         spent[name] = spent.get(name, 0.0) + time.process_time() - start
         return made
 
     near, far = model.space.depth_range(model.box, camera.position)
     settings, renderer, get = model.settings(level, near=near, far=far), model.renderer, model.scratch.get
-    samples = shaded = 0
+    scale, samples, shaded = model.distance_scale, 0, 0
     origins, directions = timed("rays", camera.rays)
     for part in bands(len(origins), CHUNK):
-        met = timed("march", lambda part=part: model.march(origins[part], directions[part], settings))
+        met = timed("march", model.march, origins[part], directions[part], settings)
         density = get("density", ti.f32, met.count)
-        timed("density", lambda: model.field.density_along(met, model.distance_scale, density, level))
-        weighed = timed(
-            "weights",
-            lambda: renderer.compositor.weigh(met, density, model.distance_scale, settings.weight_threshold),
-        )
-        worth = weighed[0]
+        timed("density", model.field.density_along, met, scale, density, level)
+        worth, _, _ = timed("weights", renderer.compositor.weigh, met, density, scale, settings.weight_threshold)
         colours = get("colours", Vec3, worth.count)
         for first, n in renderer._chunks(worth.count):
-            timed("shading", lambda first=first, n=n: renderer._shade(first, n, worth, met, colours, level))
+            timed("shading", renderer._shade, first, n, worth, met, colours, level)
         samples, shaded = samples + met.count, shaded + worth.count
     return spent, samples, shaded
 

@@ -97,6 +97,7 @@ class Input:
                 self._panels.release(*mouse)
             self._over_panel, self._grip = False, None
         self._turn_wheel(mouse)
+        self._turn_pages()
         self._fly(passed)
 
     @property
@@ -157,6 +158,13 @@ class Input:
         clicks = self._wheel.take()
         if clicks and self._session is not None and not self._panels.covers(*mouse):
             self._dolly(-2 * _KEY_DOLLY * clicks)
+
+    def _turn_pages(self) -> None:
+        """Step the demonstration with Page Up and Page Down, as a presenter's remote does."""
+        pages, session = self._wheel.take_pages(), self._session
+        if pages and session is not None and session.demonstration is not None:
+            self.touched = time.perf_counter()
+            session.demonstration.step(pages)
 
     def _dolly(self, down: float) -> None:
         session = self._session

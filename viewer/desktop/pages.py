@@ -36,7 +36,7 @@ KEYS = (
     ("x", "wipe, or side by side"),
     ("r", "back to the first view"),
     ("space", "pause or resume training"),
-    ("g", "demo; arrows step it"),
+    ("g", "demo; arrows, pages: step it"),
     ("p, shift + p", "picture; with these panels"),
     ("t", "video of a turntable"),
     ("k", "keyframe of a camera path"),

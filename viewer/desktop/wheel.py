@@ -1,7 +1,7 @@
-"""The mouse's wheel, which GGUI takes for its own panels and tells nobody about.
+"""The mouse's wheel, which GGUI takes for its own panels and tells nobody about, and keys that it does not know.
 
-An X server tells everybody who asks for raw events of the pointer (XInput 2) when a wheel is turned, so a connection of
-our own asks. Where there is no X11, or no libXi, :attr:`Wheel.works` says so, and the window shows buttons instead.
+An X server tells everybody who asks for raw events (XInput 2) when a wheel is turned or a key pressed, so a connection
+of our own asks. Where there is no X11, or no libXi, :attr:`Wheel.works` says so, and the window shows buttons instead.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import sys
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_ubyte, c_uint, c_ulong, c_void_p
 from typing import Any
 
-_GENERIC_EVENT, _RAW_BUTTON_PRESS, _ALL_MASTERS = 35, 15, 1  # of X.h and XI2.h
+_GENERIC_EVENT, _RAW_KEY_PRESS, _RAW_BUTTON_PRESS, _ALL_MASTERS = 35, 13, 15, 1  # of X.h and XI2.h
 _FORWARDS, _BACKWARDS = 4, 5  # as which buttons a wheel is reported
+_PAGES = ((0xFF55, -1), (0xFF56, 1))  # Page Up and Page Down, of keysymdef.h, and how far they turn
+_POINTER_ROOT = 1  # who has the keyboard where it follows the pointer
 _DEEPEST = 16  # windows within windows, under the pointer
 
 
@@ -55,7 +57,7 @@ class Wheel:
     def __init__(self) -> None:
         self.works = False
         """Whether turning the wheel is told."""
-        self._clicks = 0
+        self._clicks = self._pages = 0
         if not sys.platform.startswith("linux"):
             return
         try:
@@ -77,7 +79,9 @@ class Wheel:
         self._root, self._opcode = self._x11.XDefaultRootWindow(self._display), opcode.value
         self._pid = self._x11.XInternAtom(self._display, b"_NET_WM_PID", 0)
         bits = (c_ubyte * 4)()
-        bits[_RAW_BUTTON_PRESS // 8] = 1 << _RAW_BUTTON_PRESS % 8
+        for kind in (_RAW_KEY_PRESS, _RAW_BUTTON_PRESS):
+            bits[kind // 8] |= 1 << kind % 8
+        self._steps = {self._x11.XKeysymToKeycode(self._display, key): step for key, step in _PAGES}
         mask = _Mask(_ALL_MASTERS, len(bits), ctypes.cast(bits, POINTER(c_ubyte)))
         self._xi.XISelectEvents(self._display, self._root, byref(mask), 1)
         self._x11.XFlush(self._display)
@@ -87,13 +91,20 @@ class Wheel:
     def turned(self) -> bool:
         """Whether there is something to :meth:`take`."""
         self._listen()
-        return self._clicks != 0
+        return self._clicks != 0 or self._pages != 0
 
     def take(self) -> int:
         """Clicks of the wheel since the last time: forwards counts up, backwards down."""
         self._listen()
         clicks, self._clicks = self._clicks, 0
         return clicks
+
+    def take_pages(self) -> int:
+        """Pages turned since the last time: Page Down counts up, Page Up down. GGUI does not tell of these keys, which
+        are all that a presenter's remote has."""
+        self._listen()
+        pages, self._pages = self._pages, 0
+        return pages
 
     def _listen(self) -> None:
         if not self.works:
@@ -105,9 +116,13 @@ class Wheel:
                 continue
             if not self._x11.XGetEventData(self._display, byref(cookie)):
                 continue
-            detail = ctypes.cast(cookie.data, POINTER(_RawEvent)).contents.detail
+            event = ctypes.cast(cookie.data, POINTER(_RawEvent)).contents
+            kind, detail = event.kind, event.detail
             self._x11.XFreeEventData(self._display, byref(cookie))
-            if detail in (_FORWARDS, _BACKWARDS) and self._over_ours():
+            if kind == _RAW_KEY_PRESS:
+                if detail in self._steps and self._has_keyboard():
+                    self._pages += self._steps[detail]
+            elif detail in (_FORWARDS, _BACKWARDS) and self._over_ours():
                 self._clicks += 1 if detail == _FORWARDS else -1
 
     def _over_ours(self) -> bool:
@@ -124,6 +139,14 @@ class Wheel:
             if self._owner(window) == os.getpid():
                 return True
         return False
+
+    def _has_keyboard(self) -> bool:
+        """Whether what is typed goes to a window of this process."""
+        window, unused = c_ulong(), c_int()
+        self._x11.XGetInputFocus(self._display, byref(window), byref(unused))
+        if window.value <= _POINTER_ROOT:
+            return window.value == _POINTER_ROOT and self._over_ours()
+        return self._owner(window.value) == os.getpid()
 
     def _owner(self, window: int) -> int | None:
         """The process that says of a window that it is its own."""
@@ -155,5 +178,7 @@ def _declare(x11: Any, xi: Any) -> None:
     x11.XGetWindowProperty.argtypes = [
         c_void_p, c_ulong, c_ulong, c_long, c_long, c_int, c_ulong, *[c_void_p] * 5,
     ]  # fmt: skip
+    x11.XKeysymToKeycode.restype, x11.XKeysymToKeycode.argtypes = c_ubyte, [c_void_p, c_ulong]
+    x11.XGetInputFocus.argtypes = [c_void_p, c_void_p, c_void_p]
     xi.XIQueryVersion.argtypes = [c_void_p, c_void_p, c_void_p]
     xi.XISelectEvents.argtypes = [c_void_p, c_ulong, c_void_p, c_int]
