@@ -20,7 +20,8 @@ RESTING = 0.12
 STILL = 2.0
 """Seconds after which a window in which nothing changes is shown again, for something may have lain over it."""
 _PIECES = (0.02, 0.06)  # seconds of drawing beside work: at least, for a piece has costs of its own, and at most
-_SLICE = 0.05  # seconds of work between two looks at the mouse and the keys
+_SLICE = 0.05  # seconds of work between two looks at the mouse and the keys, of which the last part may take longer
+_FINE_SLICE = 0.08  # the same of work that can be cut anywhere, and gets less done in small pieces
 _BESIDE_A_HAND = 0.02  # seconds of work in a turn while a hand moves things: one part of a step, which may take longer
 _AHEAD = 0.25  # seconds that may be saved beyond the next picture: parts of the work may last that long
 _FORGOTTEN = 0.5  # seconds: of a picture that took more than this, what is beyond does not keep the next one waiting
@@ -58,7 +59,9 @@ class Pacing:
         self._pictures = 0
         self._hand = False
 
-    def turn(self, *, share: float, hand: bool, unfinished: bool, changed: bool, glides: bool = False) -> Turn:
+    def turn(
+        self, *, share: float, hand: bool, unfinished: bool, changed: bool, glides: bool = False, fine: bool = False
+    ) -> Turn:
         """What to do now.
 
         Args:
@@ -67,8 +70,9 @@ class Pacing:
             unfinished: the picture can be made sharper or newer.
             changed: something else is to be seen than in the last picture.
             glides: the picture moves by itself, and is better smooth than soon.
+            fine: the work can be cut anywhere, as a recording can, and a training step cannot.
         """
-        now = self._clock()
+        now, most = self._clock(), _FINE_SLICE if fine else _SLICE
         hand |= glides
         piece = GLIDING if glides else self._piece(share, hand) if unfinished or hand else 0.0
         cost = self.showing + piece
@@ -83,9 +87,9 @@ class Pacing:
         if hand:
             return Turn(True, piece, _BESIDE_A_HAND)
         if shows or not anything:  # and work waits as long as pictures are owed more than one
-            return Turn(shows, piece, 0.0 if shows and self._saved >= 2 * cost else _SLICE)
+            return Turn(shows, piece, 0.0 if shows and self._saved >= 2 * cost else most)
         wait = (cost - self._saved) / max(1.0 - share, 1e-3)
-        return Turn(False, piece, min(max(wait, 1e-3), _SLICE))
+        return Turn(False, piece, min(max(wait, 1e-3), most))
 
     def spent(self, *, showing: float, drawing: float) -> None:
         """A picture was shown; the seconds that drawing it and all else about it took."""

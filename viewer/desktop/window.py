@@ -174,6 +174,7 @@ class _Window:
         turn = self._pacing.turn(
             share=self._share(hand), hand=hand, unfinished=unfinished, changed=seen != self._seen,
             glides=session is not None and session.demonstration is not None and session.demonstration.shot.glides,
+            fine=session is not None and session.recording is not None and not session.training,
         )  # fmt: skip
         if turn.shows:
             self._seen = seen
