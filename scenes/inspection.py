@@ -12,6 +12,7 @@ from PIL import Image
 from scenes.base import Scene, sizes_in_words, spread
 from scenes.files.images import focal_by_exif
 from scenes.framing import focus_of, masked
+from scenes.posing.epipolar import agreement
 from taichi_rf.evaluation.plot import BLUE, MUTED, ORANGE, Page, fit_text
 from taichi_rf.kernels.rays import Camera, Cameras
 
@@ -28,6 +29,8 @@ UPSIDE_DOWN = -0.3
 """Mean height of the cameras' y axes below which most of them are upside down."""
 LOOKED_AT, DIAGONAL, OTHER_FOCAL = 8, 43.27, 1.3
 """Photographs whose EXIF is read; millimetres across 35 mm film; a factor that crops and rounding do not explain."""
+MOST_OFF = 3.0
+"""Pixels between shared features and their epipolar lines, in the middle, from which poses are doubted."""
 FRUSTUM = 0.12
 """Length of a drawn camera over half of the side of what is shown."""
 
@@ -89,6 +92,27 @@ def suspicions(scene: Scene) -> list[str]:
             "well known, or their lens was not understood"
         )
     return found
+
+
+def compared(scene: Scene) -> tuple[list[tuple[str, str]], list[str]]:
+    """A row for :func:`facts` and a sentence for :func:`suspicions`, if any, of how far features that two photographs
+    share lie from where the poses say. Takes seconds; nothing where points have said it already."""
+    if scene.reprojection_error is not None:
+        return [], []
+    label = "poses"
+    try:
+        found = agreement(scene.train)
+    except ImportError:
+        return [(label, "not compared with the photographs: pip install 'taichi-rf[photos]'")], []
+    if found is None:
+        return [(label, "not compared: photographs that stand near one another share too few features")], []
+    row = f"features of {found.pairs} pairs are {found.pixels:.2f} pixels off (median of {found.matches:,})"
+    if found.pixels <= MOST_OFF:
+        return [(label, row)], []
+    return [(label, row)], [
+        f"features that two photographs share lie {found.pixels:.0f} pixels from where the poses say: the poses, their "
+        "axes, the focal length or the lens is wrong, or the photographs belong to other poses"
+    ]
 
 
 def _axes(cameras: Cameras) -> list[str]:

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 import scenes
-from scenes.inspection import facts, picture, suspicions
+from scenes.inspection import compared, facts, picture, suspicions
 from taichi_rf.cli.console import announce_memory, bar, console, say, warn
 from taichi_rf.cli.options import Inspect
 from taichi_rf.core.errors import UserError
@@ -27,10 +27,12 @@ def run(command: Inspect) -> None:
         )  # fmt: skip
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row(Text("scene", "bold"), Text(visible(scene.name)))
-    for label, value in facts(scene):
+    with console.status("comparing poses with photographs"):
+        rows, doubts = compared(scene)
+    for label, value in (*facts(scene), *rows):
         table.add_row(Text(label, "bold"), Text(visible(value)))
     console.print(table)
-    warn([*scene.warnings, *suspicions(scene)])
+    warn([*scene.warnings, *suspicions(scene), *doubts])
     page = picture(scene)
     with atomic_write(command.output) as file:
         page.save(file, format="PNG")
