@@ -175,13 +175,25 @@ def masked(split: Split) -> bool:
     return bool(np.mean([split.pixels.alpha_range(i)[0] <= OPAQUE for i in range(len(split))]) > 0.5)
 
 
+def mean_colour(split: Split) -> tuple[float, float, float]:
+    """What opaque images show on average: what a ray through such a capture is likely to have met where nothing was
+    learnt."""
+    red, green, blue = (float(channel) for channel in _some_pixels(split)[:, :3].mean(axis=0))
+    return red, green, blue
+
+
+def _some_pixels(split: Split) -> npt.NDArray[np.float32]:
+    """(n, 4) pixels here and there, some hundreds of each image."""
+    steps = np.maximum(1, np.minimum(split.cameras.widths, split.cameras.heights) // 16)
+    some = [split.pixels.thinned(i, int(step)).reshape(-1, 4) for i, step in enumerate(steps)]
+    return np.concatenate(some).astype(np.float32)
+
+
 def check_content(split: Split, where: str) -> None:
     """Raise UserError where the images show nothing: no opaque pixel, or one colour."""
     if split.pixels.total == len(split):
         return  # one pixel an image: who knows
-    steps = np.maximum(1, np.minimum(split.cameras.widths, split.cameras.heights) // 16)
-    some = [split.pixels.thinned(i, int(step)).reshape(-1, 4) for i, step in enumerate(steps)]
-    if np.ptp(np.concatenate(some).astype(np.float32), axis=0).max() > 1 / 255:
+    if np.ptp(_some_pixels(split), axis=0).max() > 1 / 255:
         return
     if max(split.pixels.alpha_range(i)[1] for i in range(len(split))) <= OPAQUE:
         raise UserError(f"'{where}': all {len(split)} images are transparent throughout; there is nothing to learn")

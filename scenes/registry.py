@@ -47,7 +47,8 @@ def load(
         downscale: average this many pixels a side into one; ``auto`` for as few as fit the memory comfortably, of
             which ``Scene.downscale`` tells.
         views: how many training views to use, evenly spread over all; None for all.
-        background: ``white`` or ``black``, behind what is transparent.
+        background: ``white`` or ``black``, behind what is transparent. Where photographs show all of space and nothing
+            is transparent, it is their mean colour instead, which a ray that meets nothing is likely to have.
         max_test_views: how many test views to load, evenly spread; None for all, 0 for none.
         progress: called with (images done, images in all).
         render: whether a built-in scene that is not in the cache may be rendered, which needs Taichi's own thread; all

@@ -11,7 +11,17 @@ import numpy.typing as npt
 
 from scenes.base import Progress, Scene, Split, check_memory, empty_split, pick_views, spread
 from scenes.files.values import Notes
-from scenes.framing import HALF_BOX, check_aim, check_content, check_framing, check_rays, focus_of, near_far
+from scenes.framing import (
+    HALF_BOX,
+    check_aim,
+    check_content,
+    check_framing,
+    check_rays,
+    focus_of,
+    masked,
+    mean_colour,
+    near_far,
+)  # fmt: skip
 from scenes.readers.decoding import cameras_of, images_at_once, memory_needed, read_split
 from scenes.readers.masking import check_masks
 from scenes.readers.storing import fitting_downscale, storages
@@ -287,6 +297,7 @@ def assembled(
     for part, split in zip(parts, splits, strict=False):
         check_masks(part, split, notes)
     framing: tuple[str, ...] = ()
+    background = options.background if bounded or masked(splits[0]) else mean_colour(splits[0])
     if bounded:
         framing = check_framing(splits[0], box, str(parts[0].path), chosen=options.world.box is not None)
     else:
@@ -298,7 +309,7 @@ def assembled(
     if near >= far:
         raise UserError(f"--near or --far: rays would go from {near:g} to {far:g}; inspect shows what is usual here")
     return Scene(
-        root.name, splits[0], splits[1], box, near, far, options.background, str(root),
+        root.name, splits[0], splits[1], box, near, far, background, str(root),
         warnings=(*notes.texts(), *framing), format=format,
         points=None if points is None else points.astype(np.float32), reprojection_error=reprojection_error,
         space=fit.space, field_box=fit.field_box,

@@ -299,3 +299,11 @@ def test_a_space_that_cannot_be_is_refused(tmp_path):
     write_colmap(tmp_path)
     assert "--space sphere: choose one of" in refused(tmp_path, world=World(space="sphere"))
     assert "look the same way" in refused(tmp_path, world=World(space="ndc"))
+
+
+def test_what_nothing_is_known_of_has_the_mean_colour_of_opaque_photographs(tmp_path):
+    write_nerfstudio(tmp_path)
+    space = scenes.load(str(tmp_path), world=World(space="contract"))
+    images = np.concatenate([image.reshape(-1, 4) for image in space.train.images]).astype(np.float32)
+    np.testing.assert_allclose(space.background, images[:, :3].mean(axis=0), atol=0.01)
+    assert scenes.load(str(tmp_path), world=World(space="box")).background == (1, 1, 1)
