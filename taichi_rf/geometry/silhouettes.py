@@ -8,6 +8,9 @@ inverted mask or a wrong pose breaks one of the two promises for many rays.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +45,11 @@ one fared worst: 0.073 against 0.057."""
 MOST_LEFT_OUT = 1 / 3
 """Of the views that see something: where more contradict, it cannot be said which of them are right."""
 
+AHEAD = 3
+"""Views whose tables are made before they are asked for."""
+
 Bits = npt.NDArray[np.uint8]
+Table = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -92,36 +99,62 @@ def _contradictions(
     rays that run through nothing but empty cells, and of the share of theirs that would do so by its word alone.
 
     Args:
-        clears: (views, bytes of cells) bits.
+        clears: (cells, bytes of views) bits.
         cells: (R, S) the cells along each opaque ray, -1 beyond its end.
         owners: (R,) the view of each ray.
         limit: cells that so many of ``judges`` clear are empty.
     """
-    votes = np.zeros(CELLS**3, np.int64)
-    for i in judges:
-        votes += _unpacked(clears[i])[:-1]
+    votes = sum((_said_by(clears, i).astype(np.int64) for i in judges), np.zeros(len(clears), np.int64))
     mine = np.isin(owners, judges)
     rays, owner = cells[mine], owners[mine]
     along = np.append(votes < limit, False)[rays]  # the last one is cell -1
     covered = np.asarray(along.any(axis=1))
+    # of each covered ray, the views that clear every cell that is left of it
+    left = rays[covered][along[covered]]
+    begins = np.cumsum(along[covered].sum(axis=1)) - along[covered].sum(axis=1)
+    whole = np.bitwise_and.reduceat(clears[left], begins, axis=0) if len(left) else clears[:0]
     scores = {}
     for i in judged:
-        own, others = owner == i, covered & (owner != i)
+        own, others = owner == i, owner[covered] != i
         missed = 1 - covered[own].mean() if own.any() else 0.0
-        kept = (along[others] & ~_unpacked(clears[i])[rays[others]]).any(axis=1)
-        scores[i] = float(max(missed, 1 - kept.mean() if len(kept) else 0.0))
+        lost = _said_by(whole, i)[others]
+        scores[i] = float(max(missed, lost.mean() if len(lost) else 0.0))
     return scores
 
 
-def _unpacked(bits: Bits) -> npt.NDArray[np.bool_]:
-    """A flag for each cell, and False for cell -1."""
-    return np.append(np.unpackbits(bits, count=CELLS**3).astype(bool), False)
+def _said_by(bits: Bits, view: int) -> npt.NDArray[np.bool_]:
+    """The bit of a view in each row of (n, bytes of views) bits."""
+    return (bits[:, view >> 3] >> np.uint8(7 - (view & 7)) & 1).astype(bool)
 
 
 def _cleared(split: Any, box: npt.NDArray[np.floating]) -> Bits:
-    """(N, bytes) bits: the cells (z, y, x) that each view sees all of, with nothing but transparent pixels there."""
+    """(cells, bytes of N views) bits: the cells (z, y, x) that each view sees all of, with nothing but transparent
+    pixels there."""
     centres, radius = grid(box, CELLS)
-    return np.stack([np.packbits(cleared(split, i, centres, radius)) for i in range(len(split.cameras))])
+    every = range(len(split.cameras))
+    found = np.stack([cleared(split, i, centres, radius, table) for i, table in zip(every, tables(split, every))])
+    return np.ascontiguousarray(np.packbits(found, axis=0).T)
+
+
+def tables(split: Any, views: Sequence[int]) -> Iterator[Table]:
+    """Of each of ``views`` the summed area table of its silhouette (Crow 1984), (H + 1, W + 1): how many pixels above
+    and left of a corner are opaque. Other threads are a few views ahead."""
+    with ThreadPoolExecutor(AHEAD) as pool:
+        waiting = deque(pool.submit(_table, split, i) for i in views[:AHEAD])
+        for i in range(len(views)):
+            if i + AHEAD < len(views):
+                waiting.append(pool.submit(_table, split, views[i + AHEAD]))
+            yield waiting.popleft().result()
+
+
+def _table(split: Any, view: int) -> Table:
+    alpha = split.pixels.alpha(view)
+    table = np.zeros((alpha.shape[0] + 1, alpha.shape[1] + 1), np.int32)
+    # half precision that is not negative is in the order of its bits, which are quicker to compare
+    opaque = np.ascontiguousarray(alpha).view(np.uint16) > np.float16(OPAQUE).view(np.uint16)
+    np.cumsum(opaque, axis=0, dtype=np.int32, out=table[1:, 1:])
+    np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
+    return table
 
 
 def grid(box: npt.NDArray[np.floating], count: int) -> tuple[npt.NDArray[np.float64], float]:
@@ -131,8 +164,15 @@ def grid(box: npt.NDArray[np.floating], count: int) -> tuple[npt.NDArray[np.floa
     return np.stack([x, y, z], axis=-1).reshape(-1, 3), float(np.linalg.norm((box[1] - box[0]) / count) / 2)
 
 
-def cleared(split: Any, index: int, centres: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
-    """Which balls around ``centres`` (N, 3) view ``index`` sees all of, with nothing but transparent pixels there."""
+def cleared(
+    split: Any, index: int, centres: npt.NDArray[np.float64], radius: float, table: Table
+) -> npt.NDArray[np.bool_]:
+    """Which balls around ``centres`` (N, 3) view ``index`` sees all of, with nothing but transparent pixels there.
+
+    Args:
+        radius: of the balls, world units.
+        table: the view's, see :func:`tables`.
+    """
     camera = split.cameras[index]
     pixels, depth = camera.project(centres)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -140,8 +180,6 @@ def cleared(split: Any, index: int, centres: npt.NDArray[np.float64], radius: fl
         low, high = np.floor(pixels - reach[:, None]), np.ceil(pixels + reach[:, None])
         seen = (low >= 0).all(1) & (high[:, 0] <= camera.width) & (high[:, 1] <= camera.height)
     a, b = low[seen].astype(int), high[seen].astype(int)
-    table = np.zeros((camera.height + 1, camera.width + 1), np.int64)
-    table[1:, 1:] = (split.pixels.alpha(index) > OPAQUE).cumsum(0).cumsum(1)
     count = table[b[:, 1], b[:, 0]] - table[a[:, 1], b[:, 0]] - table[b[:, 1], a[:, 0]] + table[a[:, 1], a[:, 0]]
     result = np.zeros(len(centres), bool)
     result[np.flatnonzero(seen)[count == 0]] = True

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from taichi_rf.geometry.silhouettes import OPAQUE, cleared, grid, judge, opaque_rays
+from taichi_rf.geometry.silhouettes import OPAQUE, cleared, grid, judge, opaque_rays, tables
 
 CELLS = 64
 """Cells along each axis of the box. Finer cells would save samples that the occupancy soon saves anyway."""
@@ -161,9 +161,9 @@ def _emptied(split: Any, views: Sequence[int], box: np.ndarray) -> tuple[np.ndar
     first = np.zeros((len(centres), 3), np.float32)
     """Towards the first view that clears a cell; zero where none does."""
     owner, twice = np.full(len(centres), -1), np.zeros(len(centres), bool)
-    for i in views:
+    for i, table in zip(views, tables(split, views), strict=True):
         left = np.flatnonzero(~twice)
-        clear = left[cleared(split, i, centres[left], radius)]
+        clear = left[cleared(split, i, centres[left], radius, table)]
         towards = split.cameras[i].position - centres[clear]
         towards /= np.linalg.norm(towards, axis=1, keepdims=True)
         new = owner[clear] < 0

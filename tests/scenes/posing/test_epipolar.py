@@ -32,7 +32,9 @@ def seen(split, view, points):
     return split.cameras[view].project(points)[0], np.eye(len(points), dtype=np.float32)
 
 
-@pytest.mark.parametrize("lens", [None, Lens(radial=(0.05, 0.01, 0, 0, 0, 0), tangential=(0.001, 0.002))], ids=["hole", "lens"])
+@pytest.mark.parametrize(
+    "lens", [None, Lens(radial=(0.05, 0.01, 0, 0, 0, 0), tangential=(0.001, 0.002))], ids=["hole", "lens"]
+)
 def test_points_that_two_cameras_see_lie_on_epipolar_lines(lens):
     split = split_of(lens)
     points = np.random.default_rng(0).uniform(-0.8, 0.8, (40, 3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.pixel_pool import PixelPool
-from taichi_rf.geometry.silhouettes import cleared, grid
+from taichi_rf.geometry.silhouettes import cleared, grid, tables
 from taichi_rf.geometry.visual_hull import CELLS, carve
 from taichi_rf.kernels.rays import Cameras, look_at
 
@@ -157,7 +157,8 @@ def test_where_all_views_are_right_each_has_its_say():
     carving = carve(split, BOX)
     assert carving.hull is not None
     centres, radius = grid(BOX, CELLS)
-    kept = ~np.any([cleared(split, i, centres, radius) for i in range(60)], axis=0)
+    found = [cleared(split, i, centres, radius, table) for i, table in enumerate(tables(split, range(60)))]
+    kept = ~np.any(found, axis=0)
     np.testing.assert_array_equal(carving.hull.cells.reshape(-1), kept)
 
 
