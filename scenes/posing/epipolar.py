@@ -103,7 +103,7 @@ def _distances(split: Split, pair: tuple[int, int], first: Any, second: Any) -> 
     rays = [_rays(split, view, places) for view, places in zip(pair, (first[0][a], second[0][b]), strict=True)]
     between = split.cameras.poses[pair[0], :, 3].astype(np.float64) - split.cameras.poses[pair[1], :, 3]
     sums = np.zeros(len(a))
-    for view, mine, other in ((pair[0], *rays), (pair[1], *reversed(rays))):
+    for view, mine, other in ((pair[0], rays[0], rays[1]), (pair[1], rays[1], rays[0])):
         normals = np.cross(between, other)
         length = np.linalg.norm(normals, axis=1)
         sine = np.abs((mine * normals).sum(axis=1)) / np.maximum(length, 1e-12)

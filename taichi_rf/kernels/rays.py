@@ -156,10 +156,10 @@ class Cameras:
         return (self[index] for index in range(len(self)))
 
     def pixel_rays(
-        self, view: npt.NDArray[np.int64], x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
+        self, view: npt.NDArray[np.int64], x: npt.NDArray[Any], y: npt.NDArray[Any]
     ) -> tuple[Float32Array, Float32Array]:
         """Origins (n, 3) and unit directions (n, 3) through the centres of pixels (x, y) of the given views, each
-        (n,). Directions are NaN where a lens has no inverse."""
+        (n,); between centres where x and y are no whole numbers. Directions are NaN where a lens has no inverse."""
         fx, fy, cx, cy = self.intrinsics[view].T
         local = np.stack([(x + 0.5 - cx) / fx, -(y + 0.5 - cy) / fy, np.full(len(x), -1.0)], axis=1)
         if self.lenses:
