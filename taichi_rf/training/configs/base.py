@@ -69,8 +69,7 @@ class Config:
     """Training time; the schedule is stretched or shortened to fit it."""
     batch_rays: int = 4096
     background: Literal["scene", "random"] = "scene"
-    """"random" trains against a new colour for every ray, so that what images show as transparent has to be empty and
-    what they show as opaque has to be opaque."""
+    """"random" trains against a new colour a batch, for scenes whose images have alpha."""
     held_out: int = 0
     """Training pixels that are kept back, to find which level is best; see ``autorank``."""
 
