@@ -24,7 +24,9 @@ _SLICE = 0.05  # seconds of work between two looks at the mouse and the keys, of
 _FINE_SLICE = 0.08  # the same of work that can be cut anywhere, and gets less done in small pieces
 _BESIDE_A_HAND = 0.02  # seconds of work in a turn while a hand moves things: one part of a step, which may take longer
 _AHEAD = 0.25  # seconds that may be saved beyond the next picture: parts of the work may last that long
-_FORGOTTEN = 0.5  # seconds: of a picture that took more than this, what is beyond does not keep the next one waiting
+_FORGOTTEN = (
+    0.5  # seconds: what a picture took beyond this, and beyond what such pictures take, is not held against the next
+)
 _FIRST = 3  # pictures that a window begins with; it may lose the first
 _SMOOTHING = 0.2
 
@@ -58,6 +60,7 @@ class Pacing:
         self._counted = self._shown = clock()  # until when that is counted, and when a picture was last shown
         self._pictures = 0
         self._hand = False
+        self._cost = 0.0  # seconds that the next picture will take
 
     def turn(
         self, *, share: float, hand: bool, unfinished: bool, changed: bool, glides: bool = False, fine: bool = False
@@ -75,7 +78,7 @@ class Pacing:
         now, most = self._clock(), _FINE_SLICE if fine else _SLICE
         hand |= glides
         piece = GLIDING if glides else self._piece(share, hand) if unfinished or hand else 0.0
-        cost = self.showing + piece
+        cost = self._cost = self.showing + piece
         self._saved = min(self._saved + (1.0 - share) * (now - self._counted), cost + _AHEAD)
         self._counted, self._hand = now, hand
         anything = unfinished or changed
@@ -93,8 +96,8 @@ class Pacing:
 
     def spent(self, *, showing: float, drawing: float) -> None:
         """A picture was shown; the seconds that drawing it and all else about it took."""
-        self.showing += _SMOOTHING * (min(showing, 0.5) - self.showing)
-        left = self._saved - min(showing + drawing, _FORGOTTEN)
+        left = self._saved - min(showing + drawing, max(_FORGOTTEN, 3.0 * self._cost))
+        self.showing += _SMOOTHING * (min(showing, 1.0) - self.showing)
         # What a hand asked for is not held against the pictures that follow.
         self._saved = max(left, min(self._saved, 0.0)) if self._hand else left
         self._shown = self._clock()
