@@ -22,6 +22,7 @@ _EMPTY = "#4b5565"  # what a bar has not reached
 _ABSENT = "#343b47"  # levels that training has not come to
 _CORNER = 8.0  # pixels at most
 _MOST_PIPS = 128
+_LONGEST_LABEL = 200
 
 Run = tuple[str, str]
 """A piece of text and its colour."""
@@ -141,6 +142,23 @@ def line(text: str, size: float, room: float, *, colour: str = DARK.ink, rows: i
         page.rectangle((0.45 * size, 0.5 * size, 0.62 * size, page.height - 0.5 * size), bar, corner=0.08 * size)
     for index, row in enumerate(wrapped):
         page.text((padding + stripe, (1.28 + 1.35 * index) * size), row, size, colour)
+    return finished(page)
+
+
+def label(text: str, size: float, colour: str) -> Pixels | None:
+    """Draw what stands before the first " · " of a text, and the rest in a smaller line under it: (h, w, 4) uint8.
+
+    Args:
+        size: of the text, in pixels.
+        colour: of the first line, "#rrggbb".
+    """
+    first, _, rest = text[:_LONGEST_LABEL].partition(" · ")
+    if not rest:
+        return line(text[:_LONGEST_LABEL], size, math.inf, colour=colour)
+    small, padding = 0.8 * size, 0.75 * size
+    page = _page(max(text_width(first, size), text_width(rest, small)) + 2 * padding, 2.75 * size, size)
+    page.text((padding, 1.2 * size), first, size, colour)
+    page.text((padding, 2.3 * size), rest, small, DARK.muted)
     return finished(page)
 
 

@@ -274,7 +274,7 @@ class Overlays:
         size, column, places = layout.text(20, 13), _divider_column(stats, layout.width), []
         for side, colour in (("left", DARK.mark), ("right", DARK.ink)):
             text = stats.compare.left if side == "left" else stats.compare.right
-            card = self._card(side, (text, size), functools.partial(cards.line, text, size, math.inf, colour=colour))
+            card = self._card(side, (text, size), functools.partial(cards.label, text, size, colour))
             if card is None:
                 continue
             width = card.pixels.shape[1]
