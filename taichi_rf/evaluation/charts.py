@@ -8,12 +8,12 @@ has to do with the space of a card.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from taichi_rf.evaluation import plot
-from taichi_rf.evaluation.axes import Axis, Plot
+from taichi_rf.evaluation.axes import Axis, Plot, tick_labels
 from taichi_rf.evaluation.plot import Box, Labels, Page, Point
 
 SHOWN_LEVELS = (1, 2, 4, 8, 12, 16)
@@ -102,6 +102,34 @@ def _bars(levels: Sequence[Rated]) -> tuple[float, Axis, Axis, str]:
     divisor, _, title = _size_axis([level[1] for level in levels])
     x = Axis(levels[0][0] - 0.7, levels[-1][0] + 0.7, whole=True)
     return divisor, x, Axis(0.0, max(level[1] for level in levels) / divisor * 1.1), title
+
+
+def picture_times(
+    page: Page, box: Box, levels: Sequence[Rated], milliseconds: Mapping[int, float], *, size: float = TEXT
+) -> None:
+    """Draw what a picture takes over a chart of :func:`rate_distortion`, on an axis of its own at the right.
+
+    Args:
+        box: of the chart; the axis is written to the right of it.
+        levels: as the chart was given them.
+        milliseconds: of a picture, by level; levels that are not in it have no point.
+    """
+    unit, colour = size / TEXT, page.theme.second
+    divisor, x, _, _ = _scales(levels, True)
+    y = Axis(0.0, 1.15 * max(milliseconds.values()))
+    left, top, right, bottom = box
+    points = [
+        (plot.mix(left, right, x.place(amount / divisor)), plot.mix(bottom, top, y.place(milliseconds[level])))
+        for level, amount, _ in levels
+        if level in milliseconds
+    ]
+    page.line(points, colour, 1.6 * unit)
+    for point in points:
+        page.dot(point, 3.2 * unit, colour)
+    marks = y.ticks(int((bottom - top) / (_SPACING[True][1] * unit)))
+    for value, text in zip(marks, tick_labels(marks)):
+        page.text((right + 8 * unit, plot.mix(bottom, top, y.place(value))), text, size, colour, "lm")
+    page.text((right + 40 * unit, top - 22 * unit), "ms a picture", size, colour, "rs")
 
 
 def _mark(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from taichi_rf.core.backend import ti
@@ -234,6 +235,8 @@ class Input:
             return
         if key == ti.ui.TAB:
             panels.menu.hidden = not panels.menu.hidden
+        elif key == "y":
+            panels.menu.times = not panels.menu.times
         elif key in ("h", "o"):
             panels.menu.turn_to({"h": "help", "o": "open"}[key])
         elif session is not None:
@@ -251,7 +254,7 @@ class Input:
             "m": lambda: session.next_mode(backwards),
             "v": lambda: session.next_view(backwards),
             "b": session.other_split,
-            "c": session.next_compare,
+            "c": partial(self._compare, session),
             "x": session.next_layout,
             "g": session.toggle_demo,
             "p": session.keeper.picture if backwards == 1 else self._ask_for_all,
@@ -268,6 +271,13 @@ class Input:
         if session.demo and key not in _GO_WITH_DEMO:
             session.toggle_demo()  # or the demonstration would undo it with its next picture
         actions[key]()
+
+    def _compare(self, session: Session) -> None:
+        """Compare with the next there is; the line between two begins in the middle of what nothing covers."""
+        if session.compare == "off":
+            left, right = session.viewpoint.clear
+            session.divider = 0.5 + (left - right) / (2 * self._size[0])
+        session.next_compare()
 
     def _escape(self) -> None:
         """Out of the demonstration, or of a page, or of the window; the last not before what was trained is saved."""

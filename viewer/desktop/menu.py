@@ -126,6 +126,8 @@ class Menu:
         """Panels that a person has opened, the last one first: they have the room, where it is short."""
         self.pages: dict[str, int] = {}
         """Of a panel that has not room for all of its rows, the first row that is shown."""
+        self.times = False
+        """Whether the plot shows what pictures take."""
         self._page: str | None = None
 
     @property

@@ -26,6 +26,8 @@ KEYS = (
     ("drag", "turn (fly: look round)"),
     ("shift + drag", "move (or middle button)"),
     ("right drag", "nearer, farther (up, down)"),
+    ("wheel", "nearer, farther"),
+    ("double click", "turn about what is there"),
     ("w a s d, q e", "fly; with shift faster"),
     ("f", "fly or orbit"),
     ("left, right", "one level less, one more"),
@@ -35,6 +37,7 @@ KEYS = (
     ("c", "compare: level, photo, none"),
     ("x", "wipe, or side by side"),
     ("r", "back to the first view"),
+    ("y", "milliseconds in the plot"),
     ("space", "pause or resume training"),
     ("g", "demo; arrows, pages: step it"),
     ("p, shift + p", "picture; with these panels"),
@@ -61,6 +64,9 @@ def column(menu: Menu, studio: Studio, room: float) -> list[Panel]:
     if session is None or menu.page in ("open", "place"):
         return open_page(menu, studio, room)
     name = title(session.model.metadata, "Taichi RF")
+    if menu.page is None and _beside(session) and "beside" not in menu.opened:
+        # both pictures are to be seen: what is in their way is one line, which opens
+        return [Panel("beside", name, [], note=f"{session.levels.name} {session.level}")]
     found = [Panel("level", name, _level(session), rank=1, note=f"{session.levels.name} {session.level}")]
     training = _training(studio, session)
     if training:
@@ -68,18 +74,14 @@ def column(menu: Menu, studio: Studio, room: float) -> list[Panel]:
         share = "" if stats is None else f"{100 * stats.progress:.0f} %"
         found.append(Panel("training", "Training", training, rank=3, note=share))
     if menu.page == "look":
-        found.append(Panel("look", "Look", [_back(menu), *_look(session)]))
+        found.append(Panel("look", "Look", [_back(menu), *_look(session), _times(menu)]))
     elif menu.page == "keep":
         found.append(Panel("keep", "Keep", [_back(menu), *_keep(menu, session)]))
     elif menu.page == "film":
         found.append(Panel("film", "Videos", film_page(menu, session)))
     else:
         found.append(Panel("menu", "Menu", _menu(menu, session), rank=2))
-    if menu.page is None and _beside(session):  # both pictures are to be seen: what is in their way is folded
-        return [found[0], *(panel for panel in found[1:] if panel.key in menu.opened)] + [
-            replace(panel, rows=[]) for panel in found[1:] if panel.key not in menu.opened
-        ]
-    return found
+    return [replace(found[0], key="beside"), *found[1:]] if menu.page is None and _beside(session) else found
 
 
 def _beside(session: Session) -> bool:
@@ -94,8 +96,6 @@ def _level(session: Session) -> Rows:
         rows.append(Slider(f"right {name}", session.levels.other, 1, stats.num_levels, session.levels.choose_other))
     if (arriving := stats.arriving) is not None and not arriving.over:
         rows += wrapped(arriving.text, ACCENT if arriving.trouble is None else ALARM, 3)
-    if _beside(session):  # the pictures' own labels say the rest
-        return rows
     if (size := budget.kilobytes(session.levels)) is not None:
         rows.append(Slider("kB at most", size.value, size.low, size.high, partial(budget.choose, session.levels)))
     psnr = "not known" if stats.decibels is None else f"{stats.decibels.text()} dB"
@@ -181,6 +181,12 @@ def _look(session: Session) -> Rows:
 
 def _set_demo_seconds(session: Session, seconds: int) -> None:
     session.demo_seconds = float(seconds)
+
+
+def _times(menu: Menu) -> Row:
+    """The figures themselves come from the pictures that are looked at."""
+    what = "quality and milliseconds" if menu.times else "quality"
+    return Button(f"Plot: {what}", partial(setattr, menu, "times", not menu.times))
 
 
 def _keep(menu: Menu, session: Session) -> Rows:

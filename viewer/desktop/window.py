@@ -199,7 +199,7 @@ class _Window:
         choice = (id(self._preview()), self.studio.preview.state) if self._choosing else None
         said = None if session is None else stats_of(session)
         return (
-            self.size, menu.page, menu.hidden, said, choice, self.studio.pending, self.studio.message,
+            self.size, menu.page, menu.hidden, menu.times, said, choice, self.studio.pending, self.studio.message,
             self.studio.evaluating,
         )  # fmt: skip
 
@@ -263,7 +263,7 @@ class _Window:
             curve, history = session.levels.curve(), session.history()
         overlays = self._overlays.draw(
             stats, curve, history, width, height, hidden=panels.menu.hidden, panels=panels.extent,
-            zoom=not self._wheel.works,
+            zoom=not self._wheel.works, times=panels.menu.times,
         )  # fmt: skip
         picture = canvas[..., :3].transpose(1, 0, 2)[::-1]
         blend(picture, [*overlays, *panels.cards])

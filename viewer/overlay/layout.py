@@ -75,19 +75,21 @@ class OverlayLayout:
         self.put(card.at(x, self._bottom - height))
         self._bottom -= height + self.gap
 
-    def drop(self, entries: Sequence[tuple[Overlay, int]]) -> None:
-        """Put cards at the left edges given, in one row as far up as all are free; leave them out if none is."""
+    def drop(self, entries: Sequence[tuple[Overlay, int]]) -> bool:
+        """Put cards at the left edges given, in one row as far up as all are free; leave them out if none is. Whether
+        they were put."""
         y = self.margin
         while entries:
             boxes = [(left, y, left + card.pixels.shape[1], y + card.pixels.shape[0]) for card, left in entries]
             if all(self.is_free(box) for box in boxes):
                 for card, left in entries:
                     self.put(card.at(left, y))
-                return
+                return True
             below = [other[3] for box in boxes for other in self._taken if _overlap(box, other, self.gap)]
             if not below or max(below) + self.gap <= y:
-                return
+                return False
             y = min(edge for edge in below if edge + self.gap > y) + self.gap
+        return False
 
 
 def _overlap(a: Box, b: Box, gap: int) -> bool:

@@ -78,6 +78,7 @@ class Overlays:
         hidden: bool = False,
         panels: tuple[int, int] = (0, 0),
         zoom: bool = False,
+        times: bool = False,
     ) -> list[Overlay]:
         """What to lay over a picture of ``width`` x ``height`` pixels, the lowest first.
 
@@ -87,6 +88,7 @@ class Overlays:
             history: for the training curve; None or an empty one leaves it out unless something is training.
             hidden: leave out everything but the divider, messages, and recordings: the picture is to be seen.
             panels: width and height, from the top left corner, of what the front end itself puts there.
+            times: draw into the plot what pictures take, on a second axis.
             zoom: draw buttons for coming nearer and going farther, where there is no wheel for that.
         """
         self.handles, self.beside = [], 0
@@ -95,7 +97,7 @@ class Overlays:
         layout = OverlayLayout(width, height, (0, 0) if hidden or demo else panels)
         if not hidden:
             if not (_compares(stats) and stats.compare.layout == "beside"):  # both pictures are to be seen
-                self._plots(layout, stats, curve, None if demo else history)
+                self._plots(layout, stats, curve, None if demo else history, times)
             if zoom and stats.level and not demo:
                 self._zoom(layout)
             self._figures(layout, stats, demo)
@@ -116,6 +118,7 @@ class Overlays:
         stats: Stats,
         curve: Sequence[plots.LevelPoint] | None,
         history: plots.History | None,
+        times: bool,
     ) -> None:
         training = stats.training
         if history is not None and not training and not (history.batch or history.test):
@@ -128,16 +131,19 @@ class Overlays:
         top = layout.margin
         if curve:
             measuring = training is not None and training.state != "done"
-            points = [(p.level, p.megabytes, p.decibels) for p in curve]
+            milliseconds = {time.level: 1000 * time.seconds for time in stats.pictures if times and time.seconds > 0}
+            points = [(p.level, p.megabytes, p.decibels) for p in curve], milliseconds
             card = self._plot(
                 "curve",
                 (width, height),
-                (level, name, measuring),
+                (level, name, measuring, times),
                 points,
-                lambda: plots.rate_distortion(curve, level, name, width, height, measuring=measuring),
+                lambda: plots.rate_distortion(
+                    curve, level, name, width, height, measuring=measuring, milliseconds=milliseconds
+                ),
             )
             layout.put(card.at(layout.width - layout.margin - width, top))
-            self._handle(layout.overlays[-1], *plots.level_spots(curve, width, height))
+            self._handle(layout.overlays[-1], *plots.level_spots(curve, width, height, milliseconds))
             top += height + layout.gap
         if history is not None:
             data = (len(history.batch), len(history.test), history.batch[-1:], history.test[-1:], len(history.levels))
@@ -282,7 +288,9 @@ class Overlays:
             room = room or layout.width - column
             if width + layout.gap + layout.margin <= room:  # a side too narrow for its name goes without
                 places.append((card, left))
-        layout.drop(places)
+        if not layout.drop(places):
+            for place in places:
+                layout.drop([place])
 
     # Cards are kept until what they say changes
 

@@ -15,7 +15,7 @@ from viewer.overlay.blend import Overlay, Pixels
 from viewer.overlay.plots import FINENESS, finished
 from viewer.overlay.rows import ACCENT, PADDING, SLIDER_SHARE, TEXT, Button, Rectangle, Row, Slider, Text
 
-_FRAME, _HOT, _HELD, _CHOSEN, _FILLED = "#2b3443", "#3b4860", "#4c5d80", "#2f5a9e", "#3f6fb5"
+_FRAME, _HOT, _HELD, _CHOSEN, _FILLED = "#3b475a", "#4b5b77", "#5c7096", "#2f5a9e", "#3f6fb5"
 _CORNER = 8.0
 _MOST = 400  # cards that are kept
 

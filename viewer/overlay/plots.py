@@ -6,7 +6,7 @@ distance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from viewer.overlay.handles import Spot
 _WIDTH, _HEIGHT = 330, 250  # pixels, of the card for which the sizes below hold
 _CORNER, _PADDING, _TITLE, _TEXT = 8.0, 16.0, 17.0, 14.0
 _LEFT, _TOP, _BOTTOM = 59.0, 78.0, 52.0  # from the card's edges to the chart's box
+_TIMES = 34.0  # is the axis of milliseconds wide
 _SMALLEST = (150, 120)  # pixels; in less a chart has no room
 FINENESS = 2
 """How much larger than a report's these pages are drawn: they are drawn often, and nobody enlarges them."""
@@ -67,6 +68,7 @@ def rate_distortion(
     height: int,
     *,
     measuring: bool = False,
+    milliseconds: Mapping[int, float] | None = None,
 ) -> Pixels:
     """Draw the card of quality against file size, (height, width, 4) uint8, with ``level`` marked.
 
@@ -79,6 +81,7 @@ def rate_distortion(
         level_name: what a level is called.
         width, height: of the card, in pixels.
         measuring: whether levels without a quality are still to be measured.
+        milliseconds: what a picture takes, by level; None or empty leaves its axis out.
     """
     rated = _rated(points)
     known = any(psnr is not None for *_, psnr in rated)
@@ -86,7 +89,10 @@ def rate_distortion(
     note = ("≈ estimated" if estimated else "") if known else "measuring ..." if measuring else ""
     page, box, unit = _card(width, height, "Quality against size" if known else f"Size of each {level_name}", note)
     if box is not None and known:
+        box = _beside_times(box, unit, milliseconds)
         charts.rate_distortion(page, box, rated, size=_TEXT * unit, compact=True, shown=level, name=level_name)
+        if milliseconds:
+            charts.picture_times(page, box, rated, milliseconds, size=_TEXT * unit)
     elif box is not None and rated:
         charts.sizes(page, box, rated, size=_TEXT * unit, shown=level, name=level_name)
     elif box is not None:
@@ -94,16 +100,24 @@ def rate_distortion(
     return finished(page)
 
 
-def level_spots(points: Sequence[LevelPoint], width: int, height: int) -> tuple[plot.Box, list[Spot]]:
+def _beside_times(box: plot.Box, unit: float, milliseconds: Mapping[int, float] | None) -> plot.Box:
+    return (box[0], box[1], box[2] - _TIMES * unit, box[3]) if milliseconds else box
+
+
+def level_spots(
+    points: Sequence[LevelPoint], width: int, height: int, milliseconds: Mapping[int, float] | None = None
+) -> tuple[plot.Box, list[Spot]]:
     """Where the mouse takes hold of the card of :func:`rate_distortion`, and where its levels are; in its pixels.
 
     Args:
         points: that it shows.
-        width, height: of the card, in pixels.
+        width, height, milliseconds: as it was given them.
     """
-    rated, (_, box) = _rated(points), _chart_box(width, height)
+    rated, (unit, box) = _rated(points), _chart_box(width, height)
     if box is None or not rated:
         return (0.0, 0.0, 0.0, 0.0), []
+    if any(psnr is not None for *_, psnr in rated):
+        box = _beside_times(box, unit, milliseconds)
     return (box[0], box[1], float(width), box[3]), charts.places(box, rated, compact=True)
 
 

@@ -10,7 +10,7 @@ from taichi_rf.evaluation.plot import DARK
 from tests.plot_fakes import POINTS, Point
 from viewer.overlay.handles import handle_at
 from viewer.overlay.overlay import Overlays
-from viewer.overlay.stats import Comparison, Stats, TrainingStats
+from viewer.overlay.stats import Comparison, PictureTime, Stats, TrainingStats
 
 SIZE = (1280, 720)
 STATS = Stats(4, "rank", 8, megabytes=1.6, psnr=28.0, complete=True)
@@ -80,6 +80,18 @@ def test_two_pictures_side_by_side_have_no_plot_over_them():
     assert overlays.beside == 0
     assert len(overlays.handles) == 1
     assert drawn()[0].beside > 300
+
+
+def test_milliseconds_have_an_axis_on_request_and_the_spots_stay_where_the_levels_are():
+    times = tuple(PictureTime(level, 0.1 * level, True) for level in (2, 4, 8))
+    stats = Stats(4, "rank", 8, megabytes=1.6, psnr=28.0, pictures=times)
+    plain, asked = drawn(stats), drawn(stats, times=True)
+    assert (plain[1] != asked[1]).any()
+    x, y = next((x, y) for number, x, y in asked[0].handles[0].spots if number == 4)
+    assert np.abs(marked(asked[1]) - (x, y)).sum(axis=1).min() < 3
+    second = np.array(ImageColor.getrgb(DARK.second))
+    right = asked[1][:300, 1215:1266, :3].astype(int)
+    assert (np.abs(right - second) < 12).all(axis=-1).sum() > 30  # the axis's numbers
 
 
 def test_nothing_can_be_taken_hold_of_that_is_hidden():
