@@ -17,10 +17,22 @@ from typing import Any
 from taichi_rf.core.errors import UserError
 from viewer.web.complaints import Complaints
 
-_STYLE = ".mantine-ScrollArea-content { padding-right: 8px }"  # else the panel's scrollbar covers controls
+# On narrow screens viser lays its panel over the lower right of the picture, 60 % of the height. Here it becomes a sheet
+# across the screen, and the picture ends where it begins, also while it is folded. Else its scrollbar covers controls.
+_SHEET = ".mantine-Paper-root[style*='position: fixed'][style*='bottom: 0px']"
+_STYLE = f"""
+.mantine-ScrollArea-content {{ padding-right: 8px }}
+{_SHEET} {{ width: 100% !important; max-height: 42% !important; border-radius: 12px 12px 0 0 !important }}
+{_SHEET} div[style*='width: 20em'] {{ width: 100% !important }}
+div:has(> {_SHEET}) {{ box-sizing: border-box; padding-bottom: var(--sheet, 0px) }}
+"""
 _SCRIPT = f"""
 document.title = "Taichi RF";
-document.head.append(Object.assign(document.createElement("style"), {{ textContent: "{_STYLE}" }}));
+document.head.append(Object.assign(document.createElement("style"), {{ textContent: `{_STYLE}` }}));
+setInterval(() => {{
+    const sheet = document.querySelector("{_SHEET}");
+    document.documentElement.style.setProperty("--sheet", (sheet ? sheet.offsetHeight : 0) + "px");
+}}, 250);
 """
 
 
