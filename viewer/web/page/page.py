@@ -18,7 +18,7 @@ from viewer.web.page.places import Places
 from viewer.web.wire import Wire
 
 _PREVIEW, _ODD = (640, 640), 3  # pixels of the picture of a scene, and how many sentences about it
-_TO_CHOOSE = "Choose what to open in the panel."
+_TO_CHOOSE = "Choose in the panel what to open: a scene to train, or what was trained."
 _NOTHING_OPEN = (
     "Start the viewer again with the name of a run, a model file or a scene:",
     "python run_viewer.py NAME --web",
