@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import scenes
+from taichi_rf.cli.console import bar
 from taichi_rf.cli.measure import stages
 from taichi_rf.cli.options import Bench
 from taichi_rf.core import backend
@@ -29,15 +30,17 @@ def run(command: Bench) -> None:
     backend.init(command.arch)
     console = Console()
     source = command.scene or default_scene()
-    console.print(f"loading {source}")
     started = time.perf_counter()
-    loaded = scenes.load(
-        source,
-        downscale=1 if source in scenes.builtin_names() else 2,
-        max_test_views=0,
-        depth=registry.find_preset(command.method, "quick").wants_depth,
-        world=command.world,
-    )
+    with bar(f"loading {source}") as show:
+        loaded = scenes.load(
+            source,
+            downscale=1 if source in scenes.builtin_names() else 2,
+            max_test_views=0,
+            depth=registry.find_preset(command.method, "quick").wants_depth,
+            world=command.world,
+            progress=show.counted,
+            stage=show.begin,
+        )
     for warning in loaded.warnings:
         console.print(f"warning: {warning}", markup=False)
     loading = time.perf_counter() - started

@@ -106,6 +106,11 @@ def rehearsal(model: Model, outline: Outline) -> Iterator[None]:
     occupancy = model.occupancy
     occupancy.set_cells(np.ones(occupancy.cells[::-1], bool))
     yield
+    yield from picture_kernels(model)
+
+
+def picture_kernels(model: Model) -> Iterator[None]:
+    """Compile all that a picture of ``model`` needs by a few rays through it, in pieces."""
     origins = np.tile(model.world_box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
     directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

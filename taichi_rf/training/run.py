@@ -14,8 +14,7 @@ import os
 import re
 import shlex
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -226,11 +225,12 @@ class Training:
         cold: bool = False,
     ) -> None:
         self.trainer, self.folder, self.cold = trainer, folder, cold
+        self.warmth = 0.0  # how much is compiled of what ``cold`` asks for, 0..1
+        self._warming: Generator[float, None, None] | None = None
         self._guard, self._claim = guard, claim
         self._released_with: tuple[int, ...] | None = None  # the checkpoint when the claim was given up
         self._whole = True
-        self._saved_at = trainer.elapsed
-        self._saved_iteration = trainer.iteration
+        self._saved_at, self._saved_iteration = trainer.elapsed, trainer.iteration
         self._events = 0
         with writing(folder / EVENTS):
             (folder / EVENTS).unlink(missing_ok=True)  # may hold more than the checkpoint knows of
@@ -277,10 +277,11 @@ class Training:
         self.trainer.in_parts()
 
     def part(self) -> StepInfo | None:
-        """A part of a step, as the trainer's ``part``; a checkpoint is written after whole steps."""
+        """A part of a step or of :meth:`warm_up`, as the trainer's ``part``; whole steps may write a checkpoint."""
         self._reclaim()
         if self.cold:
-            self.warm_up()
+            self._warm_a_little()
+            return None
         with self._guard():
             self._whole = False
             info = self.trainer.part()
@@ -293,9 +294,19 @@ class Training:
 
     def warm_up(self) -> None:
         """Compile every kernel that training runs, which is no training time; nothing is saved if it is interrupted."""
+        while self.cold:
+            self._warm_a_little()
+
+    def _warm_a_little(self) -> None:
         self._whole = False
-        self.trainer.warm_up()
-        self._whole, self.cold = True, False
+        try:
+            self._warming = self._warming or self.trainer.warming()
+            self.warmth = next(self._warming)
+        except StopIteration:
+            self._whole, self.cold, self._warming = True, False, None
+        except BaseException:
+            self._warming = None
+            raise
 
     @property
     def whole(self) -> bool:
@@ -322,6 +333,9 @@ class Training:
 
     def release(self) -> None:
         """Let go of the folder, so that another process may go on with the run; save first."""
+        if self._warming is not None:  # the model becomes what it was while there is a device
+            self._warming.close()
+            self._warming = None
         if self._claim is not None and self._released_with is None:
             self._released_with = self._identity()
             self._claim.close()
@@ -384,17 +398,3 @@ def free_folder(parent: Path, name: str) -> Path:
 def folder_name(source: str) -> str:
     """What the run of a scene is called: the scene's own name as far as it makes a file's."""
     return re.sub(r"[^\w.-]+", "-", Path(source.removeprefix("builtin:")).resolve().name) or "scene"
-
-
-def rays_per_second_meter(seconds: float = 5.0) -> Callable[[int], float]:
-    """A function to be told the rays of each step, which answers with their rate over the last ``seconds``."""
-    steps: list[tuple[float, int]] = [(time.perf_counter(), 0)]
-
-    def update(rays: int) -> float:
-        now = time.perf_counter()
-        steps.append((now, rays))
-        while len(steps) > 2 and steps[0][0] < now - seconds:
-            steps.pop(0)
-        return sum(n for _, n in steps[1:]) / max(now - steps[0][0], 1e-9)
-
-    return update

@@ -248,17 +248,32 @@ class Trainer:
         to the bit: a training that was warmed up makes the same model as one that was not. Interrupted by Ctrl-C, the
         trainer is not to be used any more.
         """
+        for _ in self.warming():
+            pass
+
+    def warming(self) -> Generator[float, None, None]:
+        """:meth:`warm_up` in pieces, after each of which it says how far it is, 0..1; the model is not to be looked at
+        before the last."""
         arrays, state = checkpoint.capture(self)
         scale = self.model.distance_scale
         self.milestones.done = len(self.milestones.entries)
         self.model.distance_scale = WARM_UP_OPACITY
+        levels = sorted({self.level_schedule.level, self.level_schedule.highest})
+        pieces = 3 * len(levels) + 1  # what the strategy needs, a first pass, the rest of a step
         try:
-            for level in sorted({self.level_schedule.level, self.level_schedule.highest}):
+            for index, level in enumerate(levels):
                 self.level_schedule.level = level
                 self.strategy.warm(self.iteration, level)
-                self.step(rays=WARM_UP_RAYS)
+                yield (3 * index + 1) / pieces
+                while self.part(rays=WARM_UP_RAYS) is None:
+                    yield (3 * index + 2) / pieces
+                yield (3 * index + 3) / pieces
             self.optimiser.warm(self.level_schedule.level)
         finally:
+            if self._parts is not None:  # left in the middle of a step
+                self._parts = None
+                self.optimiser.drop_gradients()
+                self.sampler.drop_gradients()
             self.model.distance_scale = scale
             checkpoint.restore(self, arrays, state)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import scenes
@@ -13,7 +13,7 @@ from taichi_rf.core.files import read_json
 from taichi_rf.motion.orbit import Orbit
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
-from taichi_rf.streaming.progressive_model import reserve
+from taichi_rf.streaming.progressive_model import picture_kernels, reserve
 from taichi_rf.training.describing import describe
 from taichi_rf.training.methods.registry import suited
 from taichi_rf.training.run import METRICS, Run, RunFolder, Training
@@ -94,6 +94,13 @@ def build_model(plan: Plan) -> Model:
         return reserve(plan.incoming.outline)
     assert plan.model is not None
     return load_model(plan.model)
+
+
+def compiled(model: Model) -> Iterator[float]:
+    """Compile what a picture of ``model`` needs, in pieces; how far that is, 0..1."""
+    pieces = 3  # marching, densities, colours; a mesh has fewer
+    for index, _ in enumerate(picture_kernels(model), 1):
+        yield min(index / pieces, 1.0)
 
 
 def device_for(plan: Plan, asked: str) -> str:

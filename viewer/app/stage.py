@@ -21,13 +21,15 @@ from taichi_rf.streaming.transport import is_address
 from taichi_rf.training.finish import finishing
 from taichi_rf.training.run import MODEL, Recipe, Run, RunFolder, Training, folder_name, free_folder
 from viewer.app.loading import Loading, Plan, load_photographs
-from viewer.app.opening import Guard, Standing, build_model, build_run, device_for, reason
+from viewer.app.opening import Guard, Standing, build_model, build_run, compiled, device_for, reason
 from viewer.overlay.stats import Message
 from viewer.session.session import Session
 
 _PASSING = (UserError, OSError, MemoryError, RuntimeError)
 """What goes wrong with files and devices, as opposed to bugs; with RuntimeError Taichi says that its memory is out."""
 _TROUBLE = (*_PASSING, FloatingPointError)
+_PHOTOGRAPHS = "the photographs of this model: "
+_SOON = 1.0  # seconds that something may take without a word
 _SAVE_AGAIN = 10.0  # seconds between two attempts to save a training that is done
 
 
@@ -36,6 +38,9 @@ class Display(Protocol):
 
     def open(self, text: str) -> None:
         """Show the window, with ``text`` until there is a picture."""
+
+    def show(self, text: str, share: float | None) -> None:
+        """Show how far what is being prepared has come, 0..1, or None where that is not known."""
 
     def close(self) -> None:
         """Let go of what is shown."""
@@ -65,6 +70,8 @@ class Stage:
         self.run: Run | None = None
         self.display: Display | None = None
         """Closed before Taichi ends and opened as soon as it runs again, with what is being prepared to read."""
+        self.progress: Callable[[str, float], None] | None = None
+        """Told how far what is being prepared has come, 0..1, where there is no display yet."""
         self.share = 0.85
         """Of the time, given to training in the sessions to come; each hands its own on to the next."""
         self.guard, self._make_session = guard, session
@@ -177,8 +184,9 @@ class Stage:
 
     def _build(self, plan: Plan, folder: RunFolder | None, claim: contextlib.ExitStack) -> None:
         backend.init(device_for(plan, self.arch))
+        preparing = f"preparing {plan.title.removeprefix('builtin:')} ..."
         if self.display is not None:
-            self.display.open(f"preparing {plan.title.removeprefix('builtin:')} ...")
+            self.display.open(preparing)
         if plan.train:
             assert folder is not None
             run = build_run(plan, folder, claim, guard=self.guard)
@@ -196,6 +204,11 @@ class Stage:
             self.session = self._make_session(model, folder=place, incoming=plan.incoming)
         else:
             assert plan.model is not None
+            for share in compiled(model):
+                if self.display is not None:
+                    self.display.show(preparing, share)
+                elif self.progress is not None:
+                    self.progress(preparing, share)
             self.session = self._make_session(model, scene=plan.scene, folder=plan.model.parent, file=plan.model)
         self.session.share = self.share
         self._shown = plan
@@ -323,15 +336,27 @@ class Stage:
     def _attach(self) -> None:
         """Take over the photographs that a thread has loaded."""
         photographs = self._photographs
-        if photographs is not None and photographs.done:
+        if photographs is not None and not photographs.done:
+            self._tell(photographs)
+        elif photographs is not None:
             self._photographs = None
             if photographs.error is None and self.session is not None and self._shown is not None:
-                self.session.attach_scene(photographs.result)
+                self.session.subject.scene = photographs.result
                 self._shown = replace(self._shown, scene=photographs.result)
             elif self._shown is None or self._shown.folder is None:  # of a lone model nobody expects them
                 return
             elif self.message is None or not self.message.alarm:
                 self.say(f"its photographs are not at hand: {reason(photographs.error)}")
+
+    def _tell(self, photographs: Loading) -> None:
+        """Say how far the photographs are that come beside the model, unless there is something else to be read."""
+        said = self.message
+        if self.session is None or photographs.seconds < _SOON or photographs.progress is None:
+            return
+        if said is None or said.text.startswith(_PHOTOGRAPHS):
+            text = f"{_PHOTOGRAPHS}{photographs.text}, {100 * photographs.progress:.0f} %"
+            if said is None or said.text != text:
+                self.session.subject.messages.say(text)
 
     def _tried(self, what: Callable[[], object]) -> bool:
         """Whether ``what`` went well; if not, the person is told."""

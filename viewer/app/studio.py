@@ -214,7 +214,11 @@ class Studio(Stage):
             raise
         if loading.error is not None:
             raise UserError(reason(loading.error)) from loading.error
-        self.show(loading.result)
+        self.progress = progress
+        try:
+            self.show(loading.result)
+        finally:
+            self.progress = None
         self._remember(loading.result.title)
 
     def advance(self, budget: float) -> None:

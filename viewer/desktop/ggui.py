@@ -63,6 +63,14 @@ class Desktop:
                     set_image(self.window.get_canvas(), canvas)
                     self.window.show()
 
+    def show(self, text: str, share: float | None) -> None:
+        """Show how far what is being prepared has come, 0..1, or None where that is not known."""
+        if self.window is None:
+            return
+        with self.inside():
+            set_image(self.window.get_canvas(), columns(screen(TITLE, [text], share, *self.size)))
+            self.window.show()
+
     def close(self) -> None:
         """Close the window, if there is one; the next one opens where this one is."""
         if self.window is not None:

@@ -313,10 +313,7 @@ class _Window:
 
 
 def _waiting(studio: Studio) -> Message | None:
-    """What the studio is reading or about to compile, as a message."""
-    run, session = studio.run, studio.session
-    if run is not None and run.training.cold and session is not None and session.training:
-        return Message("compiling the kernels of the training, a few seconds ...")
+    """What the studio is reading, as a message."""
     pending = studio.pending
     if pending is None:
         return None

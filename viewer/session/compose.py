@@ -23,7 +23,7 @@ from viewer.session.viewpoint import image_area
 
 ERROR_AT_TOP = 0.25  # of the largest channel's difference from the photograph: the brightest of the error's colours
 _NO_ERROR = 24  # grey, where there is no photograph to compare with
-_AROUND = 0.94  # of the background's brightness is around a photograph that does not fill its side
+AROUND = 0.94  # of the background's brightness is around a photograph that does not fill its side
 
 Photograph = Callable[[], npt.NDArray[np.float32]]
 Bytes = npt.NDArray[np.uint8]
@@ -172,7 +172,7 @@ class Composer:
             if len(self._photographs) >= 2:  # a side's and a whole window's: what is left of other views is not needed
                 self._photographs.clear()
             photo = quantise(get())
-            around = np.asarray(self.background) * _AROUND * 255
+            around = np.asarray(self.background) * AROUND * 255
             self._photographs[key] = placed(photo, camera, width, height, around.astype(np.uint8))
         return self._photographs[key]
 

@@ -34,7 +34,7 @@ from viewer.session.progressive import PREVIEWS, affordable
 from viewer.session.speed import DrawingShare, PictureTimes
 from viewer.session.subject import Subject
 from viewer.session.viewpoint import Viewpoint, first_view
-from viewer.session.waiting import WaitingScreen
+from viewer.session.waiting import StandIn
 
 MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error")
 COMPARE = ("off", "level", "photo")
@@ -79,7 +79,7 @@ class Session:
         self.subject = subject or Subject(
             model, trainer=trainer, scene=scene, save=save, render=render, clock=clock, incoming=incoming
         )
-        self._waiting = WaitingScreen()
+        self._stand_in = StandIn(self.learning, self.arrivals)
         self.mode = MODES[0]
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
         self.composer = Composer(self.render_band, clock, self.times)
@@ -153,10 +153,6 @@ class Session:
     @share.setter
     def share(self, share: float) -> None:
         self.subject.share = share
-
-    def attach_scene(self, scene: Any) -> None:
-        """Learn of the scene of a finished model: its views can be gone to and its photographs shown."""
-        self.subject.scene = scene
 
     @property
     def num_levels(self) -> int:
@@ -285,8 +281,8 @@ class Session:
         self._drawing.count(self._clock(), budget)
         self.tick()
         self.size = (max(width, 1), max(height, 1))
-        if self.arrivals is not None and not self.arrivals.level:
-            self.composer.show(self._waiting.draw(self.arrivals, *self.size))
+        if self._stand_in.needed():
+            self.composer.show(self._stand_in.picture(self.viewpoint, *self.size))
             return self.composer.picture
         finest = 1
         if self.training and self.demonstration is None:
@@ -309,6 +305,8 @@ class Session:
             finest=finest,
             coarsest=PREVIEWS[0] if self.demonstration is None else _COARSEST_DEMO,
         )
+        if self._stand_in.better(self.composer.canvas):
+            self.composer.show(self._stand_in.picture(self.viewpoint, *self.size))
         if self.demonstration is not None:
             self.demonstration.composed = self.demonstration.shot
         return self.composer.picture

@@ -96,14 +96,23 @@ class Subject:
         """Train for about ``budget`` seconds, and tell what the people who look should know of it."""
         if self.learning is None:
             return
-        before = self.failure
+        before, cold = self.failure, self._cold
         self.learning.train(budget)
+        if self.training and self._cold:
+            warmth = 100 * getattr(self.trainer, "warmth", 0.0)
+            self.messages.say(f"compiling the kernels of the training, {warmth:.0f} %")
+        elif cold:
+            self.messages.say("the training begins")
         if self.failure is not before:
             self.messages.say(f"the training ended: {self.failure}", alarm=True)
         elif self.learning.hitch is not None:
             words = f"the training is paused: {self.learning.hitch}; mend that and go on (space)"
             self.messages.say(words, alarm=True)
             self.learning.hitch = None
+
+    @property
+    def _cold(self) -> bool:
+        return bool(getattr(self.trainer, "cold", False))
 
     def receive(self) -> None:
         """Take over the levels that have come, and tell what the people who look should know of it."""

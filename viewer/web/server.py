@@ -17,8 +17,9 @@ from typing import Any
 from taichi_rf.core.errors import UserError
 from viewer.web.complaints import Complaints
 
-# On narrow screens viser lays its panel over the lower right of the picture, 60 % of the height. Here it becomes a sheet
-# across the screen, and the picture ends where it begins, also while it is folded. Else its scrollbar covers controls.
+# On narrow screens viser lays its panel over the lower right of the picture, 60 % of the height. Here it becomes a
+# sheet across the screen, and the picture ends where it begins, also while it is folded. The padding keeps the
+# scrollbar off controls.
 _SHEET = ".mantine-Paper-root[style*='position: fixed'][style*='bottom: 0px']"
 _STYLE = f"""
 .mantine-ScrollArea-content {{ padding-right: 8px }}

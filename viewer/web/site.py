@@ -163,8 +163,9 @@ class Site:
             self._announce()
             for visitor in self._visitors.values():
                 visitor.leave_session()
+            self._studio.progress = self._prepares
             self._studio.switch()
-            self._session = None
+            self._studio.progress = self._session = None
         session = self._studio.session
         if session is self._session:
             return
@@ -184,13 +185,17 @@ class Site:
 
     def _announce(self) -> None:
         """Say that another session is on its way; nothing is answered until it is there."""
-        waiting = Waiting("Preparing", ("It will be here in a moment.",), 1.0)
+        waiting = Waiting("Preparing", ("It will be here in a moment.",))
         try:
             for visitor in self._visitors.values():
                 visitor.page.build(None)
             self._wait(waiting, self._clock())
         except Exception as error:
             self._complain("the pages could not be served", error)
+
+    def _prepares(self, text: str, share: float) -> None:
+        """Say how far another session is."""
+        self._wait(Waiting("Preparing", (text,), share), self._clock())
 
     def _look_from(self, first: Report) -> None:
         view = self._server.initial_camera

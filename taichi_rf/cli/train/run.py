@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,6 @@ from taichi_rf.training.run import (
     Training,
     folder_name,
     free_folder,
-    rays_per_second_meter,
     short,
 )
 from taichi_rf.training.trainer import Trainer
@@ -177,7 +177,7 @@ def _if_stopped(message: str) -> Iterator[None]:
 
 def _show(training: Training) -> None:
     """Train with a progress bar."""
-    trainer, rate = training.trainer, rays_per_second_meter()
+    trainer, rate = training.trainer, _rays_per_second_meter()
     name, most = training.model.field.level_name, training.model.field.num_levels
     psnr: float | None = None
     with bar("training") as show:
@@ -191,3 +191,17 @@ def _show(training: Training) -> None:
                 f"{rate(info.rays):,.0f} {trainer.unit}/s · "
                 f"{duration(left)} left",
             )
+
+
+def _rays_per_second_meter(seconds: float = 5.0) -> Callable[[int], float]:
+    """A function to be told the rays of each step, which answers with their rate over the last ``seconds``."""
+    steps: list[tuple[float, int]] = [(time.perf_counter(), 0)]
+
+    def update(rays: int) -> float:
+        now = time.perf_counter()
+        steps.append((now, rays))
+        while len(steps) > 2 and steps[0][0] < now - seconds:
+            steps.pop(0)
+        return sum(n for _, n in steps[1:]) / max(now - steps[0][0], 1e-9)
+
+    return update

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -281,12 +282,42 @@ def test_a_released_folder_that_someone_holds_is_not_taken_back(held):
 def test_kernels_are_compiled_before_the_first_step_and_only_then(trained, tmp_path, monkeypatch):
     training, _ = trained
     done: list[str] = []
-    monkeypatch.setattr(training.trainer, "warm_up", lambda: done.append("compiled"))
+
+    def warming() -> Iterator[float]:
+        for share in (0.5, 1.0):
+            done.append("compiled")
+            yield share
+
+    monkeypatch.setattr(training.trainer, "warming", warming)
     monkeypatch.setattr(training.trainer, "part", lambda: done.append("part"))
     cold = Training(training.trainer, RunFolder(tmp_path), cold=True)
+    shares = []
+    for _ in range(3):
+        assert cold.cold
+        assert cold.part() is None
+        shares.append(cold.warmth)
+    assert shares == [0.5, 1.0, 1.0]
     cold.part()
     cold.part()
-    assert done == ["compiled", "part", "part"]
+    assert done == ["compiled", "compiled", "part", "part"]
+
+
+def test_a_compilation_that_is_left_half_way_leaves_no_trace(trained, tmp_path, monkeypatch):
+    training, _ = trained
+    left: list[str] = []
+
+    def warming() -> Iterator[float]:
+        try:
+            yield 0.5
+        finally:
+            left.append("put back")
+
+    monkeypatch.setattr(training.trainer, "warming", warming)
+    cold = Training(training.trainer, RunFolder(tmp_path), cold=True)
+    cold.part()
+    assert not left
+    cold.release()
+    assert left == ["put back"]
 
 
 def test_a_model_that_could_not_be_written_is_written_with_the_next_save(trained, tmp_path, monkeypatch):
@@ -325,7 +356,7 @@ def test_what_an_interrupted_compilation_left_is_not_saved(trained, tmp_path, mo
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.trainer, "warm_up", interrupted)
+    monkeypatch.setattr(training.trainer, "warming", interrupted)
     cold = Training(training.trainer, RunFolder(tmp_path), cold=True)
     with pytest.raises(KeyboardInterrupt):
         cold.part()

@@ -127,7 +127,7 @@ def test_the_guard_holds_every_part_and_an_interruption_while_compiling_saves_no
     with monkeypatch.context() as signal:
         signal.setattr(Trainer, "part", interrupted)
         with pytest.raises(Stopped):
-            studio.session.work(0.02)
+            studio.session.work(120.0)
     assert steps == [1]
     assert entered == []
     studio.close()

@@ -139,7 +139,7 @@ def test_any_photograph_can_be_gone_to(browsers):
     session, made = browsers.session, browsers.gui.made
     for control in ("Photographs", "Photograph", "Go to"):
         assert not made[control].visible
-    session.attach_scene(photographs(train=30, test=8))
+    session.subject.scene = photographs(train=30, test=8)
     browsers.turns(10)
     for control in ("Photographs", "Photograph", "Go to"):
         assert made[control].visible
@@ -177,7 +177,7 @@ def test_photograph_that_there_is_not_is_put_back(browsers, control, sent, index
     browsers.join(Client())
     browsers.turns(5)
     session, made = browsers.session, browsers.gui.made
-    session.attach_scene(photographs(train=30, test=8))
+    session.subject.scene = photographs(train=30, test=8)
     session.go_to(session.views[4])
     browsers.turns(5)
     made[control].change(sent)
@@ -196,7 +196,7 @@ def test_photographs_that_nobody_has_cannot_be_gone_to(browsers):
 
 
 def test_one_split_needs_no_choice_and_one_photograph_no_slider(browsers):
-    browsers.session.attach_scene(photographs(train=1, test=0))
+    browsers.session.subject.scene = photographs(train=1, test=0)
     browsers.join(Client())
     browsers.turns(5)
     made = browsers.gui.made
