@@ -47,7 +47,8 @@ def screen_size() -> tuple[int, int] | None:
 
 def place_of(title: str) -> tuple[int, int] | None:
     """Where on the screen the top left corner is of what this process's window called ``title`` shows; None where
-    nobody knows. GLFW writes the process into ``_NET_WM_PID`` (https://specifications.freedesktop.org/wm-spec)."""
+    nobody knows. GLFW writes the process into ``_NET_WM_PID`` (https://specifications.freedesktop.org/wm-spec), and GGUI
+    frames a second behind the title."""
     with connected() as (x11, connection):
         if not connection:
             return None
@@ -56,7 +57,9 @@ def place_of(title: str) -> tuple[int, int] | None:
             root = x11.XDefaultRootWindow(connection)
             pid = x11.XInternAtom(connection, b"_NET_WM_PID", False)
             for window in _tree(x11, connection, root):
-                if _number(x11, connection, window, pid) == os.getpid() and _title(x11, connection, window) == title:
+                if _number(x11, connection, window, pid) == os.getpid() and (
+                    _title(x11, connection, window) or ""
+                ).startswith(title):
                     x, y, child = ctypes.c_int(), ctypes.c_int(), ctypes.c_ulong()
                     results = map(ctypes.byref, (x, y, child))
                     if x11.XTranslateCoordinates(connection, window, root, 0, 0, *results):

@@ -48,7 +48,7 @@ def test_the_place_of_this_process_window_is_found(screen):
         show(library, connection, b"Taichi RF", (5, 6), os.getpid() + 1)
         show(library, connection, b"Other", (7, 8), os.getpid())
         assert x11.place_of("Taichi RF") is None
-        window = show(library, connection, b"Taichi RF", (123, 45), os.getpid())
+        window = show(library, connection, b"Taichi RF  30.5 FPS", (123, 45), os.getpid())
         assert x11.place_of("Taichi RF") == (123, 45)
         library.XMoveWindow.argtypes = [ctypes.c_void_p, ctypes.c_ulong, *[ctypes.c_int] * 2]
         library.XMoveWindow(connection, window, 60, 70)
