@@ -47,8 +47,8 @@ def screen_size() -> tuple[int, int] | None:
 
 def place_of(title: str) -> tuple[int, int] | None:
     """Where on the screen the top left corner is of what this process's window called ``title`` shows; None where
-    nobody knows. GLFW writes the process into ``_NET_WM_PID`` (https://specifications.freedesktop.org/wm-spec), and GGUI
-    frames a second behind the title."""
+    nobody knows. GLFW writes the process into ``_NET_WM_PID`` (https://specifications.freedesktop.org/wm-spec), and
+    GGUI frames a second behind the title."""
     with connected() as (x11, connection):
         if not connection:
             return None

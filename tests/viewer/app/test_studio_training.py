@@ -12,7 +12,7 @@ from taichi_rf.core.files import read_json
 from taichi_rf.training import checkpoint
 from taichi_rf.training.configs import solid, vqad
 from taichi_rf.training.configs.slimmerf import PRESETS
-from taichi_rf.training.run import CONFIG, EVENTS, METRICS, MODEL, REPORT
+from taichi_rf.training.run import CONFIG, EVENTS, METRICS, MODEL, REPORT, THUMBNAIL
 from taichi_rf.training.trainer import Trainer
 from tests.solids import ball, write_obj
 from tests.tiny import TINY_OCTREE, write_tiny_scene
@@ -36,7 +36,7 @@ def test_a_scene_is_chosen_trained_evaluated_and_its_folder_let_go_of(studio, he
     assert all(seen.values())
     assert studio.evaluating is None
     assert not is_held(run)
-    assert {path.name for path in run.iterdir()} == {CONFIG, checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT}
+    assert {path.name for path in run.iterdir()} == {CONFIG, checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT, THUMBNAIL}
     assert read_json(run / METRICS) == studio.run.metrics
     best = studio.run.metrics["levels"][-1]["psnr"]
     assert best > 18
