@@ -225,13 +225,12 @@ class Training:
         cold: bool = False,
     ) -> None:
         self.trainer, self.folder, self.cold = trainer, folder, cold
-        self.warmth = 0.0  # how much is compiled of what ``cold`` asks for, 0..1
-        self._warming: Generator[float, None, None] | None = None
+        self._warming: Generator[float, bool | None, None] | None = None
         self._guard, self._claim = guard, claim
         self._released_with: tuple[int, ...] | None = None  # the checkpoint when the claim was given up
         self._whole = True
         self._saved_at, self._saved_iteration = trainer.elapsed, trainer.iteration
-        self._events = 0
+        self._events, self.warmth = 0, 0.0  # that are written; how much is compiled, 0..1
         with writing(folder / EVENTS):
             (folder / EVENTS).unlink(missing_ok=True)  # may hold more than the checkpoint knows of
         self._write_events()
@@ -334,7 +333,8 @@ class Training:
     def release(self) -> None:
         """Let go of the folder, so that another process may go on with the run; save first."""
         if self._warming is not None:  # the model becomes what it was while there is a device
-            self._warming.close()
+            with contextlib.suppress(StopIteration):
+                self._warming.send(True)
             self._warming = None
         if self._claim is not None and self._released_with is None:
             self._released_with = self._identity()

@@ -251,31 +251,39 @@ class Trainer:
         for _ in self.warming():
             pass
 
-    def warming(self) -> Generator[float, None, None]:
+    def warming(self) -> Generator[float, bool | None, None]:
         """:meth:`warm_up` in pieces, after each of which it says how far it is, 0..1; the model is not to be looked at
-        before the last."""
+        before the last. Sent True, it ends at once; a generator that is only dropped puts nothing back."""
         arrays, state = checkpoint.capture(self)
         scale = self.model.distance_scale
         self.milestones.done = len(self.milestones.entries)
         self.model.distance_scale = WARM_UP_OPACITY
         levels = sorted({self.level_schedule.level, self.level_schedule.highest})
         pieces = 3 * len(levels) + 1  # what the strategy needs, a first pass, the rest of a step
+        dropped = False
         try:
             for index, level in enumerate(levels):
                 self.level_schedule.level = level
                 self.strategy.warm(self.iteration, level)
-                yield (3 * index + 1) / pieces
+                if (yield (3 * index + 1) / pieces):
+                    return
                 while self.part(rays=WARM_UP_RAYS) is None:
-                    yield (3 * index + 2) / pieces
-                yield (3 * index + 3) / pieces
+                    if (yield (3 * index + 2) / pieces):
+                        return
+                if (yield (3 * index + 3) / pieces):
+                    return
             self.optimiser.warm(self.level_schedule.level)
+        except GeneratorExit:  # the device may be gone by now
+            dropped = True
+            raise
         finally:
-            if self._parts is not None:  # left in the middle of a step
-                self._parts = None
-                self.optimiser.drop_gradients()
-                self.sampler.drop_gradients()
-            self.model.distance_scale = scale
-            checkpoint.restore(self, arrays, state)
+            if not dropped:
+                if self._parts is not None:  # left in the middle of a step
+                    self._parts = None
+                    self.optimiser.drop_gradients()
+                    self.sampler.drop_gradients()
+                self.model.distance_scale = scale
+                checkpoint.restore(self, arrays, state)
 
     # Exact resume
 

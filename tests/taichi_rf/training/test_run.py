@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -306,10 +306,8 @@ def test_a_compilation_that_is_left_half_way_leaves_no_trace(trained, tmp_path, 
     training, _ = trained
     left: list[str] = []
 
-    def warming() -> Iterator[float]:
-        try:
-            yield 0.5
-        finally:
+    def warming() -> Generator[float, bool | None, None]:
+        if (yield 0.5):
             left.append("put back")
 
     monkeypatch.setattr(training.trainer, "warming", warming)
