@@ -260,7 +260,7 @@ class Trainer:
         self.model.distance_scale = WARM_UP_OPACITY
         levels = sorted({self.level_schedule.level, self.level_schedule.highest})
         pieces = 3 * len(levels) + 1  # what the strategy needs, a first pass, the rest of a step
-        dropped = False
+        begun, dropped = (self.record.iteration, self.record.elapsed), False
         try:
             for index, level in enumerate(levels):
                 self.level_schedule.level = level
@@ -270,6 +270,7 @@ class Trainer:
                 while self.part(rays=WARM_UP_RAYS) is None:
                     if (yield (3 * index + 2) / pieces):
                         return
+                self.record.iteration, self.record.elapsed = begun  # nobody is to see a step that is taken back
                 if (yield (3 * index + 3) / pieces):
                     return
             self.optimiser.warm(self.level_schedule.level)
