@@ -56,7 +56,7 @@ def test_help_names_every_option(tmp_path):
     assert done.returncode == 0
     for option in (
         "--level", "--rank", "--lod", "--headless", "--screenshot", "--width", "--arch", "--azimuth", "--turntable",
-        "--path", "--output", "--seconds", "--fps", "--sweep", "--size",
+        "--path", "--output", "--seconds", "--fps", "--sweep", "--caption", "--size",
     ):  # fmt: skip
         assert option in done.stdout
 
@@ -88,6 +88,8 @@ def test_help_names_every_option(tmp_path):
         (["--path", "camera_path.json", "--output", "out.mp4", "--azimuth", 3], "--azimuth does not go with --path"),
         (["--path", "camera_path.json", "--output", "out.mp4", "--seconds", 3], "--seconds goes with --turntable"),
         (["--screenshot", "out.png", "--sweep"], "--sweep goes with"),
+        (["--screenshot", "out.png", "--caption", "on"], "--caption goes with"),
+        (["--demo-seconds", 0], "choose 1 to 60 seconds"),
         (["--screenshot", "out.png", "--fps", 20], "--fps goes with"),
         (["--screenshot", "out.png", "--state-file", "s"], "--state-file goes with a window"),
         (["--screenshot", "out.png", "--port", 80], "--port goes with --web"),

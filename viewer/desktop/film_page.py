@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from taichi_rf.cli.console import duration
 from taichi_rf.motion.film import CAPTIONS, SIZES, Film
 from viewer.desktop.menu import Menu
-from viewer.overlay.rows import SOFT, Button, Row, Slider, Text
+from viewer.overlay.rows import ACCENT, SOFT, Button, Row, Slider, Text
+from viewer.session.keep import Keeper
 from viewer.session.session import Session
 
 LONGEST = 60
@@ -27,9 +29,19 @@ def film_page(menu: Menu, session: Session) -> list[Row]:
         Button(f"Caption: {film.caption}", partial(_next, film, "caption", CAPTIONS)),
         Text("level, MB and dB; auto: if levels change", SOFT),
     ]
-    if keeper.job is None:
-        rows.append(Button("Video of a turntable", keeper.turntable))
-    return rows
+    return rows + (job_rows(keeper) or [Button("Video of a turntable", keeper.turntable)])
+
+
+def job_rows(keeper: Keeper) -> list[Row]:
+    """How far the picture or the video is that is being made, and how to end it; nothing where there is none."""
+    job = keeper.job
+    if job is None:
+        return []
+    left = "" if job.seconds_left is None else f", {duration(job.seconds_left)} left"
+    return [
+        Text(f"{job.what}, {100 * job.progress:.0f} %{left}", ACCENT),
+        Button(f"Cancel the {job.what}", keeper.cancel),
+    ]
 
 
 def size_text(film: Film, session: Session) -> str:

@@ -9,7 +9,7 @@ from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
 from viewer.app.studio import Studio
-from viewer.desktop.film_page import film_page, size_text
+from viewer.desktop.film_page import film_page, job_rows, size_text
 from viewer.desktop.menu import Menu
 from viewer.desktop.open_page import open_page
 from viewer.desktop.placing import place_page
@@ -193,11 +193,7 @@ def _keep(menu: Menu, session: Session) -> Rows:
     keeper, (width, height) = session.keeper, session.size
     scale = keeper.scale
     if keeper.job is not None:
-        left = "" if keeper.job.seconds_left is None else f", {duration(keeper.job.seconds_left)} left"
-        return [
-            Text(f"{keeper.job.what}, {100 * keeper.job.progress:.0f} %{left}", ACCENT),
-            Button(f"Cancel the {keeper.job.what}", keeper.cancel),
-        ]
+        return job_rows(keeper)
     count, loaded = len(keeper.keyframes), keeper.loaded
     rows: Rows = [
         Slider("times size", scale, 1, LARGEST_PICTURE, partial(setattr, keeper, "scale")),

@@ -13,6 +13,7 @@ from taichi_rf.motion.film import Film
 from taichi_rf.motion.orbit import Orbit
 from tests.viewer.session.sessions import make
 from viewer.session.session import Session
+from viewer.session.stats import stats_of
 
 
 def test_picture_is_saved_while_frames_go_on(tmp_path):
@@ -130,3 +131,28 @@ def test_a_loaded_path_is_filmed_with_its_own_timing(tmp_path, monkeypatch, ffmp
     finish(session)
     session.keeper.add_keyframe()
     assert session.keeper.loaded is None
+
+
+def test_a_film_may_sweep_through_the_levels_at_a_size_of_its_own_and_says_how_long_it_takes(tmp_path, monkeypatch):
+    shown, captioned = [], []
+    monkeypatch.setattr("viewer.session.keep.Captions", lambda text: lambda frame, level: captioned.append(text(level)))
+    session, _, clock = make(folder=tmp_path)
+    session.keeper.film = Film(seconds=0.8, size=(32, 24), sweep=True)
+    session.keeper.turntable(fps=10)
+    job, begun = session.keeper.job, clock.now
+    assert job.frames == 8
+    while session.keeper.job is not None:
+        session.work(0.001)
+        clock.spend(0.001)
+        if job.frame < job.frames:  # then the encoder takes what it takes
+            shown.append((clock.now, stats_of(session).recording.seconds_left))
+            end = clock.now
+    for now, left in shown[len(shown) // 2 :]:
+        assert left == pytest.approx(end - now, abs=0.2 * (end - begun))
+    assert [text.level for text in captioned] == [f"rank {level} of 4" for level in (1, 1, 2, 2, 3, 3, 4, 4)]
+    assert captioned[-1].quality == "30.0 dB"
+    captioned.clear()
+    session.keeper.film = Film(seconds=0.2, size=(32, 24))
+    session.keeper.turntable(fps=10)
+    finish(session)
+    assert captioned == []
