@@ -101,7 +101,7 @@ def _known(menu: Menu, studio: Studio, path: Path, run: catalogue.RunEntry | Non
     """Something that was opened or trained, with what it is; of a ``run`` that is not finished that is said."""
     about = menu.chooser.about(path)
     detail = f"unfinished, {about.detail}" if run is not None and not run.finished else about.detail
-    chosen, action = _opens(menu, studio, path, catalogue.kind_of(path))
+    chosen, action = _opens(menu, studio, path, about.kind)
     return Button(shortened(str(path) if run is None else about.name, 34), action, chosen, detail, about.picture)
 
 

@@ -30,6 +30,16 @@ class Overlay:
         default_factory=dict, repr=False, compare=False
     )
 
+    _laid: dict[_Order, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    _opaque: list[bool] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether it lets nothing through."""
+        if not self._opaque:
+            self._opaque.append(bool((self.pixels[..., 3] == 255).all()))
+        return self._opaque[0]
+
     @property
     def box(self) -> Box:
         """What it covers: left, top, right and bottom, in pixels of the picture."""
@@ -64,9 +74,29 @@ def blend(picture: Pixels, overlays: Iterable[Overlay]) -> None:
             continue
         region = (picture[..., :3] if words is None else words)[down, across]
         order = _order_of(picture)
+        if words is not None and overlay.opaque:
+            part = slice(down.start - top, down.stop - top), slice(across.start - left, across.stop - left)
+            _lay(_ordered(region, order), _ordered(_laid_words(overlay, order)[part], order))
+            continue
         part = slice(down.start - top, down.stop - top), slice(across.start - left, across.stop - left)
         ready = tuple(_ordered(array[part], order) for array in _prepared(overlay, words is not None, order))
         (_mix_bytes if words is None else _mix_words)(_ordered(region, order), *ready)
+
+
+def _lay(region: np.ndarray, colours: np.ndarray) -> None:
+    """Replace whole pixels; their fourth byte stays as it is."""
+    region &= 0xFF000000
+    region |= colours
+
+
+def _laid_words(overlay: Overlay, order: _Order) -> np.ndarray:
+    """The colours of an overlay as words with nothing in the fourth byte, laid out in memory as the picture is."""
+    if order not in overlay._laid:
+        if len(overlay._laid) > 3:
+            overlay._laid.clear()
+        colours = overlay.pixels.astype(_WORD)
+        overlay._laid[order] = _in_order(colours[..., 0] | colours[..., 1] << 8 | colours[..., 2] << 16, order)
+    return overlay._laid[order]
 
 
 def _mix_words(region: np.ndarray, rest: np.ndarray, red_blue: np.ndarray, green: np.ndarray) -> None:

@@ -85,6 +85,20 @@ def test_what_lies_around_the_picture_in_memory_stays(layout: str) -> None:
     assert (owner[~inside] == before[~inside]).all()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("place", [(5, 7), (-6, -4), (50, 30)])
+def test_a_card_that_lets_nothing_through_is_laid_on_as_it_is(layout: str, place: tuple[int, int]) -> None:
+    picture = LAYOUTS[layout]()
+    picture[...] = 77
+    pixels = card(1, 21, 16)
+    pixels[..., 3] = 255
+    overlay = Overlay(*place, pixels)
+    expected = mixed(picture[..., :3], overlay)
+    blend(picture, [overlay])
+    np.testing.assert_array_equal(picture[..., :3], expected)
+    assert (picture[..., 3:] == 77).all()
+
+
 def test_last_pixel_may_end_where_the_memory_does() -> None:
     buffer = np.zeros(4 * HEIGHT * WIDTH - 1, np.uint8)
     picture = np.lib.stride_tricks.as_strided(buffer, (HEIGHT, WIDTH, 3), (4 * WIDTH, 4, 1))

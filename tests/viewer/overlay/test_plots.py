@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageColor
 
+from taichi_rf.evaluation import charts
 from taichi_rf.evaluation.plot import DARK
 from tests.plot_fakes import POINTS, Point, Story
 from viewer.overlay.plots import rate_distortion, training_curve
@@ -150,3 +151,22 @@ def test_dark_theme_is_legible_over_any_scene(scene: int) -> None:
     for colour, least in ((DARK.ink, 9), (DARK.muted, 4.5), (DARK.first, 4.5), (DARK.second, 4.5), (DARK.mark, 4.5)):
         above = luminance(ImageColor.getrgb(colour))
         assert (above + 0.05) / (ground + 0.05) >= least, colour
+
+
+@pytest.mark.parametrize("shape", ["rising", "falling", "flat", "late"])
+def test_the_legend_lies_on_no_curve(shape, monkeypatch) -> None:
+    values = {
+        "rising": [20 + 8 * i / 400 for i in range(400)],
+        "falling": [28 - 8 * i / 400 for i in range(400)],
+        "flat": [25.0 + 0.01 * (i % 3) for i in range(400)],
+        "late": [12.0 if i < 330 else 25.0 for i in range(400)],
+    }[shape]
+    batch = list(enumerate(values))
+    story = Story(batch, [(i, psnr - 1.5) for i, psnr in batch[::40]], [])
+    boxes = []
+    monkeypatch.setattr(charts, "_legend", lambda page, box, *rest: boxes.append(box))
+    card = training_curve(story, "rank", *SIZE)
+    left, top, right, bottom = (round(edge) for edge in boxes[0])
+    under = card[top:bottom, left:right]
+    for colour in (DARK.first, DARK.second):
+        assert of(under, colour).sum() == 0
