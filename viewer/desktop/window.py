@@ -40,6 +40,7 @@ from viewer.session.stats import stats_of
 _ALONE = 0.95  # of the time is for a recording, or for judging a training that is done, while nobody does anything
 _BESIDE_A_HAND = 0.5  # and while somebody does
 _NAP = 0.05  # seconds between two turns in which there is nothing to do
+_SHORT_NAP = 0.01  # the same while kernels are compiled, a few a turn, for a model that is on its way
 _COVERS = 0.45  # of the height: lower panels leave the middle of the picture free
 _WELCOME = (
     "Choose a scene on the left and train it, or open what was trained.",
@@ -155,7 +156,7 @@ class _Window:
         with contextlib.nullcontext() if compiling else self.studio.guard():
             rests = self._turn()
         if rests:
-            self._input.nap(_NAP)
+            self._input.nap(_NAP if self._arrived else _SHORT_NAP)
 
     def _turn(self) -> bool:
         """Return whether there was nothing to do."""
@@ -170,7 +171,7 @@ class _Window:
         if session is not None:
             session.tick()
         seen = self._to_be_seen()
-        unfinished = session is not None and (session.training or not session.composer.complete)
+        unfinished = session is not None and self._arrived and (session.training or not session.composer.complete)
         turn = self._pacing.turn(
             share=self._share(hand), hand=hand, unfinished=unfinished, changed=seen != self._seen,
             glides=session is not None and session.demonstration is not None and session.demonstration.shot.glides,
@@ -197,11 +198,17 @@ class _Window:
         """All that a picture shows but what the session renders; another picture is due when it changes."""
         session, menu = self._session, self._panels.menu
         choice = (id(self._preview()), self.studio.preview.state) if self._choosing else None
-        said = None if session is None else stats_of(session)
+        said = None if session is None else repr(stats_of(session))  # in which a NaN is like another
         return (
             self.size, menu.page, menu.hidden, menu.times, said, choice, self.studio.pending, self.studio.message,
             self.studio.evaluating,
         )  # fmt: skip
+
+    @property
+    def _arrived(self) -> bool:
+        """Whether there is something of the model: one that comes over a network may be waited for."""
+        arrivals = None if self._session is None else self._session.arrivals
+        return arrivals is None or arrivals.level > 0
 
     @property
     def _choosing(self) -> bool:
