@@ -279,7 +279,7 @@ class Training:
         """A part of a step or of :meth:`warm_up`, as the trainer's ``part``; whole steps may write a checkpoint."""
         self._reclaim()
         if self.cold:
-            self._warm_a_little()
+            self.warm_up()
             return None
         with self._guard():
             self._whole = False
@@ -292,17 +292,14 @@ class Training:
         return info
 
     def warm_up(self) -> None:
-        """Compile every kernel that training runs, which is no training time; nothing is saved if it is interrupted."""
-        while self.cold:
-            self._warm_a_little()
-
-    def _warm_a_little(self) -> None:
+        """Compile some of what training runs, until it is ``cold`` no more; that is no training time, and the model is
+        not to be looked at meanwhile. Nothing is saved if it is interrupted."""
         self._whole = False
         try:
             self._warming = self._warming or self.trainer.warming()
             self.warmth = next(self._warming)
         except StopIteration:
-            self._whole, self.cold, self._warming = True, False, None
+            self._whole, self.cold, self._warming, self.warmth = True, False, None, 1.0
         except BaseException:
             self._warming = None
             raise

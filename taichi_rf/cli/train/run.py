@@ -66,7 +66,7 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
             folder.begin(recipe, trainer)
         else:
             write_json(folder / CONFIG, recipe.to_json())
-        run = Run(Training(trainer, folder, guard=stopper.step, claim=claim), recipe)
+        run = Run(Training(trainer, folder, guard=stopper.step, claim=claim, cold=not trainer.done), recipe)
         _train(run, watch)
 
 
@@ -108,12 +108,14 @@ def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
 def _train(run: Run, watch: Watch | None) -> None:
     """Train to the end, then evaluate; whatever stops it, the last good checkpoint is there."""
     training = run.training
-    if not training.done:
-        with _if_stopped(f"nothing new was trained; start it with: {run.again}"), waiting("compiling"):
-            training.warm_up()
-    if watch is not None:
+    if watch is not None:  # which says how far compiling is
         watch(run)
         return
+    if training.cold:
+        with _if_stopped(f"nothing new was trained; start it with: {run.again}"), bar("compiling") as show:
+            while training.cold:
+                training.warm_up()
+                show(training.warmth)
     if not training.done:
         with _saving(run):
             _show(training)

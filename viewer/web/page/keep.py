@@ -41,7 +41,7 @@ class KeepPage:
         with gui.add_folder("Download", expand_by_default=False):
             controls.button("picture", gui.add_button("Picture (PNG)"))
             controls.button("turntable", gui.add_button("Turntable (video)"))
-            controls.choice("sweep", gui.add_checkbox("through all levels", False))
+            controls.choice("sweep", gui.add_checkbox("Sweep", False, hint="Through all levels"))
             controls.button("model", gui.add_button("Model at this level (.trf)"))
             controls.add("keeping", gui.add_progress_bar(0.0, visible=False))
             controls.button("give up", gui.add_button("Cancel", visible=False))
