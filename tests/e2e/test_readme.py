@@ -75,7 +75,7 @@ def test_every_command_of_the_readme_ends_well(place: Path):
             input="\n".join(wanted), capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     ran = [json.loads(line) for line in done.stdout.splitlines()]
-    failed = [f"{command}: {code}" for command, code in ran if code]
+    failed = [f"{command}: {code}" for command, code, _ in ran if code]
     assert not failed, done.stderr[-5000:]
     assert len(ran) == len(wanted), done.stderr[-5000:]
 
