@@ -6,8 +6,8 @@ They run in this one process, which spares them the imports, and with what makes
 * presets "quick" are those of the tests, for as few steps and pixels as ``SMALLER`` says;
 * windows and servers are opened, and closed at once, by a stand-in: what opens real ones are tests of their own;
 * photographs without poses are placed by a stand-in for COLMAP, and a video is a short one;
-* of trainings that are alike (method, ``--rank auto``, ``--view``) the first is trained; of the others the scene is read
-  and the trainer made;
+* of trainings that are alike (method, ``--rank auto``, ``--view``) the first is trained; of the others the scene is
+  read and the trainer made;
 * ``bench`` only reads its command line;
 * ``https://host`` is a server on 127.0.0.1, at PORT.
 """
