@@ -38,6 +38,17 @@ def enlarge(pixels: Pixels, canvas: Pixels) -> None:
     _stretch(rows.reshape(width, -1), canvas.reshape(len(canvas), -1))
 
 
+def soften(pixels: Pixels) -> Pixels:
+    """Mix each of the (w, h, 3) ``pixels`` with its neighbours, 1 : 2 : 1 along either axis.
+
+    Edges that were sampled once a pixel look like stairs when they are enlarged, and soft ones do not.
+    """
+    wide = np.pad(pixels.astype(np.uint16), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    along = wide[:-2] + 2 * wide[1:-1] + wide[2:]
+    both = along[:, :-2] + 2 * along[:, 1:-1] + along[:, 2:]
+    return ((both + 8) >> 4).astype(np.uint8)
+
+
 def _stretch(lines: Pixels, target: Pixels) -> None:
     """Fill ``target`` (N, k) with ``lines`` (n, k), mixing neighbours.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.bands import FIRST_GUESS, BandedPicture, BandRenderer, RenderBand
-from viewer.overlay.enlarge import enlarge
+from viewer.overlay.enlarge import enlarge, soften
 from viewer.session.speed import PictureTimes
 
 PREVIEWS = (16, 12, 8, 6, 4, 3, 2, 1)  # sides of a preview's pixels, in pixels of the window
@@ -28,7 +28,7 @@ class View:
 
     ``came`` is how many levels of a model that is on its way have come, where the picture follows them upwards, else 0:
     a level more does not start over either. Nor does another level of a ``gentle`` view: it comes over the one before,
-    row by row.
+    row by row; and coarse pictures of it are soft.
     """
 
     camera: Camera
@@ -145,7 +145,8 @@ class Progressive:
         if not made.complete:
             return work.divisor == 1
         if work.divisor > 1:
-            enlarge(made.pixels[::-1].transpose(1, 0, 2), self.canvas)
+            pixels = made.pixels[::-1].transpose(1, 0, 2)
+            enlarge(soften(pixels) if work.view.gentle else pixels, self.canvas)
         self._measure_whole(work)
         self.divisor, self._shown, self._pass = work.divisor, work.view, None
         return True

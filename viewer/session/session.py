@@ -40,7 +40,7 @@ MODES = ("colour", "depth", "normals", "opacity", "occupancy", "samples", "error
 COMPARE = ("off", "level", "photo")
 LAYOUTS = ("wipe", "beside")
 _PASS_SECONDS = 2.5  # while training, a picture of the whole window is renewed about this often
-_COARSEST_DEMO = 6  # pixels of the window on the side of one in a demonstration: nobody sees them when enlarged
+_DEMO_RAYS = 60_000  # at least, of a picture in a demonstration: 1/4 of 1280x720, in which nobody sees pixels
 _NO_PHOTOGRAPH = "the photographs are not at hand: the scene of this model was not found"
 
 
@@ -303,7 +303,7 @@ class Session:
             beside=self.layout == "beside",
             version=self.trainer.iteration if self.trainer else 0,
             finest=finest,
-            coarsest=PREVIEWS[0] if self.demonstration is None else _COARSEST_DEMO,
+            coarsest=PREVIEWS[0] if self.demonstration is None else affordable(self.size[0] * self.size[1], _DEMO_RAYS),
         )
         if self._stand_in.better(self.composer.canvas):
             self.composer.show(self._stand_in.picture(self.viewpoint, *self.size))

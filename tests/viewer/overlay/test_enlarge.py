@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from viewer.overlay.enlarge import enlarge
+from viewer.overlay.enlarge import enlarge, soften
 
 SIZES = [
     ((80, 45), (1280, 720)),
@@ -45,3 +45,12 @@ def test_other_shapes_are_refused(pixels, canvas):
 def test_canvas_with_gaps_is_refused_rather_than_left_as_it_is():
     with pytest.raises(ValueError, match="gaps"):
         enlarge(np.zeros((4, 4, 3), np.uint8), np.zeros((8, 16, 4), np.uint8)[:, ::2])
+
+
+def test_softening_spreads_a_pixel_over_its_neighbours_and_leaves_what_is_even():
+    pixels = np.zeros((5, 6, 3), np.uint8)
+    pixels[2, 3] = 160
+    np.testing.assert_array_equal(soften(pixels)[1:4, 2:5, 0], [[10, 20, 10], [20, 40, 20], [10, 20, 10]])
+    assert soften(pixels).sum() == pixels.sum()
+    for even in (0, 77, 255):
+        assert (soften(np.full((1, 4, 3), even, np.uint8)) == even).all()
