@@ -131,7 +131,7 @@ class Overlays:
         top = layout.margin
         if curve:
             measuring = training is not None and training.state != "done"
-            milliseconds = {time.level: 1000 * time.seconds for time in stats.pictures if times and time.seconds > 0}
+            milliseconds = stats.milliseconds if times else {}
             points = [(p.level, p.megabytes, p.decibels) for p in curve], milliseconds
             card = self._plot(
                 "curve",

@@ -158,3 +158,9 @@ class Stats:
         """The PSNR, as it is to be written; None while nobody knows it, or where it is no number that can be."""
         good = isinstance(self.psnr, int | float) and abs(self.psnr) < _LARGEST
         return Decibels(float(self.psnr or 0.0), not self.estimated) if good else None
+
+    @property
+    def milliseconds(self) -> dict[int, float]:
+        """What pictures take, by level: those that were measured, or what is told from coarser ones where none was."""
+        known = [time for time in self.pictures if 0 < time.seconds < _LARGEST]
+        return {time.level: 1000 * time.seconds for time in [time for time in known if time.measured] or known}
