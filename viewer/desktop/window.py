@@ -41,7 +41,7 @@ _ALONE = 0.95  # of the time is for a recording, or for judging a training that 
 _BESIDE_A_HAND = 0.5  # and while somebody does
 _NAP = 0.05  # seconds between two turns in which there is nothing to do
 _SHORT_NAP = 0.01  # the same while kernels are compiled, a few a turn, for a model that is on its way
-_COVERS = 0.5  # of the height: lower panels leave the middle of the picture free
+_COVERS = 0.4  # of the height: lower panels leave the middle of the picture free
 _WELCOME = (
     "Choose a scene on the left and train it, or open what was trained.",
     "Drag the slider to slim it. h shows the keys.",
