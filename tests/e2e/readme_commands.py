@@ -6,7 +6,7 @@ They run in this one process, which spares them the imports, and with what makes
 * presets "quick" are those of the tests, for as few steps and pixels as ``SMALLER`` says;
 * windows and servers are opened, and closed at once, by a stand-in: what opens real ones are tests of their own;
 * photographs without poses are placed by a stand-in for COLMAP, and a video is a short one;
-* of trainings that are alike (method, ``--rank auto``, ``--view``) the first is trained; of the others the scene is
+* of each method the first training is trained, with and without ``--view``; of the others, and of solids, the scene is
   read and the trainer made;
 * ``bench`` only reads its command line;
 * ``https://host`` is a server on 127.0.0.1, at PORT.
@@ -25,6 +25,7 @@ from typing import Any
 
 import run_viewer
 import train
+from scenes import is_mesh
 from scenes.posing import posed, process
 from taichi_rf.cli import bench, main
 from taichi_rf.cli.train import run as train_run
@@ -56,10 +57,10 @@ def cheapen() -> None:
     front_end.serve = lambda studio, **options: shown(studio)
     process.run = posed.process.run = Placing()
     bench.run = lambda command: None
-    genuine, trained = train_run._train, set()
+    genuine, trained = train_run._train, {("solid", True)}
 
     def once(run: Run, watch: train_run.Watch | None) -> None:
-        kind = type(run.recipe.config), run.recipe.config.held_out, watch is None
+        kind = "solid" if is_mesh(run.recipe.source) else run.recipe.config.method, watch is None
         if kind not in trained:
             trained.add(kind)
             genuine(run, watch)
