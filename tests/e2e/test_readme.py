@@ -30,7 +30,7 @@ from tests.unposed import write_photographs
 
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:python|make|source|pip) .*$", re.MULTILINE)
-NEEDS = {"armadillo": "igl", "video.mp4": "av", "photos": "pycolmap", ".mp4": "imageio_ffmpeg"}
+NEEDS = {"armadillo": "igl", "video.mp4": "imageio_ffmpeg", "photos": "pycolmap", ".mp4": "imageio_ffmpeg"}
 """Modules without which a command with these words in it is left out."""
 
 
