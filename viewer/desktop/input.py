@@ -47,7 +47,7 @@ class Input:
         """Whether a picture of the window with its panels is wanted."""
         self._window, self._studio, self._panels, self._overlays = window, studio, panels, overlays
         self._wheel = wheel
-        self._size = (1, 1)
+        self._size, self._passed = (1, 1), 0.0
         self._events: tuple[list[Any], list[Any]] = ([], [])  # keys pressed and released
         self._button: Any = None  # the mouse button that is dragging the scene
         self._mouse: Pixel = (0.0, 0.0)
@@ -63,7 +63,7 @@ class Input:
 
     def listen(self, size: tuple[int, int], passed: float) -> None:
         """Do what was done in the ``passed`` seconds since the last frame of a window of ``size`` pixels."""
-        self._size = size
+        self._size, self._passed = size, passed
         self._poll()  # first, because it renews the cursor
         (pressed, released), self._events = self._events, ([], [])
         x, y = self._window.get_cursor_pos()
@@ -132,7 +132,7 @@ class Input:
             self._grip = grip
             if grip.what != "level" and self._session is not None:
                 self._dolly(-_KEY_DOLLY if grip.what == "nearer" else _KEY_DOLLY)
-        elif self._button is None:
+        elif self._button is None or button == self._button:  # both clicks of two may be told at once
             self._button = button
             if left:
                 self._click(mouse)
@@ -141,7 +141,8 @@ class Input:
         """The second click within a moment has the camera turn about what lies there."""
         now, ((then, place), session) = time.perf_counter(), (self._clicked, self._session)
         self._clicked = now, mouse
-        if now - then < _TWICE and max(abs(a - b) for a, b in zip(mouse, place)) < _NEAR and session is not None:
+        soon = now - then < max(_TWICE, 1.5 * self._passed)  # where turns take long, it was told late
+        if soon and max(abs(a - b) for a, b in zip(mouse, place)) < _NEAR and session is not None:
             self._clicked = 0.0, mouse
             centre_on(session, *mouse)
 
@@ -180,6 +181,8 @@ class Input:
         session, height = self._session, self._size[1]
         if session is None or right == down == 0:
             return
+        if max(abs(a - b) for a, b in zip(mouse, self._clicked[1])) >= _NEAR:
+            self._clicked = 0.0, mouse  # a drag is no click
         self.touched = time.perf_counter()
         if session.demo:
             session.toggle_demo()

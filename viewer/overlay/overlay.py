@@ -65,7 +65,7 @@ class Overlays:
         self.handles: list[Handle] = []
         """What the mouse can take hold of in the last picture."""
         self.beside = 0
-        """Pixels at the right edge of the last picture that plots cover."""
+        """Pixels at the right edge of the last picture that plots cover of most of its height."""
 
     def draw(
         self,
@@ -123,10 +123,12 @@ class Overlays:
         training = stats.training
         if history is not None and not training and not (history.batch or history.test):
             history = None
-        width, height = layout.plot_size(2 if history is not None else 1)
+        count = 2 if history is not None else 1
+        width, height = layout.plot_size(count)
         if not width or not (curve or history):
             return
-        self.beside = width + 2 * layout.margin
+        if count * height > 0.5 * layout.height:  # a single plot leaves the middle of the picture free
+            self.beside = width + 2 * layout.margin
         level, name = stats.level, stats.level_name
         top = layout.margin
         if curve:
