@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.window_pictures import LEVELS, rendered
-from tests.e2e.windows import CLEAR, EMPTY, FAKE, PATIENCE, ROOT, RUN_VIEWER, SIZE, Screen, Viewer
+from tests.e2e.windows import CLEAR, COVERED, EMPTY, FAKE, PATIENCE, ROOT, RUN_VIEWER, SIZE, Screen, Viewer
 
 PSNR = {1: 20.0, 2: 25.0, 3: 28.0, 4: 30.0}
 TINY_PSNR = [11.0, 13.0, 17.0, 23.0]  # what tiny_model.py writes into its model
@@ -27,7 +27,7 @@ def test_dragging_the_slider_changes_picture_bytes_and_psnr(model):
         state = model.slide(level)
         assert state["megabytes"] == pytest.approx(0.25 * level)
         assert state["psnr"] == PSNR[level]
-        np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(level)[CLEAR])
+        np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(level, covered=COVERED)[CLEAR])
     assert model.state()["camera"] == before  # the slider is no handle on the scene
 
 
@@ -85,10 +85,10 @@ def test_drag_turns_the_scene_by_pixels(model):
     after = model.drag(EMPTY, (EMPTY[0] - 180, EMPTY[1] - 72))["camera"]
     assert after["azimuth"] - before["azimuth"] == pytest.approx(180 * 180 / SIZE[1], abs=0.5)
     assert after["elevation"] - before["elevation"] == pytest.approx(-180 * 72 / SIZE[1], abs=0.5)
-    assert np.abs(model.sharp_screenshot() - rendered())[CLEAR].mean() > 5
+    assert np.abs(model.sharp_screenshot() - rendered(covered=COVERED))[CLEAR].mean() > 5
     model.key("r")
     model.wait(lambda state: state["camera"] == before, "the first view")
-    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered()[CLEAR])
+    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(covered=COVERED)[CLEAR])
 
 
 def test_a_double_click_asks_what_lies_there_and_two_drags_do_not(model):
@@ -168,7 +168,7 @@ def test_demonstration_starts_and_stops_by_one_key(model):
     model.key("g")
     after = model.wait(lambda state: not state["demo"] and state["widgets"], "the panels")
     assert (after["camera"], after["level"], after["mode"]) == (before["camera"], before["level"], before["mode"])
-    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered()[CLEAR])
+    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(covered=COVERED)[CLEAR])
 
 
 def test_demonstration_ends_when_one_takes_hold_of_it(model):
@@ -236,7 +236,7 @@ def test_window_that_was_minimised_comes_back(model):
         model.frames_later(10)
     model.key("Left")
     model.wait(lambda state: state["level"] == LEVELS - 1, "one level less")
-    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(LEVELS - 1)[CLEAR])
+    np.testing.assert_array_equal(model.sharp_screenshot()[CLEAR], rendered(LEVELS - 1, covered=COVERED)[CLEAR])
 
 
 def test_escape_leaves_the_demonstration_and_the_page_before_the_window(start):

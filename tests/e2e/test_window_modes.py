@@ -7,7 +7,7 @@ import pytest
 
 from taichi_rf.rendering import colormaps
 from tests.e2e.window_pictures import LEVELS, photograph, rendered
-from tests.e2e.windows import EMPTY, SIZE
+from tests.e2e.windows import COVERED, EMPTY, SIZE
 
 LINE = 6  # pixels that the line between two sides may reach to either side
 
@@ -55,7 +55,7 @@ def test_right_side_of_a_wipe_has_a_slider_of_its_own(model):
     place = round(divider * SIZE[0])
     np.testing.assert_array_equal(
         model.sharp_screenshot()[120:540, place + LINE : 900],
-        rendered(3)[120:540, place + LINE : 900],
+        rendered(3, covered=COVERED)[120:540, place + LINE : 900],
     )
     model.drag((x + width * 5 / 8, y + height / 2), (x + width / 8, y + height / 2))
 

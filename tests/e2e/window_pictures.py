@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from taichi_rf.motion.bands import quantise
 from tests.e2e.windows import SIZE
 from tests.tiny import tiny_scene
 from tests.viewer_fakes import Clock, FakeModel, FakeRender
@@ -13,13 +14,22 @@ from viewer.session.session import Session
 LEVELS = 4
 
 
-def rendered(level: int = LEVELS, mode: str = "colour", size: tuple[int, int] = SIZE, view: int | None = None):
-    """What the window is to show from the first view, or from a test view: (height, width, 3)."""
+def rendered(
+    level: int = LEVELS,
+    mode: str = "colour",
+    size: tuple[int, int] = SIZE,
+    view: int | None = None,
+    covered: tuple[int, int] = (0, 0),
+):
+    """What the window is to show from the first view, or from a test view: (height, width, 3); what ``covered`` columns
+    at the left and the right leave has what one looks at in its middle."""
     session = Session(FakeModel(), render=FakeRender(Clock()), scene=tiny_scene(), level=level)
     session.set_mode(mode)
     if view is not None:
         session.go_to(session.views[view])
-    return session.snapshot(*size).astype(int)
+    session.viewpoint.clear = covered
+    camera = session.viewpoint.frame_camera(*size)
+    return quantise(session.render_band(camera, session.level, session.plain_mode)).astype(int)
 
 
 def photograph(index: int, side: int) -> np.ndarray:

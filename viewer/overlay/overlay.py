@@ -65,7 +65,7 @@ class Overlays:
         self.handles: list[Handle] = []
         """What the mouse can take hold of in the last picture."""
         self.beside = 0
-        """Pixels at the right edge of the last picture that plots cover of most of its height."""
+        """Pixels at the right edge of the last picture that plots cover."""
 
     def draw(
         self,
@@ -123,12 +123,10 @@ class Overlays:
         training = stats.training
         if history is not None and not training and not (history.batch or history.test):
             history = None
-        count = 2 if history is not None else 1
-        width, height = layout.plot_size(count)
+        width, height = layout.plot_size(2 if history is not None else 1)
         if not width or not (curve or history):
             return
-        if count * height > 0.5 * layout.height:  # a single plot leaves the middle of the picture free
-            self.beside = width + 2 * layout.margin
+        self.beside = width + 2 * layout.margin
         level, name = stats.level, stats.level_name
         top = layout.margin
         if curve:
@@ -369,13 +367,11 @@ def _progress_note(training: TrainingStats | None) -> str:
         return ""
     if training.state == "done":
         return "done"
-    parts = [f"{100 * training.progress:.0f} %"] if finite(training.progress) else []
-    if training.state != "running":
-        parts.append(training.state)
-    elif finite(training.seconds_left):
+    if training.state == "running" and finite(training.seconds_left):  # beside the title there is room for one figure
         seconds = max(float(training.seconds_left or 0.0), 0.0)
-        parts.append(f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left")
-    return ", ".join(parts)
+        return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
+    share = f"{100 * training.progress:.0f} %" if finite(training.progress) else ""
+    return share if training.state == "running" else training.state
 
 
 def _share(progress: float) -> float:
