@@ -10,7 +10,7 @@ import pytest
 
 from taichi_rf.core.files import read_json, read_lines
 from taichi_rf.storage.trf import load_checkpoint, read_trf
-from taichi_rf.training.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT
+from taichi_rf.training.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, THUMBNAIL
 from tests.e2e.train_cli import ITERATIONS, TIMEOUT, chunks, refuses, start, train, wait_for
 from tests.tiny import write_tiny_scene
 
@@ -19,7 +19,7 @@ from tests.tiny import write_tiny_scene
 
 def test_a_run_ends_with_a_table_and_everything_in_its_folder(place):
     run, output = place / "runs" / "whole", (place / "output").read_text()
-    assert {path.name for path in run.iterdir()} == {CONFIG, "checkpoint", MODEL, METRICS, EVENTS, REPORT}
+    assert {path.name for path in run.iterdir()} == {CONFIG, "checkpoint", MODEL, METRICS, EVENTS, REPORT, THUMBNAIL}
     metrics = read_json(run / METRICS)
     assert metrics["levels"][-1]["psnr"] > 20
     for level in metrics["levels"]:

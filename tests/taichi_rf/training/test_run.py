@@ -24,7 +24,7 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import load_model
 from taichi_rf.training import checkpoint, run
 from taichi_rf.training.finish import finish, finishing
-from taichi_rf.training.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, Recipe, RunFolder, Training
+from taichi_rf.training.run import CONFIG, EVENTS, LOCK, METRICS, MODEL, REPORT, THUMBNAIL, Recipe, RunFolder, Training
 from taichi_rf.training.trainer import StepInfo, Trainer
 from tests.places import ROOT
 from tests.tiny import ROWS, tiny_config, tiny_scene
@@ -154,7 +154,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Training, dict]:
 def test_the_folder_holds_what_the_contract_names(trained):
     training, _ = trained
     names = {path.name for path in training.folder.path.iterdir()}
-    assert names == {CONFIG, checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT}
+    assert names == {CONFIG, checkpoint.NAME, MODEL, METRICS, EVENTS, REPORT, THUMBNAIL}
     assert Image.open(training.folder / REPORT).width == 1400
 
 
