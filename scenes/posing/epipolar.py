@@ -53,6 +53,7 @@ def agreement(split: Split) -> Agreement | None:
 
     with warnings.catch_warnings():  # pycolmap 4.2 has another class for it, which 4.0 lacks
         warnings.simplefilter("ignore", DeprecationWarning)
+        pycolmap.logging.minloglevel = 2  # or it prints that it makes one
         finder, features = pycolmap.Sift(), dict[int, Any]()
     distances = []
     for pair in _pairs(split.cameras.poses.astype(np.float64)):

@@ -45,6 +45,9 @@ one fared worst: 0.073 against 0.057."""
 MOST_LEFT_OUT = 1 / 3
 """Of the views that see something: where more contradict, it cannot be said which of them are right."""
 
+BAND = 4096
+"""Rays whose cells are looked at together."""
+
 AHEAD = 3
 """Views whose tables are made before they are asked for."""
 
@@ -109,10 +112,7 @@ def _contradictions(
     rays, owner = cells[mine], owners[mine]
     along = np.append(votes < limit, False)[rays]  # the last one is cell -1
     covered = np.asarray(along.any(axis=1))
-    # of each covered ray, the views that clear every cell that is left of it
-    left = rays[covered][along[covered]]
-    begins = np.cumsum(along[covered].sum(axis=1)) - along[covered].sum(axis=1)
-    whole = np.bitwise_and.reduceat(clears[left], begins, axis=0) if len(left) else clears[:0]
+    whole = _clearing(clears, rays[covered], along[covered])
     scores = {}
     for i in judged:
         own, others = owner == i, owner[covered] != i
@@ -120,6 +120,17 @@ def _contradictions(
         lost = _said_by(whole, i)[others]
         scores[i] = float(max(missed, lost.mean() if len(lost) else 0.0))
     return scores
+
+
+def _clearing(clears: Bits, rays: npt.NDArray[np.int64], along: npt.NDArray[np.bool_]) -> Bits:
+    """(R, bytes of views) bits: the views that clear every cell of a ray (R, S) that ``along`` (R, S) leaves, which are
+    one at least."""
+    whole = np.zeros((len(rays), clears.shape[1]), np.uint8)
+    for first in range(0, len(rays), BAND):  # all cells of all rays times all views would be gigabytes of a thousand
+        part = slice(first, first + BAND)
+        counts = along[part].sum(axis=1)
+        whole[part] = np.bitwise_and.reduceat(clears[rays[part][along[part]]], np.cumsum(counts) - counts, axis=0)
+    return whole
 
 
 def _said_by(bits: Bits, view: int) -> npt.NDArray[np.bool_]:

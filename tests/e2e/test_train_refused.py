@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+import scenes
+from taichi_rf.cli.train.options import BUILT_IN
 from taichi_rf.core import backend
 from tests.e2e.train_cli import refuses, train
 
@@ -22,6 +24,15 @@ def test_help_names_every_option(tmp_path):
         "--iterations", "--seed", "--arch", "--eval-views", "--resume", "--overwrite", "--view", "SCENE", "paper",
     ):  # fmt: skip
         assert option in done.stdout
+
+
+def test_without_a_scene_it_says_what_there_is(tmp_path):
+    done = train(folder=tmp_path, tiny=False)
+    assert done.returncode == 2
+    for name in BUILT_IN:
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert BUILT_IN == scenes.builtin_names()
 
 
 def spoil(**changes: Any) -> Callable[[dict[str, Any]], None]:

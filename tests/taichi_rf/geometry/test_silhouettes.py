@@ -30,7 +30,8 @@ def slow(cleared, judges, judged, cells, owners, limit):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
-def test_scores_are_those_of_a_slow_count(share):
+def test_scores_are_those_of_a_slow_count(share, monkeypatch):
+    monkeypatch.setattr(silhouettes, "BAND", 16)
     rng = np.random.default_rng(1)
     views, count = 11, 60
     cleared = rng.random((views, count)) < share
