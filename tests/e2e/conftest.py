@@ -76,5 +76,6 @@ def bare(model) -> Viewer:
     """The shared viewer with nothing over its picture."""
     model.key("Tab")
     model.wait(lambda state: state["hidden"] and state["slider"] is None, "no panels")
+    model.wait(lambda state: state["message"] is None, "the end of a message of the test before")
     model.sharp()
     return model

@@ -159,7 +159,9 @@ class Page:
 
     def slide(self, label: str, fraction: float) -> None:
         """Press the mouse where a slider's handle is and let it go at ``fraction`` of the way from left to right."""
-        thumb = self.labelled(label, "[role=slider]")
+        thumb, place = self.labelled(label, "[role=slider]"), None
+        while place != (place := thumb.rect):  # a row above it may just have come
+            time.sleep(0.1)
         low, high, now = (float(thumb.get_attribute(f"aria-value{name}")) for name in ("min", "max", "now"))
         width = self.labelled(label, ".mantine-Slider-track").rect["width"]
         distance = round((fraction - (now - low) / (high - low)) * width)

@@ -62,6 +62,8 @@ class Gui:
         def add(label, *arguments, initial_value=None, visible=True, **_):
             value = initial_value if initial_value is not None else arguments[-1] if arguments else None
             key = label if isinstance(label, str) and label else name
+            while key in self.made:  # text has no label: add_markdown, add_markdown', ...
+                key += "'"
             self.made[key] = Handle(value, content="", image=None)
             self.made[key].visible = visible
             self.every.append(self.made[key])

@@ -5,23 +5,30 @@ from __future__ import annotations
 from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from viewer.overlay.plots import finite
-from viewer.overlay.stats import Stats, TrainingStats
+from viewer.overlay.stats import SceneView, Stats, TrainingStats
 
 
-def figures(stats: Stats, visitors: int = 1) -> str:
-    """The lines above the level slider.
-
-    Args:
-        visitors: browsers that look at the same.
-    """
+def figures(stats: Stats) -> str:
+    """The lines above the level slider: always as many, none so long that it is broken, so that the slider stays where
+    it is under a hand while the picture becomes sharp."""
     psnr = "PSNR not known" if stats.decibels is None else f"{stats.decibels.text()} dB"
-    sharpness = "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution"
     lines = [
         f"### {plain(stats.level_name)} {stats.level} of {stats.num_levels}",
         f"**{' '.join(amount_and_unit(1e6 * (stats.megabytes or 0.0)))}** &nbsp; **{psnr}**",
-        sharpness if stats.picture is None else f"{stats.picture.text} for a full picture, {sharpness}",
+        "no full picture yet" if stats.picture is None else f"{stats.picture.text} for a full picture",
+        "full resolution" if stats.divisor <= 1 else f"1/{stats.divisor} resolution",
     ]
-    view = stats.view
+    return "\n\n".join(lines)
+
+
+def whereabouts(view: SceneView | None, visitors: int) -> str:
+    """The lines below the controls of the view, which come and go.
+
+    Args:
+        view: the photograph where one stands, if any.
+        visitors: browsers that look at the same.
+    """
+    lines = []
     if view is not None:
         lines.append(f"{view.split} view {view.index + 1} of {view.count}: {plain(view.name)}")
     if visitors > 1:

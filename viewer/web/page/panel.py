@@ -17,7 +17,7 @@ from viewer.session.stats import stats_of
 from viewer.session.subject import SHARE
 from viewer.web.client_events import Deeds
 from viewer.web.page.controls import Controls
-from viewer.web.page.figures import figures, percent, training_figures
+from viewer.web.page.figures import figures, percent, training_figures, whereabouts
 
 _FIGURES = 0.2  # seconds between two renewals of the figures
 _PLOTS = 1.0  # and of the plots, while the level stays
@@ -51,9 +51,9 @@ class Panel:
         if session.trainer is not None:
             with gui.add_folder("Training"):
                 controls.add("progress", gui.add_progress_bar(0.0))
-                controls.add("training", gui.add_markdown(""))
                 controls.button("toggle", gui.add_button("Pause"))
                 controls.choice("share", gui.add_slider("Share of time", *SHARE, 0.05, session.share))
+                controls.add("training", gui.add_markdown(""))  # last: it has more lines or fewer
         with gui.add_folder("View"):
             controls.choice("mode", gui.add_dropdown("Show", MODES, initial_value=session.mode))
             controls.choice("compare", gui.add_dropdown("Compare with", _COMPARISONS))
@@ -66,6 +66,7 @@ class Panel:
             controls.button("view", gui.add_button_group("Go to", _STEPS), _STEPS)
             controls.button("reset", gui.add_button("First view"))
             controls.choice("demo", gui.add_checkbox("Demo", session.demo, hint="Turn, and sweep through the levels"))
+            controls.add("whereabouts", gui.add_markdown("", visible=False))
         if session.trainer is not None:
             controls.add("history", gui.add_image(blank(_PLOT), format="png"))
         for name in ("level", "other"):
@@ -132,7 +133,9 @@ class Panel:
             return
         self._figures_at = now
         put = self._controls.set
-        put("figures", content=figures(stats, visitors))
+        put("figures", content=figures(stats))
+        where = whereabouts(stats.view, visitors)
+        put("whereabouts", content=where, visible=bool(where))
         for name, value in {
             "level": session.level,
             "other": session.levels.other,

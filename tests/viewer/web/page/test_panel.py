@@ -12,7 +12,7 @@ import pytest
 from taichi_rf.kernels.rays import Cameras, look_at
 from tests.viewer.web.browsers import Client, Handle
 from tests.viewer_fakes import Views
-from viewer.overlay.stats import TrainingStats
+from viewer.overlay.stats import PictureTime, SceneView, TrainingStats
 from viewer.session.stats import stats_of
 from viewer.web.client_events import ClientEvents
 from viewer.web.page.figures import figures, plain, training_figures
@@ -202,6 +202,16 @@ def test_one_split_needs_no_choice_and_one_photograph_no_slider(browsers):
     made = browsers.gui.made
     assert [made[control].visible for control in ("Photographs", "Photograph", "Go to")] == [False, False, True]
     assert made["Photographs"].value == "training"
+
+
+def test_the_lines_above_the_slider_are_always_as_many_and_short(browsers):
+    """Else the slider would move under a hand when the picture becomes sharp or a photograph is gone to."""
+    stats = stats_of(browsers.session)
+    timed = PictureTime(2, 123.456, measured=False)
+    states = [replace(stats, divisor=divisor, picture=picture) for divisor in (1, 16) for picture in (None, timed)]
+    lines = [figures(replace(state, view=SceneView("test", 0, "r_0", 3))).split("\n\n") for state in states]
+    assert {len(some) for some in lines} == {4}
+    assert max(len(line) for some in lines for line in some[2:]) < 36  # what the panel's width takes
 
 
 def test_figures_that_are_no_numbers_are_left_out(browsers):
