@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from taichi_rf.core.user_folders import CONFIG_VARIABLE  # noqa: E402
 from tests.e2e.windows import Screen  # noqa: E402
+from tests.e2e.x11 import button, connection_to  # noqa: E402
 from tests.trickle import Trickle, served  # noqa: E402
 
 ACCELERATED = 12.0
@@ -44,6 +45,8 @@ class Watched:
 
     def __init__(self, screen: Screen, folder: Path, *command: object) -> None:
         self.states: list[dict[str, Any]] = []
+        self._stack = ExitStack()
+        self._connection = self._stack.enter_context(connection_to(screen.display))
         self._file, self._read = folder / "states.jsonl", 0
         self.environment = {
             **os.environ, "DISPLAY": screen.display, "PYTHONPATH": str(ROOT), CONFIG_VARIABLE: str(folder / "config"),
@@ -82,6 +85,16 @@ class Watched:
         subprocess.run(["xdotool", *map(str, actions)], env=self.environment, check=True)
         return at
 
+    def press(self) -> float:
+        """Press the mouse; the moment before."""
+        at = time.monotonic()
+        button(self._connection, True)
+        return at
+
+    def release(self) -> None:
+        """Let go of the mouse."""
+        button(self._connection, False)
+
     def place(self, level: int) -> tuple[int, int]:
         """Where the slider stands at ``level``."""
         state = self.look()
@@ -91,6 +104,11 @@ class Watched:
     def close(self) -> None:
         self.hand("key", "Escape")
         self.process.wait(60)
+
+    def forget(self) -> None:
+        """The window is over, however it ended."""
+        self._stack.close()
+        self.process.kill()
 
 
 @contextmanager
@@ -104,7 +122,7 @@ def watched(*command: object, size: tuple[int, int] = (1280, 720)) -> Iterator[W
             yield viewer
             viewer.close()
         finally:
-            viewer.process.kill()
+            viewer.forget()
             screen.close()
 
 
@@ -120,12 +138,12 @@ def slider(model: Path) -> None:
                     viewer.wait(lambda state: state["complete"], time.monotonic())
                 level = order.choice([n for n in range(1, count + 1) if n != viewer.look()["level"]])
                 viewer.hand("mousemove", *viewer.place(level))
-                pressed = viewer.hand("mousedown", 1)
+                pressed = viewer.press()
                 state = viewer.wait(lambda state, level=level: state["shown"] == level, pressed)
                 latencies.append(1000 * (state["seconds"] - pressed))
-                viewer.hand("mouseup", 1)
+                viewer.release()
             print(
-                f"over {what}, {PRESSES} presses, xdotool's own start included: median "
+                f"over {what}, {PRESSES} presses: median "
                 f"{statistics.median(latencies):.0f} ms, most {max(latencies):.0f} ms",
                 flush=True,
             )
@@ -200,7 +218,7 @@ def stream(model: Path) -> None:
                 if state["shown"] is not None:
                     first.setdefault(state["shown"], state["seconds"])
             viewer.close()
-            viewer.process.kill()
+            viewer.forget()
             screen.close()
         print(
             f"{len(server.data) / 1e6:.2f} MB at {LINK * 8 / 1e6:g} Mbit/s, {len(server.data) / LINK:.1f} s by counting"

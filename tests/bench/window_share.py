@@ -60,7 +60,7 @@ def trained(viewer: Watched, seconds: float) -> tuple[float, float]:
 
 
 def pressed(viewer: Watched) -> list[float]:
-    """Milliseconds from each press to the picture, xdotool's own start included."""
+    """Milliseconds from each press to the picture on the screen."""
     order, took = random.Random(0), []
     for _ in range(PRESSES):
         state = viewer.look()
@@ -70,10 +70,10 @@ def pressed(viewer: Watched) -> list[float]:
         level = order.choice([n for n in range(1, highest + 1) if n != now])
         viewer.hand("mousemove", *viewer.place(level))
         time.sleep(order.uniform(0.5, 1.0))
-        at = viewer.hand("mousedown", 1)
+        at = viewer.press()
         state = viewer.wait(lambda state, level=level: state["shown"] == level, at)
         took.append(1000 * (state["shown_at"] - at))
-        viewer.hand("mouseup", 1)
+        viewer.release()
         time.sleep(order.uniform(0.5, 1.0))
     return took
 

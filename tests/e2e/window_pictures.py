@@ -19,15 +19,15 @@ def rendered(
     mode: str = "colour",
     size: tuple[int, int] = SIZE,
     view: int | None = None,
-    covered: tuple[int, int] = (0, 0),
+    covered: tuple[int, int, int] = (0, 0, 0),
 ):
     """What the window is to show from the first view, or from a test view: (height, width, 3); what ``covered`` columns
-    at the left and the right leave has what one looks at in its middle."""
+    at the left and the right and rows at the bottom leave has what one looks at in its middle."""
     session = Session(FakeModel(), render=FakeRender(Clock()), scene=tiny_scene(), level=level)
     session.set_mode(mode)
     if view is not None:
         session.go_to(session.views[view])
-    session.viewpoint.clear = covered
+    session.viewpoint.covered = covered
     camera = session.viewpoint.frame_camera(*size)
     return quantise(session.render_band(camera, session.level, session.plain_mode)).astype(int)
 

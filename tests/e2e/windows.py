@@ -33,7 +33,7 @@ SIZE = (1280, 720)
 PATIENCE = 90.0  # seconds; kernels may have to compile on a busy machine
 EMPTY = (640, 330)  # a pixel with neither a panel nor a plot over it
 CLEAR = np.s_[120:540, 340:900]  # rows and columns of such pixels
-COVERED = (296, 358)  # columns at the left and the right over which panels and plots lie
+COVERED = (296, 358, 90)  # columns at the left and the right, rows at the bottom over which panels, plots, figures lie
 
 State = dict[str, Any]
 Wanted = Callable[[State], object]

@@ -1,4 +1,5 @@
-"""A window closed as a window manager closes it: a message of Xlib's, sent through ctypes."""
+"""A window closed as a window manager closes it, and a mouse button that is pressed without a program's start between:
+messages of Xlib's, sent through ctypes."""
 
 from __future__ import annotations
 
@@ -30,3 +31,13 @@ def connection_to(display: str) -> Iterator[tuple[Any, int]]:
     assert connection
     yield x11, connection
     x11.XCloseDisplay(connection)
+
+
+def button(connection: tuple[Any, int], down: bool, number: int = 1) -> None:
+    """Press or release a button of the mouse; returns when the server has taken it."""
+    x11, display = connection
+    xtest = ctypes.CDLL(ctypes.util.find_library("Xtst") or "libXtst.so.6")  # which xdotool needs, too
+    xtest.XTestFakeButtonEvent.argtypes = [ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_ulong]
+    x11.XSync.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    assert xtest.XTestFakeButtonEvent(display, number, int(down), 0)
+    x11.XSync(display, 0)

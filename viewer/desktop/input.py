@@ -278,7 +278,7 @@ class Input:
     def _compare(self, session: Session) -> None:
         """Compare with the next there is; the line between two begins in the middle of what nothing covers."""
         if session.compare == "off":
-            left, right = session.viewpoint.clear
+            left, right, _ = session.viewpoint.covered
             session.divider = 0.5 + (left - right) / (2 * self._size[0])
         session.next_compare()
 

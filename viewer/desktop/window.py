@@ -222,7 +222,7 @@ class _Window:
         before = None if session is None else stats_of(session)
         started = time.perf_counter()
         if session is not None:
-            session.viewpoint.clear = self._clear(session)
+            session.viewpoint.covered = self._covered(session)
             session.frame(*self.size, drawing)
         drawn = time.perf_counter()
         self._show(session, before)
@@ -250,13 +250,14 @@ class _Window:
             "said": None if self.studio.message is None else self.studio.message.text,
         }
 
-    def _clear(self, session: Session) -> tuple[int, int]:
-        """Pixels at the left and at the right that panels and plots cover of most of the height."""
-        if session.layout == "beside" and session.compare != "off":
-            return 0, 0
+    def _covered(self, session: Session) -> tuple[int, int, int]:
+        """Pixels at the left and the right that panels and plots cover of most of the height, and those at the bottom
+        that the figures do."""
         (across, down), (width, height) = self._panels.extent, self.size
-        left = across if down > _COVERS * height else 0
-        return (left, self._overlays.beside) if left + self._overlays.beside < 0.8 * width else (0, 0)
+        left, right, below = across if down > _COVERS * height else 0, self._overlays.beside, self._overlays.below
+        if (session.layout == "beside" and session.compare != "off") or left + right >= 0.8 * width:
+            left = right = 0
+        return left, right, below if below < 0.3 * height else 0
 
     def _show(self, session: Session | None, before: Stats | None) -> None:
         """The picture with all that lies over it, on the screen; ``before`` is what the panels said."""

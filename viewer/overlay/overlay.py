@@ -66,6 +66,8 @@ class Overlays:
         """What the mouse can take hold of in the last picture."""
         self.beside = 0
         """Pixels at the right edge of the last picture that plots cover."""
+        self.below = 0
+        """Pixels at its lower edge that the figures cover."""
 
     def draw(
         self,
@@ -91,7 +93,7 @@ class Overlays:
             times: draw into the plot what pictures take, on a second axis.
             zoom: draw buttons for coming nearer and going farther, where there is no wheel for that.
         """
-        self.handles, self.beside = [], 0
+        self.handles, self.beside, self.below = [], 0, 0
         demo = stats.demo
         hidden = hidden and not demo
         layout = OverlayLayout(width, height, (0, 0) if hidden or demo else panels)
@@ -179,6 +181,8 @@ class Overlays:
             levels = Levels(stats.level, reached, stats.num_levels)
         key = (tuple(entries), levels, size)
         card = self._stack(layout, "figures", key, lambda room: cards.figures(entries, levels, size, room))
+        if card is not None:
+            self.below = layout.height - card.box[1] + layout.gap
         if card is not None and levels is not None:
             self._handle(card, *cards.pips(card.pixels.shape[1], size, levels))
 

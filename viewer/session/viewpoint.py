@@ -43,8 +43,8 @@ class Viewpoint:
         self.orbit = first.copy()
         self.flying = False
         """Whether a drag turns the head instead of the scene."""
-        self.clear = (0, 0)
-        """Pixels at the left and the right of the picture on the screen that something lies over."""
+        self.covered = (0, 0, 0)
+        """Pixels at the left, the right and the bottom of the picture on the screen that something lies over."""
         self.at: SceneView | None = None
         self._frozen: dict[str, object] = {}  # the orbit's state when a view was gone to
 
@@ -161,10 +161,17 @@ class Viewpoint:
         return camera
 
     def frame_camera(self, width: int, height: int) -> Camera:
-        """The camera of the picture on the screen: free, it shows what it looks at in the middle of what is clear.
-        Pictures that are saved are not moved, and photographs are where they are."""
-        camera, (left, right) = self.camera(width, height), self.clear
-        return camera if self.at is not None or left == right else replace(camera, cx=camera.cx + (left - right) / 2)
+        """The camera of the picture on the screen: free, it shows what it looks at in the middle of what nothing lies
+        over, and as much of it from top to bottom as in the whole height. Pictures that are saved are not moved, and
+        photographs are where they are."""
+        camera, (left, right, bottom) = self.camera(width, height), self.covered
+        if self.at is not None or not (left != right or bottom):
+            return camera
+        scale = 1 - bottom / height
+        return replace(
+            camera, fx=camera.fx * scale, fy=camera.fy * scale, cx=camera.cx + (left - right) / 2,
+            cy=camera.cy - bottom / 2,
+        )  # fmt: skip
 
 
 def first_view(model: Model, scene: Any | None) -> Orbit:

@@ -292,3 +292,16 @@ def test_a_message_goes_by_itself_and_an_alarm_stays_longer():
         assert stats_of(session).message == Message("look", alarm)
         clock.spend(0.2)
         assert stats_of(session).message is None
+
+
+def test_what_lies_over_the_picture_leaves_the_middle_and_the_whole_height_free():
+    session, _, _ = make()
+    width, height, (left, right, bottom) = 1280, 720, (300, 100, 90)
+    edges = [(width / 2, 0.0), (width / 2, float(height))]
+    plain, session.viewpoint.covered = session.viewpoint.frame_camera(width, height), (left, right, bottom)
+    fitted, kept = session.viewpoint.frame_camera(width, height), session.viewpoint.camera(width, height)
+    assert (kept.fx, kept.cx, kept.cy) == (plain.fx, plain.cx, plain.cy)
+    for (x, y), expected in zip(edges, (0.0, height - bottom), strict=True):  # what the upper and the lower edge show
+        ray = plain.pose[:, :3] @ np.array([(x - plain.cx) / plain.fx, -(y - plain.cy) / plain.fy, -1.0])
+        (pixel,), _ = fitted.project((plain.position + ray)[None])
+        np.testing.assert_allclose(pixel, (left + (width - left - right) / 2, expected), atol=0.01)

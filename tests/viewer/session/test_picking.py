@@ -40,10 +40,10 @@ def session() -> Session:
     return made
 
 
-@pytest.mark.parametrize("clear", [(0, 0), (200, 40)])
-def test_the_camera_turns_about_the_surface_that_is_at_the_pixel(clear):
+@pytest.mark.parametrize("covered", [(0, 0, 0), (200, 40, 60)])
+def test_the_camera_turns_about_the_surface_that_is_at_the_pixel(covered):
     looks = session()
-    looks.viewpoint.clear = clear
+    looks.viewpoint.covered = covered
     place = np.array([0.0, 0.0, RADIUS])  # the top, which is seen from the first view
     camera = looks.viewpoint.frame_camera(*SIZE)
     pixels, _ = camera.project(place[None])
