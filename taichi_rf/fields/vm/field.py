@@ -3,7 +3,7 @@
 Three modes; mode m has R planes over two axes and R lines over the third. Level r keeps the first r density and 3r
 appearance components: a hard limit in the loops instead of the paper's masks of 1e-6 (equivalent, because masked
 entries receive gradients 1e-12 times smaller, far below Adam's epsilon). How it lies in memory is in ``layout.py``,
-what is computed on it in ``kernels.py``; here are its parameters and its file.
+what is computed on it in ``lookups.py`` and ``kernels.py``; here are its parameters and its file.
 """
 
 from typing import Any
@@ -15,8 +15,9 @@ from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.accounts import vm_accounts
 from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, Header, Schema, Stage
 from taichi_rf.fields.vm import factor_coding
-from taichi_rf.fields.vm.kernels import FEATURES, VMKernels
+from taichi_rf.fields.vm.kernels import VMKernels
 from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, MAX_RANKS, unit_texels
+from taichi_rf.fields.vm.lookups import FEATURES
 from taichi_rf.fields.vm.regularisers import VMRegularisers
 from taichi_rf.kernels.linear import blocks_of
 from taichi_rf.kernels.optim import Parameters
@@ -91,6 +92,7 @@ class VMField(VMKernels):
         return [factors.limited(self.unit * (self.density_blocks + blocks)), basis]
 
     def published(self) -> None:
+        self.forget_narrow()
         self.basis.publish(self.basis_value)
 
     def regularise(self, level: int, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
