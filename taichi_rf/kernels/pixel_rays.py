@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from taichi_rf.core.backend import current, ti
 from taichi_rf.core.device import copy_rows
-from taichi_rf.kernels.rays import Cameras, sound
+from taichi_rf.kernels.rays import Camera, Cameras, sound
 
 Flags = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int32]
@@ -56,6 +56,17 @@ def image_rays(cameras: Cameras, view: int, places: Places) -> tuple[npt.NDArray
     if camera.lens is not None or not doubles():
         y, x = np.divmod(places.astype(np.int64), camera.width)
         return cameras.pixel_rays(np.full(len(places), view), x, y)
+    return _by_kernel(camera, places)
+
+
+def camera_rays(camera: Camera) -> tuple[Rays, Rays]:
+    """Origins and unit directions (H*W, 3), (H*W, 3) of all pixels: :meth:`taichi_rf.kernels.rays.Camera.rays`."""
+    if camera.lens is not None or not doubles():
+        return camera.rays()
+    return _by_kernel(camera, np.arange(camera.width * camera.height, dtype=np.int32))
+
+
+def _by_kernel(camera: Camera, places: Places) -> tuple[Rays, Rays]:
     directions = np.empty((len(places), 3), np.float32)
     _directions(len(places), camera.width, *_numbers(camera), places, directions)
     return np.broadcast_to(camera.position, directions.shape), directions

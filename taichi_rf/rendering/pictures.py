@@ -12,6 +12,7 @@ import numpy as np
 from taichi_rf.core.device import Scratch
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.march import Samples
+from taichi_rf.kernels.pixel_rays import camera_rays
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.kernels.spaces import Space
 from taichi_rf.rendering import colormaps
@@ -22,7 +23,7 @@ from taichi_rf.rendering.settings import RenderSettings
 
 Mode = Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-CHUNK = 1 << 15
+CHUNK = 1 << 16
 """Rays rendered at once: enough to keep a device busy; fewer where their samples are too many."""
 PREFIX_CHUNK = 1 << 13
 """Rays at once where all levels are rendered: what is kept per sample and level must stay small."""
@@ -86,7 +87,7 @@ def render(
     if mode not in MODES:
         raise UserError(f"unknown mode '{mode}': choose one of {', '.join(MODES)}")
     settings = model.settings(level, near=near, far=far)
-    origins, directions = camera.rays()
+    origins, directions = camera_rays(camera)
     pixels = _Pixels(model, camera, np.asarray(model.background if background is None else background, np.float32))
     make: Callable[[Rays, Rays, RenderSettings], Rays] = getattr(pixels, mode)
     rows = []
@@ -97,7 +98,7 @@ def render(
 
 def render_prefixes(model: Pictured, camera: Camera) -> np.ndarray:
     """(levels, height, width, 3) float32 in [0, 1]: the picture at level 1, 2, ..., num_levels."""
-    origins, directions = camera.rays()
+    origins, directions = camera_rays(camera)
     settings, renderer = model.settings(), model.renderer
     picture = np.empty((settings.level, len(origins), 3), np.float32)
     for part in bands(len(origins), PREFIX_CHUNK):

@@ -15,6 +15,7 @@ import numpy as np
 from taichi_rf.coding.headers import wrong
 from taichi_rf.core.memory import check_memory
 from taichi_rf.fields.base import COMPACT, Field, Header
+from taichi_rf.fields.vm.lookups import NARROW_BYTES
 from taichi_rf.kernels.linear import blocks_of
 from taichi_rf.rendering.decoders.registry import DECODERS
 from taichi_rf.rendering.ray_parts import MOST_SAMPLES
@@ -73,14 +74,14 @@ def memory(kind: type[Field], header: Header, levels: int) -> int:
 
 
 def _grid(field: Header, levels: int) -> int:
-    """Factors as read, the arena and as much for its gradient, and what may be occupied."""
+    """Factors as read, the arena and as much for its gradient, narrow copies, and what may be occupied."""
     nx, ny, nz = field["resolution"]
     unit = nx * ny + nx * nz + ny * nz + nx + ny + nz
     arena = 64 * unit * (blocks_of(levels) + blocks_of(3 * levels))
     stored = (24 if field.get("coding") == COMPACT else 8) * unit * levels
     cells = -(-(nx - 1) // 32) * 32 * (ny - 1) * (nz - 1)
     products = 3 * blocks_of(3 * levels)
-    return 2 * arena + stored + cells // 2 + 64 * ROWS * 2 * products
+    return 2 * arena + NARROW_BYTES * unit + stored + cells // 2 + 64 * ROWS * 2 * products
 
 
 def _octree(field: Header, levels: int) -> int:

@@ -15,6 +15,8 @@ import numpy as np
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import HALF, Arrays, Field, Header
+from taichi_rf.kernels.pixel_rays import camera_rays
+from taichi_rf.kernels.rays import Camera
 from taichi_rf.rendering.model import Model
 from taichi_rf.storage.model_file import base_schema, checked, level_schema, model_around, take_base, unpacked_level
 from taichi_rf.storage.requirements import check_asked, memory
@@ -111,6 +113,7 @@ def rehearsal(model: Model, outline: Outline) -> Iterator[None]:
 
 def picture_kernels(model: Model) -> Iterator[None]:
     """Compile all that a picture of ``model`` needs by a few rays through it, in pieces."""
+    camera_rays(Camera(np.eye(3, 4, dtype=np.float32), 1, 1, 0.5, 0.5, 1, 1))
     origins = np.tile(model.world_box.mean(axis=0, dtype=np.float32), (_RAYS, 1))
     directions = np.random.default_rng(0).standard_normal((_RAYS, 3)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

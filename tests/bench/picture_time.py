@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from taichi_rf.core import backend  # noqa: E402
 from taichi_rf.core.backend import ti  # noqa: E402
 from taichi_rf.core.device import Vec3  # noqa: E402
+from taichi_rf.kernels.pixel_rays import camera_rays  # noqa: E402
 from taichi_rf.kernels.rays import Camera  # noqa: E402
 from taichi_rf.motion.free_view import render_from_anywhere  # noqa: E402
 from taichi_rf.motion.orbit import Orbit  # noqa: E402
@@ -72,7 +73,7 @@ def stages(model: Any, camera: Camera, level: int) -> tuple[dict[str, float], in
     near, far = model.space.depth_range(model.box, camera.position)
     settings, renderer, get = model.settings(level, near=near, far=far), model.renderer, model.scratch.get
     scale, samples, shaded = model.distance_scale, 0, 0
-    origins, directions = timed("rays", camera.rays)
+    origins, directions = timed("rays", camera_rays, camera)
     for part in bands(len(origins), CHUNK):
         met = timed("march", model.march, origins[part], directions[part], settings)
         density = get("density", ti.f32, met.count)

@@ -19,6 +19,8 @@ FEATURES = 27
 NARROW = (4, 8)
 """Components a texel of the copies from which low levels are looked up on a CPU: a quarter and half of the bytes, so
 that planes stay in the caches next to a core. (Two would be faster still, and not the same to the bit.)"""
+NARROW_BYTES = 2 * 4 * sum(NARROW)
+"""Of the copies, for each texel of a block."""
 
 
 @ti.func
@@ -52,7 +54,7 @@ class VMLookups(VMLayout):
         self.owner = current().owner_computes
         self.narrow = [ti.Vector.field(width, ti.f32, 2 * self.capacity) for width in NARROW if self.owner]
         """The first components of the first density block and, behind it, of the first appearance block."""
-        self._narrow_now: set[int] = set()
+        self._narrow_is_now = False
         self._scratch = Scratch()
         self.product_blocks, self.product_width = 3 * self.appearance_blocks, 3 * self.appearance_blocks * BLOCK
         # column after column, so that of a low level's few columns all is read
@@ -69,27 +71,26 @@ class VMLookups(VMLayout):
 
     def forget_narrow(self) -> None:
         """Call after factors changed: narrow copies are made anew when they are wanted."""
-        self._narrow_now.clear()
+        self._narrow_is_now = False
 
     def _width(self, components: int) -> int:
         """Of the narrowest copy that holds so many components, which is then up to date; 16, the arena's own, where
         none does."""
-        for copy in self.narrow:
-            if components <= copy.n:
-                if copy.n not in self._narrow_now:
-                    self._copy(copy, self.unit, self.density_blocks)
-                    self._narrow_now.add(copy.n)
-                return int(copy.n)
-        return BLOCK
+        width = next((copy.n for copy in self.narrow if components <= copy.n), BLOCK)
+        if width != BLOCK and not self._narrow_is_now:
+            self._copy(self.unit, self.density_blocks)
+            self._narrow_is_now = True
+        return int(width)
 
     @ti.kernel
-    def _copy(self, copy: ti.template(), unit: int, appearance: int):
+    def _copy(self, unit: int, density_blocks: int):
         for t in range(2 * unit):
             whole = self.value[t]
             if t >= unit:
-                whole = self.value[t + (appearance - 1) * unit]
-            for c in ti.static(range(copy.n)):
-                copy[t][c] = whole[c]
+                whole = self.value[t + (density_blocks - 1) * unit]
+            for copy in ti.static(self.narrow):
+                for c in ti.static(range(copy.n)):
+                    copy[t][c] = whole[c]
 
     @ti.func
     def plane_value(self, values: ti.template(), base, i, j, fi, fj, ni):

@@ -13,6 +13,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.memory import check_memory
 from taichi_rf.fields.vm.field import MAX_NODES, VMField
 from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, unit_texels
+from taichi_rf.fields.vm.lookups import NARROW_BYTES
 from taichi_rf.kernels.linear import blocks_of
 from taichi_rf.rendering.model import Model
 from taichi_rf.training.configs.base import Config
@@ -167,8 +168,8 @@ def grid_for(box: np.ndarray, side: int) -> tuple[int, int, int]:
 
 def check_grid_memory(ranks: int, texels: int, nodes: int) -> None:
     """UserError where the machine has not the memory for training ``ranks`` ranks of grids with up to ``texels`` texels
-    a block and ``nodes`` nodes a side: values, gradients, both moments, their mean, a copy to store, and a density at
-    every node."""
+    a block and ``nodes`` nodes a side: values, gradients, both moments, their mean, a copy to store, narrow copies, and
+    a density at every node."""
     blocks = blocks_of(ranks) + blocks_of(APPEARANCE_PER_LEVEL * ranks)
-    needed = 6 * 64 * texels * blocks + 5 * nodes**3
+    needed = (6 * 64 * blocks + NARROW_BYTES) * texels + 5 * nodes**3
     check_memory(f"training {ranks} ranks on a grid of {nodes}^3", needed, "choose fewer ranks or a smaller grid")

@@ -8,7 +8,7 @@ import pytest
 from taichi_rf.core import backend
 from taichi_rf.kernels import pixel_rays
 from taichi_rf.kernels.lenses import Lens
-from taichi_rf.kernels.pixel_rays import image_rays, meets_box
+from taichi_rf.kernels.pixel_rays import camera_rays, image_rays, meets_box
 from taichi_rf.kernels.rays import Cameras, look_at
 
 BOX = np.array([[-0.5, -0.4, -0.3], [0.6, 0.7, 0.8]], np.float32)
@@ -43,6 +43,8 @@ def test_rays_of_kernels_are_those_of_numpy():
         expected = every.pixel_rays(np.full(len(places), view), x, y)
         np.testing.assert_array_equal(origins, expected[0])
         np.testing.assert_array_equal(directions, expected[1])
+        for found, whole in zip(camera_rays(camera), camera.rays()):
+            np.testing.assert_array_equal(found, whole)
 
 
 @pytest.mark.parametrize(("near", "far"), [(0.0, 10.0), (2.9, 3.1), (0.3, 0.4)])
