@@ -20,7 +20,7 @@ from taichi_rf.core.user_folders import CACHE_VARIABLE, cache_folder
 
 NAME = ".taichi-rf-poses"
 """Of the folder beside the photographs."""
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same photographs are to be posed anew."""
 PARTIAL = ".part-"
 STALE_SECONDS = 24 * 3600.0

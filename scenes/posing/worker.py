@@ -9,6 +9,7 @@ and has their names.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,12 +56,11 @@ def solve(job: Job, folder: Path, report: Report) -> list[str]:
     total = len(job.photographs)
     _find_features(job, database, folder, report)
     _match(job.pairs, database, folder, report)
-    best = _map(database, folder / "model", total, report)
+    best = _map(database, folder / "first", total, report)
     left = set(range(total)) - (set() if best is None else {_number(best.image(i)) for i in best.reg_image_ids()})
     if more := pairs_with(left, total, job.pairs):  # of a video, whose frames are not all compared
         _match(more, database, folder, report)
-        second = _map(database, folder / "second", total, report)
-        best = max((best, second), key=lambda model: 0 if model is None else model.num_reg_images())
+        best = _better(best, _map(database, folder / "second", total, report))
     if best is None:
         return []
     placed = _as_photographs(best, job)
@@ -184,7 +184,24 @@ def _match(pairs: Sequence[tuple[int, int]], database: Path, folder: Path, repor
 
 
 def _map(database: Path, folder: Path, total: int, report: Report) -> pycolmap.Reconstruction | None:
-    """Place the photographs: of models that share no world the largest, None if there is none."""
+    """Place the photographs; None if that fails.
+
+    COLMAP places one after the other, which now and then goes wrong from the first pair on: a focal length far off, all
+    photographs placed, a pixel's error. GLOMAP places all at once, from focal lengths that it finds first, and is worse
+    where few photographs see the same. Both are asked.
+    """
+    folder.mkdir()
+    return _better(_one_by_one(database, folder / "one by one", total, report), _at_once(database, folder / "at once"))
+
+
+def _better(*models: pycolmap.Reconstruction | None) -> pycolmap.Reconstruction | None:
+    """The model in which the most features agree on a point: where cameras stand wrong, few do."""
+    found = [model for model in models if model is not None and model.num_reg_images() >= FEWEST]
+    return max(found, key=lambda model: model.compute_num_observations(), default=None)
+
+
+def _one_by_one(database: Path, folder: Path, total: int, report: Report) -> pycolmap.Reconstruction | None:
+    """Of the incremental mapper's models, which share no world, the best."""
     placed = 0
 
     def begin() -> None:
@@ -203,7 +220,18 @@ def _map(database: Path, folder: Path, total: int, report: Report) -> pycolmap.R
     report(MAP, 0, total)
     folder.mkdir()
     models = pycolmap.incremental_mapping(
-        database, folder.parent, folder, options=options, initial_image_pair_callback=begin, next_image_callback=step
+        database, folder, folder, options=options, initial_image_pair_callback=begin, next_image_callback=step
     )
-    best = max(models.values(), key=lambda model: model.num_reg_images(), default=None)
-    return None if best is None or best.num_reg_images() < FEWEST else best
+    return _better(*models.values())
+
+
+def _at_once(database: Path, folder: Path) -> pycolmap.Reconstruction | None:
+    """Of the global mapper's models the best (Pan et al. 2024, Global Structure-from-Motion Revisited)."""
+    folder.mkdir()
+    calibrated = folder / "database.db"  # a copy: the incremental mapper does worse with what is written there
+    shutil.copyfile(database, calibrated)
+    try:
+        pycolmap.calibrate_view_graph(calibrated)
+        return _better(*pycolmap.global_mapping(calibrated, folder, folder).values())
+    except (RuntimeError, ValueError):  # too little to do it with
+        return None

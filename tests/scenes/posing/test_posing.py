@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,22 @@ def test_a_model_made_from_smaller_copies_is_as_large_as_the_photographs(posed, 
     grown = next(iter(large.cameras.values()))
     assert (grown.width, grown.height) == (width, height)
     np.testing.assert_allclose(reprojection_errors(large), 3 * reprojection_errors(small), rtol=1e-3, atol=1e-3)
+
+
+def test_of_two_models_that_in_which_more_features_agree_is_kept(tmp_path):
+    pytest.importorskip("pycolmap")
+    from scenes.posing import worker
+
+    def model(photographs: int, observations: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            num_reg_images=lambda: photographs, compute_num_observations=lambda: observations
+        )  # fmt: skip
+
+    wrong, right, tiny = model(73, 32_711), model(72, 79_356), model(2, 90_000)
+    assert worker._better(wrong, None, right, tiny) is right
+    assert worker._better(None, tiny) is None
+    (tmp_path / "nothing.db").touch()  # a database without photographs, of which the global mapper makes nothing
+    assert worker._at_once(tmp_path / "nothing.db", tmp_path / "made") is None
 
 
 def test_photographs_of_nothing_in_common_are_refused_and_the_terminal_stays_clean(tmp_path, capfd):
