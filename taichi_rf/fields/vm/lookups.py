@@ -19,6 +19,9 @@ FEATURES = 27
 NARROW = (4, 8)
 """Components a texel of the copies from which low levels are looked up on a CPU: a quarter and half of the bytes, so
 that planes stay in the caches next to a core. (Two would be faster still, and not the same to the bit.)"""
+WIDE = len(NARROW)
+"""Where the arena's own texels stand behind them."""
+Counts: Any = ti.types.vector(WIDE + 1, ti.i32)
 NARROW_BYTES = 2 * 4 * sum(NARROW)
 """Of the copies, for each texel of a block."""
 
@@ -57,9 +60,8 @@ class VMLookups(VMLayout):
         self._narrow_is_now = False
         self._scratch = Scratch()
         self.product_blocks, self.product_width = 3 * self.appearance_blocks, 3 * self.appearance_blocks * BLOCK
-        # column after column, so that of a low level's few columns all is read
-        self.products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks), order="ji")
-        self.d_products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks), order="ji")
+        self.products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks))
+        self.d_products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks))
         self.basis = Linear(self.product_width, FEATURES, bias=False, offset=0, segments=3)
         self.output = ti.Vector.field(BLOCK, ti.f32, (rows, self.basis.output_blocks))
         self.basis_value = ti.field(ti.f32, self.basis.size)
@@ -81,6 +83,11 @@ class VMLookups(VMLayout):
             self._copy(self.unit, self.density_blocks)
             self._narrow_is_now = True
         return int(width)
+
+    def _by_width(self, n: int, components: int) -> Any:
+        """``n`` for what ``components`` are looked up in, 0 for all else: each narrow copy, and the arena itself."""
+        width = self._width(components)
+        return Counts(*[n if width == other else 0 for other in (*NARROW, BLOCK)])
 
     @ti.kernel
     def _copy(self, unit: int, density_blocks: int):
@@ -154,19 +161,12 @@ class VMLookups(VMLayout):
         return self.activate(total)
 
     @ti.func
-    def density_by(self, width, blocks, level, unit, nx, ny, nz, p):
-        """:meth:`density_at`, to the same bits, from the copy of ``width`` components: what is left out of the sum is
-        zero."""
-        result = 0.0
-        for copy in ti.static(self.narrow):
-            if width == copy.n:
-                xy, xz, yz = self.mode_products(copy, 0, unit, nx, ny, nz, p)
-                total = 0.0
-                total += ((xy + xz + yz) * self.narrow_mask(copy, level, 0)).sum()
-                result = self.activate(total)
-        if width == BLOCK:
-            result = self.density_at(blocks, level, unit, nx, ny, nz, p)
-        return result
+    def narrow_density_at(self, copy: ti.template(), level, unit, nx, ny, nz, p):
+        """:meth:`density_at`, to the same bits, from a narrow copy: what is left out of the sum is zero."""
+        xy, xz, yz = self.mode_products(copy, 0, unit, nx, ny, nz, p)
+        total = 0.0
+        total += ((xy + xz + yz) * self.narrow_mask(copy, level, 0)).sum()
+        return self.activate(total)
 
     @ti.func
     def narrow_mask(self, copy: ti.template(), level, block):
@@ -184,21 +184,31 @@ class VMLookups(VMLayout):
             super().density_along(samples, distance_scale, density, level)
         elif samples.count > 0:
             self._density_along(
-                samples.rays, *self._resolution, self.unit, self._width(level), blocks_of(level), level,
+                self._by_width(samples.rays, level), *self._resolution, self.unit, blocks_of(level), level,
                 samples.step * distance_scale, samples.offsets, samples.positions, density,
             )  # fmt: skip
 
     @ti.kernel
     def _density_along(
-        self, n: int, nx: int, ny: int, nz: int, unit: int, width: int, blocks: int, level: int, delta: float,
-        offsets: I32, positions: Vec3s, density: F32,
+        self, rays: Counts, nx: int, ny: int, nz: int, unit: int, blocks: int, level: int, delta: float, offsets: I32,
+        positions: Vec3s, density: F32,
     ):  # fmt: skip
-        for r in range(n):
+        # one loop for each copy, and all but one of them empty: a branch within would slow every one of them
+        for k in ti.static(range(len(self.narrow))):
+            for r in range(rays[k]):
+                transmittance = 1.0
+                for i in range(offsets[r], offsets[r + 1]):
+                    here = 0.0
+                    if transmittance > STOP:
+                        here = self.narrow_density_at(self.narrow[k], level, unit, nx, ny, nz, positions[i])
+                        _, transmittance = attenuate(transmittance, here, delta)
+                    density[i] = here
+        for r in range(rays[WIDE]):
             transmittance = 1.0
             for i in range(offsets[r], offsets[r + 1]):
                 here = 0.0
                 if transmittance > STOP:
-                    here = self.density_by(width, blocks, level, unit, nx, ny, nz, positions[i])
+                    here = self.density_at(blocks, level, unit, nx, ny, nz, positions[i])
                     _, transmittance = attenuate(transmittance, here, delta)
                 density[i] = here
 
@@ -239,33 +249,31 @@ class VMLookups(VMLayout):
     def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
         if n > 0:
             components = APPEARANCE_PER_LEVEL * level
-            width, blocks = self._width(components), blocks_of(components)
-            self._lookup(n, first, *self._resolution, self.unit, width, blocks, level, positions)
+            counts, blocks = self._by_width(n, components), blocks_of(components)
+            self._lookup(counts, first, *self._resolution, self.unit, blocks, level, positions)
 
     @ti.kernel
     def _lookup(
-        self, n: int, first: int, nx: int, ny: int, nz: int, unit: int, width: int, blocks: int, level: int,
+        self, counts: Counts, first: int, nx: int, ny: int, nz: int, unit: int, blocks: int, level: int,
         positions: Vec3s,
     ):  # fmt: skip
-        for i in range(n):
-            p = positions[first + i]
-            for copy in ti.static(self.narrow):
-                if width == copy.n:
-                    products = self.mode_products(copy, 1, unit, nx, ny, nz, p)
-                    mask = self.narrow_mask(copy, level, self.density_blocks)
-                    for mode in ti.static(range(3)):
-                        row = Block(0.0)
-                        for c in ti.static(range(copy.n)):
-                            row[c] = products[mode][c] * mask[c]
-                        self.products[i, mode * self.appearance_blocks] = row
-            if width == BLOCK:
-                for b in range(blocks):
-                    block = self.density_blocks + b
-                    xy, xz, yz = self.mode_products(self.value, block, unit, nx, ny, nz, p)
-                    mask = self.mask[level - 1, block]
-                    self.products[i, b] = xy * mask
-                    self.products[i, self.appearance_blocks + b] = xz * mask
-                    self.products[i, 2 * self.appearance_blocks + b] = yz * mask
+        for k in ti.static(range(len(self.narrow))):
+            for i in range(counts[k]):
+                products = self.mode_products(self.narrow[k], 1, unit, nx, ny, nz, positions[first + i])
+                mask = self.narrow_mask(self.narrow[k], level, self.density_blocks)
+                for mode in ti.static(range(3)):
+                    row = Block(0.0)
+                    for c in ti.static(range(self.narrow[k].n)):
+                        row[c] = products[mode][c] * mask[c]
+                    self.products[i, mode * self.appearance_blocks] = row
+        for i in range(counts[WIDE]):
+            for b in range(blocks):
+                block = self.density_blocks + b
+                xy, xz, yz = self.mode_products(self.value, block, unit, nx, ny, nz, positions[first + i])
+                mask = self.mask[level - 1, block]
+                self.products[i, b] = xy * mask
+                self.products[i, self.appearance_blocks + b] = xz * mask
+                self.products[i, 2 * self.appearance_blocks + b] = yz * mask
 
     def features(self, n: int, level: int) -> Any:
         end = APPEARANCE_PER_LEVEL * level
