@@ -60,7 +60,7 @@ class VMLookups(VMLayout):
         self._narrow_is_now = False
         self._scratch = Scratch()
         self.product_blocks, self.product_width = 3 * self.appearance_blocks, 3 * self.appearance_blocks * BLOCK
-        # column after column, so that of a low level's few columns all is read, and a scatter reads one from front to back
+        # column after column: of a low level's few columns all is read, and a scatter reads one from front to back
         self.products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks), order="ji")
         self.d_products = ti.Vector.field(BLOCK, ti.f32, (rows, self.product_blocks), order="ji")
         self.basis = Linear(self.product_width, FEATURES, bias=False, offset=0, segments=3)
