@@ -227,7 +227,8 @@ def _what(session: Session, stats: Stats, width: int, height: int) -> str:
     if arriving is not None:  # a few bytes more are no reason for another picture
         arriving = replace(arriving, progress=round(arriving.progress, 2), received=0, trouble=None)
     shown = replace(stats, divisor=0, complete=False, training=None, arriving=arriving)
-    return repr((id(session), iteration, shown, session.levels.other, session.orbit.state(), width, height))
+    asked = session.levels.other, session.divider  # stats say where the divider is now, not where it is wanted
+    return repr((id(session), iteration, shown, asked, session.orbit.state(), width, height))
 
 
 def _bytes(picture: npt.NDArray[np.uint32]) -> Bytes:

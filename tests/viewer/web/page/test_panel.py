@@ -204,6 +204,17 @@ def test_one_split_needs_no_choice_and_one_photograph_no_slider(browsers):
     assert made["Photographs"].value == "training"
 
 
+def test_the_divider_moves_also_when_the_picture_is_complete(browsers):
+    browsers.join(Client())
+    browsers.settle()
+    browsers.gui.made["Compare with"].change("another level")
+    browsers.settle()
+    assert stats_of(browsers.session).compare.divider == pytest.approx(0.5, abs=0.02)
+    browsers.gui.made["Divider"].change(0.1)
+    browsers.settle()
+    assert stats_of(browsers.session).compare.divider == pytest.approx(0.1, abs=0.02)
+
+
 def test_the_lines_above_the_slider_are_always_as_many_and_short(browsers):
     """Else the slider would move under a hand when the picture becomes sharp or a photograph is gone to."""
     stats = stats_of(browsers.session)
