@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -155,7 +156,14 @@ class Page:
         return found
 
     def press(self, label: str) -> None:
-        self.labelled(label, "button").click()
+        def pressed() -> bool:
+            try:
+                self.labelled(label, "button").click()
+            except (StaleElementReferenceException, ElementClickInterceptedException):  # the panel is being laid out
+                return False
+            return True
+
+        patiently(pressed, f"the button {label}", self.text)
 
     def slide(self, label: str, fraction: float) -> None:
         """Press the mouse where a slider's handle is and let it go at ``fraction`` of the way from left to right."""
@@ -315,8 +323,15 @@ def test_training_pauses_and_resumes(serve, chromium):
     page.press("Pause")
     paused = server.wait(lambda state: state["training"]["state"] != "running", "a pause")["training"]["iteration"]
     page.reads("paused", "Resume")
-    bar = chromium.find_element(By.CSS_SELECTOR, ".mantine-ScrollArea-scrollbar[data-orientation=vertical]").rect
-    box = page.labelled("rank", "input[type=text]").rect
+
+    def bar_and_box() -> list[dict]:
+        """The bar is there as long as the mouse is over what it scrolls, and moves."""
+        box = page.labelled("rank", "input[type=text]")
+        ActionChains(chromium).move_to_element(box).perform()
+        bars = chromium.find_elements(By.CSS_SELECTOR, ".mantine-ScrollArea-scrollbar[data-orientation=vertical]")
+        return [bars[0].rect, box.rect] if bars else []
+
+    bar, box = patiently(bar_and_box, "the bar that scrolls the panel", page.text)
     assert box["x"] + box["width"] <= bar["x"]  # which would cover it
     page.set_level(1)
     state = server.wait(lambda state: state["level"] == 1, "level 1")
