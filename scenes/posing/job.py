@@ -9,7 +9,8 @@ from typing import Any
 
 from scenes.posing.cameras import CameraGuess
 
-FEATURES, MATCHES, MAP = "looking for features", "comparing photographs", "placing photographs"
+FEATURES, MATCHES = "looking for features", "comparing photographs"
+MAP, AT_ONCE = "placing photographs", "placing them all at once"
 """The stages, as a person is told."""
 
 

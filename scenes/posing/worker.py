@@ -19,7 +19,7 @@ import pycolmap
 from PIL import Image
 
 from scenes.files.images import read_header, read_pixels
-from scenes.posing.job import FEATURES, MAP, MATCHES, Job, Photograph
+from scenes.posing.job import AT_ONCE, FEATURES, MAP, MATCHES, Job, Photograph
 from scenes.posing.pairs import pairs_with
 from taichi_rf.core.memory import available_memory
 
@@ -191,7 +191,11 @@ def _map(database: Path, folder: Path, total: int, report: Report) -> pycolmap.R
     where few photographs see the same. Both are asked.
     """
     folder.mkdir()
-    return _better(_one_by_one(database, folder / "one by one", total, report), _at_once(database, folder / "at once"))
+    one_by_one = _one_by_one(database, folder / "one by one", total, report)
+    report(AT_ONCE, 0, 1)
+    at_once = _at_once(database, folder / "at once")
+    report(AT_ONCE, 1, 1)
+    return _better(one_by_one, at_once)
 
 
 def _better(*models: pycolmap.Reconstruction | None) -> pycolmap.Reconstruction | None:

@@ -194,7 +194,7 @@ class VMLookups(VMLayout):
         self, rays: Counts, nx: int, ny: int, nz: int, unit: int, blocks: int, level: int, delta: float, offsets: I32,
         positions: Vec3s, density: F32,
     ):  # fmt: skip
-        # one loop for each copy, and all but one of them empty: a branch within would slow every one of them
+        # one loop for each copy, and all but one of them empty, so that nothing is decided for each sample
         for k in ti.static(range(len(self.narrow))):
             for r in range(rays[k]):
                 transmittance = 1.0

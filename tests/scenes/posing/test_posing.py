@@ -89,7 +89,8 @@ def test_points_are_shown_where_they_were_found(posed):
 
 def test_every_stage_says_how_far_it_is(posed):
     _, seen = posed
-    assert list(seen) == ["looking for features", "comparing photographs", "placing photographs", scenes.LOADING]
+    placing = ["placing photographs", "placing them all at once"]
+    assert list(seen) == ["looking for features", "comparing photographs", *placing, scenes.LOADING]
     assert seen["looking for features"][-1] == (8, 8)
     assert seen["comparing photographs"][-1] == (28, 28)
     assert seen["placing photographs"][-1] == (8, 8)
