@@ -189,7 +189,7 @@ class Input:
         if self._button == ti.ui.RMB:
             session.orbit.dolly(down, height)
         elif self._button == ti.ui.MMB or self._window.is_pressed(ti.ui.SHIFT):
-            session.orbit.pan(right, down, height)
+            session.viewpoint.pan(right, down, height)
         else:
             session.viewpoint.drag(right, down, height)
 

@@ -59,6 +59,10 @@ class Viewpoint:
         """Turn the scene, or the head while flying, with a drag in pixels in a window ``height`` pixels high."""
         (self.orbit.look if self.flying else self.orbit.rotate)(right, down, height)
 
+    def pan(self, right: float, down: float, height: int) -> None:
+        """Move the scene with the mouse, in pixels in a window ``height`` pixels high, of which some are covered."""
+        self.orbit.pan(right, down, height - self.covered[2])
+
     def toggle_flying(self) -> None:
         """Have a drag turn the head, or the scene again."""
         self.flying = not self.flying

@@ -305,3 +305,13 @@ def test_what_lies_over_the_picture_leaves_the_middle_and_the_whole_height_free(
         ray = plain.pose[:, :3] @ np.array([(x - plain.cx) / plain.fx, -(y - plain.cy) / plain.fy, -1.0])
         (pixel,), _ = fitted.project((plain.position + ray)[None])
         np.testing.assert_allclose(pixel, (left + (width - left - right) / 2, expected), atol=0.01)
+
+
+def test_what_is_moved_stays_under_the_mouse_also_above_the_figures():
+    session, _, _ = make()
+    session.viewpoint.covered = (300, 100, 90)
+    target = session.orbit.target.copy()
+    (before,), _ = session.viewpoint.frame_camera(1280, 720).project(target[None])
+    session.viewpoint.pan(40, 25, 720)
+    (after,), _ = session.viewpoint.frame_camera(1280, 720).project(target[None])
+    np.testing.assert_allclose(after - before, (40, 25), atol=0.01)
