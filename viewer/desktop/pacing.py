@@ -20,7 +20,7 @@ RESTING = 0.12
 STILL = 2.0
 """Seconds after which a window in which nothing changes is shown again, for something may have lain over it."""
 _PIECES = (0.02, 0.06)  # seconds of drawing beside work: at least, for a piece has costs of its own, and at most
-_SLICE = 0.03  # seconds of work between two looks at the mouse and the keys; the last part of a step may take longer
+_SLICE = 0.05  # seconds of work between two looks at the mouse and the keys, of which the last part may take longer
 _FINE_SLICE = 0.16  # the same of work that can be cut anywhere: small pieces of a picture cost a sixth more
 _BESIDE_A_HAND = 0.02  # seconds of work in a turn while a hand moves things: one part of a step, which may take longer
 _AHEAD = 0.25  # seconds that may be saved beyond the next picture: parts of the work may last that long
