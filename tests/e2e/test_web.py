@@ -6,6 +6,7 @@ line, or for the page, that they want. A machine that lacks the browser fails th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,7 +22,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    MoveTargetOutOfBoundsException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -31,6 +37,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZE = (1280, 720)
 PATIENCE = 90.0  # seconds; the browser draws in software, on a busy machine
 LEVELS = 4
+# What the browser says of a part of the page that is being laid out: it is gone, covered, without size or elsewhere.
+NOT_YET = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    MoveTargetOutOfBoundsException,
+    StaleElementReferenceException,
+)
 PSNR = {1: 20.0, 2: 25.0, 3: 28.0, 4: 30.0}
 
 
@@ -38,9 +51,10 @@ def patiently(look: Callable[[], object], what: str, say: Callable[[], object] =
     """What ``look`` finds as soon as it finds something."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
+        with contextlib.suppress(*NOT_YET):
+            found = look()
+            if found:
+                return found
         time.sleep(0.02)
     raise AssertionError(f"waited in vain for {what}: {say()}")
 
@@ -157,16 +171,21 @@ class Page:
 
     def press(self, label: str) -> None:
         def pressed() -> bool:
-            try:
-                self.labelled(label, "button").click()
-            except (StaleElementReferenceException, ElementClickInterceptedException):  # the panel is being laid out
-                return False
+            self.labelled(label, "button").click()
             return True
 
         patiently(pressed, f"the button {label}", self.text)
 
     def slide(self, label: str, fraction: float) -> None:
         """Press the mouse where a slider's handle is and let it go at ``fraction`` of the way from left to right."""
+
+        def slid() -> bool:
+            self._slide(label, fraction)
+            return True
+
+        patiently(slid, f"the slider {label}", self.text)
+
+    def _slide(self, label: str, fraction: float) -> None:
         thumb, place = self.labelled(label, "[role=slider]"), None
         while place != (place := thumb.rect):  # a row above it may just have come
             time.sleep(0.1)
@@ -180,8 +199,11 @@ class Page:
         self.slide(label, (level - 1) / (LEVELS - 1))
 
     def choose(self, label: str, option: str) -> None:
-        box = self.labelled(label, "input:not([type=hidden])")
-        box.click()
+        def opened() -> bool:
+            self.labelled(label, "input:not([type=hidden])").click()
+            return True
+
+        patiently(opened, f"the choice {label}", self.text)
         patiently(
             lambda: [e for e in self.driver.find_elements(By.CSS_SELECTOR, "[role=option]") if e.text == option],
             f"the option {option}", self.text,

@@ -316,7 +316,7 @@ def test_headers_that_promise_the_earth_or_nothing_are_refused_before_a_level_co
     header = read_trf(model).header
     large = {**header["field"], "resolution": [1024] * 3, "num_levels": 64}
     for change, levels, words in (
-        ({"field": large}, 64, "asks for 8.4 GiB"),
+        ({"field": large}, 64, "GiB of memory: more than is taken on trust"),
         ({"field": {**header["field"], "num_levels": 2}}, 4, "field.num_levels"),
         ({"decoder": "other"}, 4, "decoder"),
     ):
