@@ -19,7 +19,7 @@ def clock() -> list[float]:
 
 @pytest.fixture
 def stopper(clock: list[float]) -> Iterator[Stopper]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}  # under nohup one is ignored
     stopper = Stopper(lambda: clock[0])
     stopper.install()
     yield stopper

@@ -266,7 +266,7 @@ def within(megabytes: float, work: Callable[[], None]) -> None:
     assert peak < megabytes * 2**20, f"{peak} bytes were taken"
 
 
-def test_three_thousand_damaged_files_load_a_good_prefix_or_are_refused(tmp_path: Path) -> None:
+def test_a_thousand_damaged_files_load_a_good_prefix_or_are_refused(tmp_path: Path) -> None:
     source, path, out = random.Random(2004), tmp_path / "model.trf", tmp_path / "out.trf"
     originals = [(HEADER, payloads(0)), ({**HEADER, "scene": "other"}, payloads(5))]
     data, other = (file_bytes(path, *original) for original in originals)
@@ -276,7 +276,7 @@ def test_three_thousand_damaged_files_load_a_good_prefix_or_are_refused(tmp_path
     outcomes = {"refused": 0, "part": 0, "whole": 0}
 
     def work() -> None:
-        for count in range(3000):
+        for count in range(1000):
             if count % 200 == 0:
                 gc.collect()  # what was refused is in circles with its traceback
             path.write_bytes(mutated(source, data, other, fields))
@@ -297,7 +297,7 @@ def test_three_thousand_damaged_files_load_a_good_prefix_or_are_refused(tmp_path
 
     within(4, work)
     # The mutations reach every outcome; "whole" only by garbage at the end or a change undone.
-    assert min(outcomes["refused"], outcomes["part"]) > 500, outcomes
+    assert min(outcomes["refused"], outcomes["part"]) > 150, outcomes
     assert outcomes["whole"] > 0
 
 
