@@ -8,8 +8,8 @@
     training.save("lantern.trf")
 
 Everything computes on one device, which :func:`init` chooses; without it the first function that needs one takes CUDA
-where there is one, Metal on a Mac, else the CPU. What the person who calls can mend raises :class:`UserError`, whose
-text says what is wrong and what would be right. Nothing here prints.
+where there is one, Metal on a Mac, a GPU that Vulkan offers, else the CPU. What the person who calls can mend raises
+:class:`UserError`, whose text says what is wrong and what would be right. Nothing here prints.
 
 Functions import what they need when they are called: starting Taichi takes a second, which nobody should wait for who
 only wants to slim a file.

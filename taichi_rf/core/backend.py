@@ -21,6 +21,7 @@ os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 
 from taichi_rf.core.compile_cache import provide_cache  # noqa: E402
 from taichi_rf.core.errors import UserError  # noqa: E402
+from taichi_rf.core.gpus import cuda, vulkan  # noqa: E402
 from taichi_rf.core.memory import MORE_MEMORY, lacks_memory  # noqa: E402
 
 provide_cache()  # before Taichi is imported, which looks for its folder then
@@ -57,6 +58,13 @@ class Backend:
     arch: str
     owner_computes: bool
     threads: int
+    device: str = ""
+    """What the GPU is called, where that is known."""
+
+    @property
+    def label(self) -> str:
+        """Such as "cpu" or "vulkan (AMD Radeon RX 7800 XT)", for people."""
+        return f"{self.arch} ({self.device})" if self.device else self.arch
 
 
 _current: Backend | None = None
@@ -65,24 +73,38 @@ _current: Backend | None = None
 def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
     """Start Taichi on ``arch`` (one of :data:`ARCHES`) and return what was started.
 
-    ``auto`` is CUDA where there is one, Metal on a Mac, else the CPU; Vulkan only when asked for, because a software
-    driver looks the same as a real one. Calling again with the same arch keeps the running backend and its memory.
+    ``auto`` is CUDA where there is one, Metal on a Mac, a GPU that Vulkan offers (never a software driver, which looks
+    the same to Taichi), else the CPU; what does not start is passed over. ``vulkan`` is a GPU, too, where there is one,
+    and a software driver where there is none. Calling again with the same arch keeps the running backend and its
+    memory.
 
     Raises:
         UserError: the arch is unknown or not available on this machine; the message lists what is.
     """
-    global _current
     if arch not in ARCHES:
         raise UserError(f"unknown arch '{arch}': choose one of {', '.join(ARCHES)}")
     if _current is not None and arch in ("auto", _current.arch):
         return _current
+    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if arch == "auto":
-        arch = next(a for a in ("cuda", "metal", "cpu") if a == "cpu" or available(a))
-    elif not available(arch):
+        for gpu in ("cuda", "metal", "vulkan"):
+            if (gpu != "vulkan" or vulkan.hardware() is not None) and available(gpu):
+                with contextlib.suppress(UserError):
+                    return _start(gpu, threads)
+        return _start("cpu", threads)
+    if not available(arch):
         usable = [a for a in ARCHES[1:] if available(a)]
         raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(usable)}")
-    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _start(arch, threads)
+
+
+def _start(arch: str, threads: int) -> Backend:
+    """Start Taichi anew on an available arch. UserError where it does not."""
+    global _current
     reset()
+    gpu = vulkan.hardware() if arch == "vulkan" else None
+    if gpu is not None:  # else Taichi takes the device of the highest score, and a software driver's may be higher
+        ti._lib.core.set_vulkan_visible_device(str(gpu.index))
     # Taichi announces itself with print(), and logs an error's text that it raises as well.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -95,7 +117,8 @@ def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
     if got != arch:  # Taichi falls back to the CPU with a mere warning
         ti.reset()
         raise UserError(f"arch '{arch}' could not be started; try --arch cpu")
-    _current = Backend(arch=arch, owner_computes=arch == "cpu", threads=threads)
+    device = cuda.name() if arch == "cuda" else gpu.name if gpu is not None else ""
+    _current = Backend(arch=arch, owner_computes=arch == "cpu", threads=threads, device=device)
     return _current
 
 

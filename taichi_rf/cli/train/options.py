@@ -61,7 +61,8 @@ class TrainOptions:
     iterations: int | None = None
     # Of all random numbers. Default: 0.
     seed: int | None = None
-    # The device to compute on. Default: auto, which is CUDA or Metal where there is one, else the CPU.
+    # The device to compute on. Default: auto, which is CUDA, Metal or a GPU that Vulkan offers where there is one, else
+    # the CPU.
     arch: Arch | None = None
     # Evaluate on this many test views, evenly spread; 0 for none. Default: all.
     eval_views: int | None = None

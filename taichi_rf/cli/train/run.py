@@ -72,7 +72,7 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
 
 def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
     """Start the device, load the scene, and make a trainer or bring back that of ``folder``."""
-    arch = backend.init(recipe.arch).arch
+    device = backend.init(recipe.arch).label
     mesh = scenes.is_mesh(recipe.source)
     with bar("drawing the mesh" if mesh else "loading images") as show:
         scene = scenes.load(
@@ -88,7 +88,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
             world=recipe.world,
             announce=announce_memory,
         )
-    say(f"{scene.describe()}, on {arch}")
+    say(f"{scene.describe()}, on {device}")
     for text in scene.warnings:
         say(f"warning: {text}")
     with waiting("measuring distances") if mesh else contextlib.nullcontext():
