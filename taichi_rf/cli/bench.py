@@ -47,7 +47,7 @@ def run(command: Bench) -> None:
     result = bench(loaded, method=command.method, loading=loading, log=lambda text: console.print(f"[dim]{text}[/dim]"))
     if command.json is not None:
         write_json(command.json, result)
-    table = Table("stage", "time", "rate", "beside", title=f"{result['arch']}, {result['threads']} threads")
+    table = Table("stage", "time", "rate", "beside", title=_machine(result))
     for row in rows(result):
         table.add_row(*row)
     console.print(table)
@@ -62,23 +62,28 @@ def bench(
     settle_steps: int = SETTLE_STEPS,
     loading: float = 0.0,
     log: Callable[[str], None] = lambda text: None,
+    keep: Callable[[dict[str, Any]], None] = lambda result: None,
 ) -> dict[str, Any]:
     """Measure everything on ``scene`` (a ``scenes.Scene``) by a method of the registry; return what the JSON file has.
 
     Times are in seconds, rates per second. ``stages`` has an entry a stage with "seconds", "items", "unit", and what
     bounds it: "gflops" or "gigabytes_per_second". ``loading``: seconds that loading the scene took.
+    ``keep`` is called with what has been measured so far, for whoever may be cut off.
     """
     current = backend.current()
     result: dict[str, Any] = {
         "arch": current.arch,
+        "device": current.device,
         "threads": current.threads,
         "scene": scene.name,
         "image": [scene.train.cameras[0].width, scene.train.cameras[0].height],
     }
     log("matrix products and BLAS")
     result["products"] = stages.products()
+    keep(result)
     log("memory copy")
     result["copy_gigabytes_per_second"] = stages.copy_rate()
+    keep(result)
     known = registry.find(method)
     if known.settled is None:
         raise UserError(f"--method {method} has nothing to be measured")
@@ -97,8 +102,11 @@ def bench(
     result["occupied"] = float(trainer.model.occupancy.to_numpy().mean())
     log("stages of a step")
     result["stages"] = stages.field_stages(trainer)
+    keep(result)
     result["training"] = {config.decoder: stages.training(trainer, log)}
+    keep(result)
     result["rendering"] = stages.rendering(trainer, log)
+    keep(result)
     for decoder in known.decoders:
         if decoder != config.decoder:
             log(f"the {decoder} decoder")
@@ -106,6 +114,7 @@ def bench(
             stages.adopt(other, trainer)
             result["stages"] |= stages.decoder_stages(other)
             result["training"][decoder] = stages.training(other, log)
+            keep(result)
     log("cold start")
     result["cold_start"] = stages.cold_start(current.arch, method)
     found = result["stages"]
@@ -114,6 +123,7 @@ def bench(
         "scatter_over_lookup": found["scatter features"]["seconds"] / found["lookup features"]["seconds"],
         "scatter_over_lookup_density": found["scatter density"]["seconds"] / found["density"]["seconds"],
     }
+    keep(result)
     return result
 
 
@@ -137,7 +147,7 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures that matter, each with its name."""
     products, ratios, cold = result["products"], result["ratios"], result["cold_start"]
     lines = [
-        ("machine", f"{result['arch']}, {result['threads']} threads"),
+        ("machine", _machine(result)),
         ("scene", f"{result['scene']} {result['image'][0]}x{result['image'][1]}, grid {result['resolution']}"),
         ("method", result["method"]),
         (
@@ -181,6 +191,10 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("cold start", f"{cold['empty_cache_seconds']:.1f} s, {cold['warm_cache_seconds']:.1f} s once compiled")
     )
     return lines
+
+
+def _machine(result: dict[str, Any]) -> str:
+    return f"{result['arch']}, {result['device'] or str(result['threads']) + ' threads'}"
 
 
 def default_scene() -> str:

@@ -1,4 +1,5 @@
-"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | bench``.
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | bench |
+gpu-report``.
 
 python -m taichi_rf inspect path/to/photographs
 python -m taichi_rf info runs/lego
@@ -11,6 +12,7 @@ python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
 python -m taichi_rf render runs/lego -o lego.gif --path camera_path.json
 python -m taichi_rf bench --json bench.json
+python -m taichi_rf gpu-report --minutes 8 -o report/
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import importlib
 from typing import Any
 
 from taichi_rf.cli import command_line, entry
-from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, Info, Inspect, Render, Slim
+from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Render, Slim
 
 MODULES: dict[type, str] = {
     Info: "info",
@@ -28,6 +30,7 @@ MODULES: dict[type, str] = {
     Evaluate: "evaluate",
     Render: "render",
     Bench: "bench",
+    GpuReport: "gpu_report.run",
 }
 """The module in this package whose ``run`` does what the options of each class ask for."""
 

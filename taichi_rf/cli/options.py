@@ -146,4 +146,20 @@ class Bench:
     arch: Arch = "auto"
 
 
-Command = Info | Inspect | Slim | Evaluate | Render | Bench
+@dataclass(frozen=True)
+class GpuReport:
+    """What this machine's GPU can do, as one page: kernels compared with the CPU's, trainings, pictures a second."""
+
+    # The folder to write into: index.html, report.json, and what they are made of.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("gpu-report")
+    # How long it may take. It is written as it goes, so that one that is cut off says something, too.
+    minutes: float = 8.0
+    # The scene to train on, at full resolution. Default: one that suits the benchmark.
+    scene: Annotated[str | None, SCENE] = None
+    # The device to measure. Default: auto, the GPU that there is. vulkan takes a software driver where there is no GPU.
+    arch: Literal["auto", "cuda", "vulkan", "metal"] = "auto"
+    # Replace the report that --output holds.
+    overwrite: bool = False
+
+
+Command = Info | Inspect | Slim | Evaluate | Render | Bench | GpuReport
