@@ -103,7 +103,7 @@ def _start(arch: str, threads: int) -> Backend:
     global _current
     reset()
     gpu = vulkan.hardware() if arch == "vulkan" else None
-    if gpu is not None:  # else Taichi takes the device of the highest score, and a software driver's may be higher
+    if gpu is not None:  # Taichi takes the device of the highest score, which a software driver may have
         ti._lib.core.set_vulkan_visible_device(str(gpu.index))
     # Taichi announces itself with print(), and logs an error's text that it raises as well.
     with contextlib.redirect_stdout(io.StringIO()):

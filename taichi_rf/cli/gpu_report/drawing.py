@@ -53,7 +53,7 @@ def curve(lines: Mapping[str, Sequence[tuple[float, float]]], *, from_zero: bool
             f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--rule)"/>'
             f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:,.{0 if step >= 1 else 1}f}</text>'
         )
-    stride = _step(far)
+    stride = _step(0.6 * far)
     for index in range(int(far / stride) + 1):
         x = place(index * stride, low)[0]
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{index * stride:,.0f}</text>')

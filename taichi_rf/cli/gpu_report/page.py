@@ -41,6 +41,7 @@ pre { font: 12.5px/1.45 ui-monospace, Menlo, Consolas, monospace; background: va
   padding: 12px 14px; overflow-x: auto; margin-top: 8px; white-space: pre-wrap; overflow-wrap: anywhere; }
 .state { font-weight: 600; } .done { color: var(--good); } .failed, .cut { color: var(--bad); }
 .running { color: var(--blue); } .waiting, .skipped { color: var(--muted); }
+svg + table, svg + .pictures, .pair + table { margin-top: 14px; }
 svg { width: 100%; height: auto; display: block; } svg text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 svg .ink { fill: var(--ink); } details summary { cursor: pointer; color: var(--muted); }
 """
@@ -92,7 +93,7 @@ def _heading(report: Mapping[str, Any], machine: Mapping[str, Any]) -> str:
 def _tiles(found: Mapping[str, Any], parts: Mapping[str, Any]) -> str:
     rows = found["agreement"].get("rows", [])
     wrong = [row for row in rows if not row["agrees"]]
-    whole = parts["agreement"]["state"] == "done"
+    whole = parts["reference"]["state"] == parts["agreement"]["state"] == "done"
     if wrong:
         tiles = [("bad", f"{len(wrong)} of {len(rows)}", "comparisons with the CPU disagree")]
     elif rows:

@@ -1,7 +1,7 @@
 """Which hardware Vulkan offers, found out without starting a driver in this process.
 
-Taichi takes the Vulkan device with the highest score, and a software one of a late version can have a higher score than
-an old GPU. So the device is chosen here, and Taichi is told its number.
+Taichi takes the Vulkan device with the highest score, and that of a software driver of a late version is not below that
+of every GPU. So the device is chosen here, and Taichi is told its number.
 """
 
 from __future__ import annotations
