@@ -8,7 +8,7 @@ They run in this one process, which spares them the imports, and with what makes
 * photographs without poses are placed by a stand-in for COLMAP, and a video is a short one;
 * of each method the first training is trained, with and without ``--view``; of the others, and of solids, the scene is
   read and the trainer made;
-* ``bench`` only reads its command line;
+* ``bench`` and ``gpu-report`` only read their command lines;
 * ``https://host`` is a server on 127.0.0.1, at PORT.
 """
 
@@ -28,6 +28,7 @@ import train
 from scenes import is_mesh
 from scenes.posing import posed, process
 from taichi_rf.cli import bench, main
+from taichi_rf.cli.gpu_report import run as gpu_report
 from taichi_rf.cli.train import run as train_run
 from taichi_rf.training.configs import slimmerf, solid, vqad
 from taichi_rf.training.run import Run
@@ -56,7 +57,7 @@ def cheapen() -> None:
     window.run = lambda studio, **options: shown(studio)
     front_end.serve = lambda studio, **options: shown(studio)
     process.run = posed.process.run = Placing()
-    bench.run = lambda command: None
+    bench.run = gpu_report.run = lambda command: None
     genuine, trained = train_run._train, {("solid", True)}
 
     def once(run: Run, watch: train_run.Watch | None) -> None:

@@ -28,6 +28,8 @@ class Plan:
     needs: str = ""
     """The part that has to have been done before."""
     preset: str = ""
+    reads: str = ""
+    """A file in the report's folder that an earlier part has to have left."""
 
     def seconds(self, left: float) -> float:
         """That it may take where ``left`` seconds are left for all that is to come."""
@@ -40,7 +42,7 @@ PLANS = (
     Plan("agreement", "Every kernel against the CPU's", 0.35, 150.0, "reference"),
     Plan("bench", "Benchmark, stage by stage", 0.4, 180.0, "machine"),
     Plan("balanced", "Training, preset balanced", 0.55, needs="machine", preset="balanced"),
-    Plan("speed", "Pictures of 800x800 at ranks 16, 8 and 4", 0.3, 60.0, "machine", "balanced"),
+    Plan("speed", "Pictures of 800x800 at ranks 16, 8 and 4", 0.3, 60.0, "balanced", "balanced", "models/balanced.trf"),
     Plan("paper", "Training, preset paper", 1.0, needs="machine", preset="paper"),
 )
 

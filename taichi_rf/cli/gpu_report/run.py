@@ -105,6 +105,8 @@ def make(report: Report, command: GpuReport, arch: str, until: float, do: Do | N
             needed = report.part(plan.needs) if plan.needs else None
             if needed is not None and needed.state not in ("done", "cut"):  # what was cut has found something
                 part.state, part.why = "skipped", f"it needs '{needed.title}'"
+            elif plan.reads and not (report.folder / plan.reads).exists():
+                part.state, part.why = "skipped", f"nothing has left {plan.reads}"
             elif plan.seconds(left) < LEAST:
                 part.state, part.why = "skipped", "no time was left for it"
             else:

@@ -49,10 +49,6 @@ def training(task: Task, keep: Keep) -> None:
     trainer = Trainer(scene, suited(config, scene))
     describe(trainer, Recipe(trainer.config, source=scene.source, arch=device.arch))
     prepared = time.perf_counter()
-    say("compiling")
-    trainer.warm_up()
-    compiled = time.perf_counter()
-    seconds = TRAINING * (task.seconds - (compiled - begun))
     result: dict[str, Any] = {
         "scene": scene.name,
         "size": [scene.train.cameras[0].width, scene.train.cameras[0].height],
@@ -60,9 +56,14 @@ def training(task: Task, keep: Keep) -> None:
         "preset": task.preset,
         "loading_seconds": loaded - begun,
         "preparing_seconds": prepared - loaded,
-        "compiling_seconds": compiled - prepared,
         "curve": [],
     }
+    keep(result)
+    say("compiling")
+    trainer.warm_up()
+    compiled = time.perf_counter()
+    seconds = TRAINING * (task.seconds - (compiled - begun))
+    result["compiling_seconds"] = compiled - prepared
     keep(result)
     if seconds < LEAST:
         raise UserError(f"{compiled - begun:.0f} s went into loading and compiling: give it more --minutes")

@@ -78,6 +78,8 @@ def doing(
         ending = (endings or {}).get(task.part, Ending("done", 1.5))
         if ending.state != "failed":
             write_json(task.result, RESULTS[task.part])
+        if task.part == "balanced" and ending.state == "done":
+            (task.folder / "models" / "balanced.trf").touch()
         look()
         if task.preset:
             for name in (task.preset, f"{task.preset}-photograph", f"{task.preset}-16"):

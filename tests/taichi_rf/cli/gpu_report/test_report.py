@@ -78,6 +78,12 @@ def test_what_needs_a_part_that_failed_is_not_begun(tmp_path: Path) -> None:
     assert "not compared with the CPU" in (tmp_path / PAGE).read_text()
 
 
+def test_a_model_that_nobody_left_is_not_rendered(tmp_path: Path) -> None:
+    made(tmp_path, doing({"balanced": Ending("cut", 9.0, "its 9 s were over")}))
+    assert states(tmp_path)["speed"] == "skipped"
+    assert states(tmp_path)["paper"] == "done"
+
+
 def test_a_disagreement_is_the_first_thing_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*RESULTS["agreement"]["rows"], row("octree", "depth", None, agrees=False)]
     monkeypatch.setitem(RESULTS, "agreement", {"rows": rows, "agrees": False})
