@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import scenes
 from taichi_rf.cli.bench import bench, default_scene
@@ -16,6 +17,6 @@ def benchmark(task: Task, keep: Keep) -> None:
     backend.init(task.arch)
     source = task.scene or default_scene()
     started = time.perf_counter()
-    say(f"loading {source}")
+    say(f"loading {Path(source).name}")
     scene = scenes.load(source, downscale=1 if source in scenes.builtin_names() else 2, max_test_views=0)
     bench(scene, loading=time.perf_counter() - started, log=say, keep=keep)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,14 @@ from taichi_rf.core.version import VERSION
 
 NVIDIA = ("name", "driver_version", "memory.total", "memory.used", "clocks.max.memory")
 """What is asked of each card of NVIDIA's."""
-ASKING = 20.0
-"""Seconds that the driver's own program may take to answer."""
+ASKING = 30.0
+"""Seconds that the driver's own program, or Taichi, may take to answer."""
+_START = """
+import taichi as ti
+if {index!r}:
+    ti._lib.core.set_vulkan_visible_device({index!r})
+ti.init(arch=ti.vulkan, log_level=ti.TRACE, offline_cache=False)
+"""
 
 
 def machine(task: Task, keep: Keep) -> None:
@@ -37,10 +45,25 @@ def machine(task: Task, keep: Keep) -> None:
     keep(found)
     device = backend.init(task.arch)
     found |= {"arch": device.arch, "device": device.device, "software": False}
-    if device.arch == "vulkan" and not device.device:  # no GPU: Taichi takes what else there is
-        found["software"] = True
-        found["device"] = next((entry["name"] for entry in found.get("vulkan", ())), "")
+    if device.arch == "vulkan":
+        used = used_by_taichi(device.device) or device.device
+        entry = next((entry for entry in vulkan.devices() if entry.name == used), None)
+        found |= {"device": used, "software": entry.software if entry else not device.device}
     keep(found)
+
+
+def used_by_taichi(name: str) -> str:
+    """The Vulkan device that Taichi starts on where it is to be the one called ``name``, or any, by what it says itself
+    in a process of its own; "" where it says nothing."""
+    index = next((str(entry.index) for entry in vulkan.devices() if entry.name == name), "")
+    command = [sys.executable, "-c", _START.format(index=index)]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=ASKING
+        )
+        said = re.search(r'Vulkan Device "(.*)" supports', done.stdout.decode("utf-8", "replace"))
+        return said[1] if said else ""
+    return ""
 
 
 def _processor() -> str:

@@ -32,7 +32,8 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 0 5px 16px; border-bottom: 1px solid var(--rule); }
 th { color: var(--muted); font-weight: 500; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.text td { text-align: left; } .text td:first-child { color: var(--muted); white-space: nowrap; width: 1%; }
+.text td { text-align: left; vertical-align: top; }
+.text td:first-child { color: var(--muted); white-space: nowrap; width: 1%; }
 tr:last-child td { border-bottom: 0; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 14px; margin-top: 16px; }
 figure img { width: 100%; border-radius: 8px; display: block; border: 1px solid var(--rule); }

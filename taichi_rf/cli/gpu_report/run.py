@@ -53,7 +53,7 @@ def run(command: GpuReport) -> None:
             say(line)
         return
     make_folder(command.output, overwrite=command.overwrite)
-    report = Report(command.output, command.minutes, source)
+    report = Report(command.output, command.minutes, Path(source).name)
     report.parts[0] = machine
     software = ", a software driver: what it measures is not the speed of a GPU" if machine.result["software"] else ""
     say(f"{arch} ({device}){software}" if device else arch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def training(task: Task, keep: Keep) -> None:
     begun = time.perf_counter()
     device = backend.init(task.arch)
     source = task.scene or default_scene()
-    say(f"loading {source}")
+    say(f"loading {Path(source).name}")
     scene = scenes.load(source, max_test_views=MOST_VIEWS)
     loaded = time.perf_counter()
     config = find_preset(METHOD, task.preset).changed(max_seconds=task.seconds)
