@@ -156,7 +156,7 @@ class GpuReport:
     minutes: float = 8.0
     # The scene to train on, at full resolution. Default: one that suits the benchmark.
     scene: Annotated[str | None, SCENE] = None
-    # The device to measure. Default: auto, the GPU that there is. vulkan takes a software driver where there is no GPU.
+    # The device to measure; auto is the GPU that there is, and vulkan a software driver where there is no GPU.
     arch: Literal["auto", "cuda", "vulkan", "metal"] = "auto"
     # Replace the report that --output holds.
     overwrite: bool = False
