@@ -1,4 +1,4 @@
-"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | bench |
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | page | bench |
 gpu-report``.
 
 python -m taichi_rf inspect path/to/photographs
@@ -11,6 +11,7 @@ python -m taichi_rf evaluate small.trf data/lego --downscale 2
 python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
 python -m taichi_rf render runs/lego -o lego.gif --path camera_path.json
+python -m taichi_rf page runs/lego -o lego.html
 python -m taichi_rf bench --json bench.json
 python -m taichi_rf gpu-report --minutes 8 -o report/
 """
@@ -21,7 +22,7 @@ import importlib
 from typing import Any
 
 from taichi_rf.cli import command_line, entry
-from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Render, Slim
+from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Page, Render, Slim
 
 MODULES: dict[type, str] = {
     Info: "info",
@@ -29,6 +30,7 @@ MODULES: dict[type, str] = {
     Slim: "slim",
     Evaluate: "evaluate",
     Render: "render",
+    Page: "page",
     Bench: "bench",
     GpuReport: "gpu_report.run",
 }

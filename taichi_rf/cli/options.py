@@ -131,6 +131,32 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Write a web page that shows a model in any browser, by a double click: no server, network or Python."""
+
+    # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
+    model: Annotated[str, tyro.conf.Positional, MODEL]
+    # The page to write: it ends in .html.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # How many levels (ranks, LODs) to take. Default: all.
+    level: Annotated[int | None, LEVELS] = None
+    # How a tensor's numbers are coded: so that they cost about 0.03 dB (fine), 0.1 dB (small) or 0.4 dB (tiny) by an
+    # estimate that needs no scene, or as they are. Default: small, and as they are where they are coded already.
+    precision: Literal["fine", "small", "tiny", "as-is"] | None = None
+    # The best model of at most this size, such as 1MB or 300kB, in place of --precision.
+    size: str | None = None
+    # A text that stands on the picture.
+    caption: str = ""
+    # Leave the model beside the page, as a .trf of the same name, and fetch its levels as they are wanted: for a web
+    # server.
+    split: bool = False
+    # Replace the output if it is there.
+    overwrite: bool = False
+    # The device to measure on what numbers are worth.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
 class Bench:
     """How fast training and rendering are on this machine, stage by stage."""
 
@@ -162,4 +188,4 @@ class GpuReport:
     overwrite: bool = False
 
 
-Command = Info | Inspect | Slim | Evaluate | Render | Bench | GpuReport
+Command = Info | Inspect | Slim | Evaluate | Render | Page | Bench | GpuReport

@@ -1,0 +1,171 @@
+// A field at one level as textures that a ray can read: its values at the nodes of occupied bricks, in half precision.
+
+import bakeSource from "./bake.glsl";
+import { Refused } from "./bytes.js";
+import { NODES, bricksOfBits } from "./bricks.js";
+import { program, quad, texture, use } from "./gl.js";
+import { FEATURES } from "./tensor.js";
+
+const BASIS_ROWS = 63; // vec4 of a rank: three modes, three components, 28 numbers each
+const VERTEX_ROW = 512; // vertices side by side in the texture of their numbers
+const MAX_BYTES = 2 ** 30; // of the textures of one level
+
+/** Textures of a field at one level. */
+class Baked {
+  constructor(gl, bricks, features) {
+    this.gl = gl;
+    this.bricks = bricks;
+    this.size = bricks.atlas.map((n) => n * NODES);
+    const bytes = (2 + 8 * features) * this.size[0] * this.size[1] * this.size[2];
+    if (bytes > MAX_BYTES) {
+      throw new Refused(`this model takes ${Math.ceil(bytes / 2 ** 20)} MB of graphics memory, more than a page may ask for`);
+    }
+    this.bytes = bytes;
+    this.table = texture(gl, gl.TEXTURE_3D, gl.RGBA32UI, bricks.size, {
+      data: bricks.table, layout: [gl.RGBA_INTEGER, gl.UNSIGNED_INT],
+    });
+    this.density = texture(gl, gl.TEXTURE_3D, gl.R16F, this.size, { linear: true });
+    this.features = Array.from({ length: features }, () =>
+      texture(gl, gl.TEXTURE_3D, gl.RGBA16F, this.size, { linear: true }));
+    const [ax, ay, az] = bricks.atlas;
+    this.owners = texture(gl, gl.TEXTURE_2D, gl.R32UI, [ax, ay * az], {
+      data: bricks.owners, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
+    });
+    this.frame = gl.createFramebuffer();
+    this.level = 0;
+  }
+
+  /** Fill the textures in `targets` slice by slice. */
+  fill(targets, shader, values) {
+    const { gl, size } = this;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
+    gl.viewport(0, 0, size[0], size[1]);
+    gl.disable(gl.SCISSOR_TEST);
+    use(gl, shader, { owners: this.owners, atlas: this.bricks.atlas, slice: 0, ...values });
+    gl.drawBuffers(targets.map((_, k) => gl.COLOR_ATTACHMENT0 + k));
+    for (let slice = 0; slice < size[2]; slice++) {
+      targets.forEach((target, k) =>
+        gl.framebufferTextureLayer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0 + k, target.texture, 0, slice));
+      gl.uniform1i(shader.places.slice.place, slice);
+      quad(gl);
+    }
+    targets.forEach((_, k) => gl.framebufferTextureLayer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0 + k, null, 0, 0));
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+  }
+
+  free() {
+    const { gl } = this;
+    for (const made of [this.table, this.density, this.owners, ...this.features]) gl.deleteTexture(made.texture);
+    gl.deleteFramebuffer(this.frame);
+  }
+}
+
+/** Throws Refused where nothing can be drawn into textures of half precision. */
+export function checkGraphics(gl) {
+  if (!gl.getExtension("EXT_color_buffer_float") && !gl.getExtension("EXT_color_buffer_half_float")) {
+    throw new Refused("the graphics of this browser cannot draw in half precision");
+  }
+}
+
+/** Bakes a tensor, whose ranks come one after the other. */
+export class TensorBaker {
+  /** @param occupancy the bits of the base chunk. */
+  constructor(gl, field, occupancy) {
+    this.gl = gl;
+    this.field = field;
+    this.nodes = field.resolution;
+    const largest = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
+    this.bricks = bricksOfBits(this.nodes.map((n) => n - 1), occupancy, largest);
+    const [nx, ny, nz] = this.nodes;
+    const ranks = field.num_levels;
+    const layers = (size) => texture(gl, gl.TEXTURE_2D_ARRAY, gl.RGBA16F, [...size, ranks]);
+    this.planes = [[nx, ny], [nx, nz], [ny, nz]].map(layers);
+    this.lines = layers([Math.max(nx, ny, nz), 3]);
+    const size = BASIS_ROWS * ranks * 16;
+    if (size > gl.getParameter(gl.MAX_UNIFORM_BLOCK_SIZE)) {
+      throw new Refused(`${ranks} ranks are more than the graphics of this browser can show`);
+    }
+    this.basis = gl.createBuffer();
+    gl.bindBuffer(gl.UNIFORM_BUFFER, this.basis);
+    gl.bufferData(gl.UNIFORM_BUFFER, size, gl.STATIC_DRAW);
+    this.shaders = [0, 1, 2].map((part) => program(gl, bakeSource, { FIELD: 0, PART: part, BASIS: BASIS_ROWS * ranks }));
+  }
+
+  /** Take rank `level` (1, 2, ...): factors (4, texels) and basis (3, 3, 27). */
+  put(level, factors, basis) {
+    const { gl, nodes: [nx, ny, nz] } = this;
+    const unit = factors.length / 4;
+    const rows = (begin, width, height) => {
+      const data = new Float32Array(4 * width * height);
+      for (let k = 0; k < 4; k++) {
+        for (let i = 0; i < width * height; i++) data[4 * i + k] = factors[k * unit + begin + i];
+      }
+      return data;
+    };
+    let begin = 0;
+    const upload = (target, y, width, height) => {
+      gl.bindTexture(target.target, target.texture);
+      gl.texSubImage3D(target.target, 0, 0, y, level - 1, width, height, 1, gl.RGBA, gl.FLOAT, rows(begin, width, height));
+      begin += width * height;
+    };
+    this.planes.forEach((target) => upload(target, 0, target.size[0], target.size[1]));
+    [nz, ny, nx].forEach((length, row) => upload(this.lines, row, length, 1));
+    const padded = new Float32Array(4 * BASIS_ROWS);
+    for (let row = 0; row < 9; row++) padded.set(basis.subarray(FEATURES * row, FEATURES * (row + 1)), 28 * row);
+    gl.bindBuffer(gl.UNIFORM_BUFFER, this.basis);
+    gl.bufferSubData(gl.UNIFORM_BUFFER, 16 * BASIS_ROWS * (level - 1), padded);
+  }
+
+  /** The field at a level; `into` is what this returned before and nobody needs any more. */
+  bake(level, into = null) {
+    const { gl, planes } = this;
+    const baked = into ?? new Baked(gl, this.bricks, 7);
+    const values = {
+      nodes: this.nodes, level, planesXY: planes[0], planesXZ: planes[1], planesYZ: planes[2], lines: this.lines,
+    };
+    const { density, features } = baked;
+    [[density], features.slice(0, 4), features.slice(4)].forEach((targets, part) => {
+      const { built } = this.shaders[part];
+      if (part) gl.uniformBlockBinding(built, gl.getUniformBlockIndex(built, "Basis"), 0);
+      gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, this.basis);
+      baked.fill(targets, this.shaders[part], values);
+    });
+    baked.level = level;
+    return baked;
+  }
+}
+
+/** Bakes an octree, whose levels of detail come one after the other. */
+export class OctreeBaker {
+  constructor(gl, tree, features) {
+    this.gl = gl;
+    this.tree = tree;
+    this.features = features;
+    this.largest = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
+    this.shaders = [0, 1].map((part) =>
+      program(gl, bakeSource, { FIELD: 1, PART: part, ROW: VERTEX_ROW }));
+  }
+
+  bake(level, into = null) {
+    const { gl, tree } = this;
+    into?.free(); // another level has other cells
+    const { bricks, nodes, totals } = tree.placed(level, this.largest);
+    const baked = new Baked(gl, bricks, this.features ? 4 : 0);
+    const vertices = texture(gl, gl.TEXTURE_3D, gl.R32UI, baked.size, {
+      data: nodes, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
+    });
+    const rows = Math.max(1, Math.ceil(totals.length / (16 * VERTEX_ROW)));
+    const padded = new Float32Array(16 * VERTEX_ROW * rows);
+    padded.set(totals);
+    const numbers = texture(gl, gl.TEXTURE_2D, gl.RGBA32F, [4 * VERTEX_ROW, rows], {
+      data: padded, layout: [gl.RGBA, gl.FLOAT],
+    });
+    const values = { vertices, totals: numbers };
+    baked.fill([baked.density], this.shaders[0], values);
+    if (this.features) baked.fill(baked.features, this.shaders[1], values);
+    gl.deleteTexture(vertices.texture);
+    gl.deleteTexture(numbers.texture);
+    baked.level = level;
+    return baked;
+  }
+}

@@ -1,0 +1,79 @@
+// Bytes: base64, checksums, half precision, deflate. A file is refused by throwing Refused, whose message is for people.
+
+export class Refused extends Error {}
+
+/** The bytes that a text in base64 stands for. */
+export function fromBase64(text) {
+  const raw = atob(text.trim());
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let k = 0; k < 8; k++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+  return n;
+});
+
+/** CRC-32 of zlib, unsigned. */
+export function crc32(bytes) {
+  let crc = ~0;
+  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+/** The number that 16 bits of half precision stand for. */
+export function halfToNumber(bits) {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * fraction * 2 ** -24;
+}
+
+let halves = null; // all 65,536 of them, made when the first is wanted
+
+/** Half precision (Uint16Array of its bits) as Float32Array. */
+export function halvesToFloats(bits) {
+  halves ??= Float32Array.from({ length: 65536 }, (_, n) => halfToNumber(n));
+  const floats = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) floats[i] = halves[bits[i]];
+  return floats;
+}
+
+/** Inflate a zlib stream to exactly `size` bytes; more are never made, and anything else is refused. */
+export async function inflate(data, size, where) {
+  const damaged = new Refused(`${where} is damaged`);
+  const stream = new Blob([data]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const reader = stream.getReader();
+  const values = new Uint8Array(size);
+  let filled = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      if (filled + value.length > size) throw damaged;
+      values.set(value, filled);
+      filled += value.length;
+    }
+  } catch {
+    reader.cancel().catch(() => {});
+    throw damaged;
+  }
+  if (filled !== size) throw damaged;
+  return values;
+}
+
+const asFloat = new Float32Array(1);
+const asBits = new Uint32Array(asFloat.buffer);
+
+/** The 16 bits of half precision that are nearest to a number; what is too large becomes the largest. */
+export function numberToHalf(number) {
+  asFloat[0] = Math.max(-65504, Math.min(65504, number));
+  const bits = asBits[0];
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude < 0x38800000) return sign | Math.round(Math.abs(asFloat[0]) * 2 ** 24); // too small for an exponent
+  const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
+  return sign | ((rounded - 0x38000000) >>> 13);
+}

@@ -1,0 +1,146 @@
+// What is on the canvas: coarse while anything moves, so that it follows the hand, and sharp a moment later.
+
+const FRAME = 40; // ms that a picture may take while something moves
+const BAND = 30; // ms that a band of the sharp picture may take
+const REST = 180; // ms without a change after which the sharp picture is begun
+const COARSEST = 0.08; // of the sharp picture's side
+const MOST_PIXELS = 3.2e6;
+
+export class Stage {
+  /**
+   * @param renderer of renderer.js.
+   * @param canvas its canvas.
+   * @param told called when a sharp picture is done.
+   */
+  constructor(renderer, canvas, told) {
+    this.renderer = renderer;
+    this.gl = renderer.gl;
+    this.canvas = canvas;
+    this.told = told;
+    this.scale = 0.35;
+    this.band = 64;
+    this.frames = 0;
+    this.split = null; // where the line between two levels is, 0 to 1; null without one
+    this.left = this.right = null; // baked fields; the right one is shown beyond the line
+    this.wanted = { left: 0, right: 0 }; // their levels; 0 for none
+    this.view = null; // an Orbit
+    this.changed(true);
+  }
+
+  /** Show these levels of what a baker has, as soon as nothing else is being drawn. */
+  want(baker, left, right) {
+    this.baker = baker;
+    this.wanted = { left, right };
+  }
+
+  /** Bake one side if it is not what is wanted; whether there was anything to do. */
+  bake() {
+    for (const side of ["left", "right"]) {
+      const level = this.wanted[side];
+      if ((this[side]?.level ?? 0) === level) continue;
+      if (level) {
+        this.began = performance.now();
+        this[side] = this.baker.bake(level, this[side]);
+        this.submitted("bake");
+      } else {
+        this[side].free();
+        this[side] = null;
+      }
+      this.changed(true);
+      return true;
+    }
+    return false;
+  }
+
+  /** Something is to be drawn anew; `still` where nobody waits for a movement. */
+  changed(still = false) {
+    this.moved = still ? 0 : performance.now();
+    this.stale = true;
+    this.done = 0; // rows of the sharp picture
+    this.sharp = false;
+  }
+
+  /** Pixels of the canvas: those of the screen, within reason. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const ratio = Math.min(window.devicePixelRatio || 1, Math.sqrt(MOST_PIXELS / Math.max(1, width * height)));
+    const size = [width, height].map((n) => Math.max(1, Math.round(n * ratio)));
+    if (this.canvas.width !== size[0] || this.canvas.height !== size[1]) {
+      [this.canvas.width, this.canvas.height] = size;
+      this.changed(true);
+    }
+  }
+
+  /** Called once a frame of the screen. */
+  tick(now) {
+    const { gl } = this;
+    if (!this.baker) return;
+    this.fit();
+    if (this.fence) {
+      const state = gl.clientWaitSync(this.fence, 0, 0);
+      if (state === gl.TIMEOUT_EXPIRED) return;
+      gl.deleteSync(this.fence);
+      this.fence = null;
+      this.measured(performance.now() - this.began);
+    }
+    if (this.bake()) return;
+    if (this.stale && now - this.moved < REST) this.preview();
+    else if (!this.sharp) this.sharpen();
+  }
+
+  measured(taken) {
+    if (this.kind === "preview") {
+      const wanted = Math.min(Math.max(Math.sqrt(FRAME / Math.max(taken, 4)), 0.6), 1.15);
+      this.scale = Math.min(Math.max(this.scale * wanted, COARSEST), 1);
+      this.frames++;
+    } else if (this.kind === "band") {
+      this.band = Math.ceil(Math.min(Math.max(this.band * Math.min(BAND / Math.max(taken, 4), 2), 4), 4096));
+    }
+  }
+
+  submitted(kind) {
+    this.kind = kind;
+    this.fence = this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    this.gl.flush();
+  }
+
+  preview() {
+    this.began = performance.now();
+    const [width, height] = [this.canvas.width, this.canvas.height].map((n) => Math.max(1, Math.round(n * this.scale)));
+    const target = this.renderer.target("preview", width, height);
+    this.rows(target, width, height, 0, height, true);
+    this.renderer.show(target, width, height);
+    this.shown = [width, height];
+    this.submitted("preview");
+    this.done = 0;
+  }
+
+  sharpen() {
+    this.began = performance.now();
+    const { width, height } = this.canvas;
+    if (!this.shown) return this.preview(); // something at once
+    const target = this.renderer.target("sharp", width, height);
+    const rows = Math.min(this.band, height - this.done);
+    this.rows(target, width, height, height - this.done - rows, rows, false);
+    this.done += rows;
+    if (this.done >= height) {
+      this.renderer.show(target, width, height);
+      this.sharp = true;
+      this.stale = false;
+      this.shown = [width, height];
+      this.told();
+    }
+    this.submitted("band");
+  }
+
+  /** Rows from `y` on, counted from below, of a picture of the whole canvas. */
+  rows(target, width, height, y, count, quick) {
+    const camera = this.view.camera(width / height);
+    const line = this.split === null || !this.right ? width : Math.round(this.split * width);
+    const part = (baked, x, across) => {
+      if (across > 0) this.renderer.draw(baked, camera, target, width, height, { x, y, width: across, height: count }, quick);
+    };
+    part(this.left, 0, line);
+    part(this.right, line, width - line);
+  }
+}

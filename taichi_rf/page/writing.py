@@ -1,0 +1,81 @@
+"""A page that shows a model: one HTML file that holds everything, or one beside the model's file.
+
+Nothing of a model's file is trusted to be harmless in HTML: text is escaped, and scripts but the page's own may not
+run, because the page's policy names that one by its checksum.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from string import Template
+from typing import Any
+
+from taichi_rf.core.plain_text import visible
+from taichi_rf.page.build import WEB, script_of
+from taichi_rf.storage.levels import best_level
+from taichi_rf.storage.metadata import title
+from taichi_rf.storage.quality import metadata_of
+
+LONGEST_CAPTION = 600
+"""Characters."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page is told of a model: its ``header``, ``sizes`` in bytes of the file up to each level, and the
+    ``world_box`` (two corners) that one turns around."""
+
+    header: Mapping[str, Any]
+    sizes: list[int]
+    world_box: list[list[float]]
+
+
+def page_of(model: Shown, data: bytes | None, *, caption: str = "", file: str | None = None) -> str:
+    """The page as HTML.
+
+    Args:
+        model: what it shows.
+        data: the ``.trf`` that it holds; None where that lies beside it.
+        caption: a text on the picture, of ``LONGEST_CAPTION`` characters at most.
+        file: the address of the ``.trf``, relative to the page, where it holds none.
+    """
+    metadata = metadata_of(model.header)
+    about = {
+        "file": file,
+        "sizes": model.sizes,
+        "worldBox": model.world_box,
+        "level": best_level(metadata, len(model.sizes)),
+    }
+    script = script_of("main.js")
+    style = (WEB / "page.css").read_text(encoding="utf-8")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {_checksum(script)}",
+            f"style-src {_checksum(style)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            *(("connect-src 'self'",) if file is not None else ()),
+        )
+    )
+    words = [metadata[key] for key in ("method", "preset") if isinstance(metadata.get(key), str)]
+    return Template((WEB / "page.html").read_text(encoding="utf-8")).substitute(
+        policy=policy,
+        title=html.escape(title(metadata, "a radiance field")),
+        subtitle=html.escape(visible(", ".join(word[:40] for word in words))),
+        caption=html.escape("\n".join(visible(line) for line in caption[:LONGEST_CAPTION].splitlines())),
+        style=style,
+        about=json.dumps(about).replace("<", "\\u003c"),
+        model="" if data is None else base64.b64encode(data).decode(),
+        script=script,
+    )
+
+
+def _checksum(text: str) -> str:
+    """How a policy names a script or a style sheet that may be used."""
+    return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'"
