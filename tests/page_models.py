@@ -1,9 +1,14 @@
-"""Models of every kind that a page shows, made with numpy alone: their files, and nothing else, are what pages read."""
+"""Models of every kind that a page shows, made with numpy alone, and what Python's renderer makes of them.
+
+``python -m tests.page_models`` renders anew the pictures that ``tests/data/page_pictures.npz`` holds of each, from its
+first view, at its first and at its last level: a minute of compiling, which tests of pages need not repeat.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +16,15 @@ import numpy as np
 
 from taichi_rf.coding.arrays import pack_arrays, unpack_arrays
 from taichi_rf.fields.trees.octree import Octree
+from taichi_rf.kernels.spaces import read_space
+from taichi_rf.page.writing import Shown, page_of
 from taichi_rf.storage.model_file import checked, level_schema
-from taichi_rf.storage.trf import read_trf, write_trf
+from taichi_rf.storage.trf import outline, read_trf, write_trf
 from tests.places import ROOT
 
 DATA = ROOT / "tests" / "data"
+PICTURES = DATA / "page_pictures.npz"
+SIDE = 100  # pixels
 PERCEPTRONS = {"mlp": (150, 128), "small": (24, 64)}
 KINDS = ("tensor", "compressed_tensor", "octree", "mlp", "contract", "ndc", "solid", "lowrank", "hash")
 
@@ -121,3 +130,32 @@ def chunk_begins(path: Path) -> list[int]:
     sizes = read_trf(path).prefix_bytes
     data = path.read_bytes()
     return [24 + struct.unpack_from("<I", data, 16)[0], *sizes]
+
+
+def page_text(path: Path, *, file: str | None = None, caption: str = "") -> str:
+    """The page of a model's file, which holds it or, where ``file`` says its address, does not."""
+    header, sizes = outline(path)
+    box = read_space(header.get("space")).world_box(np.array(header["box"])).tolist()
+    return page_of(Shown(header, sizes, box), None if file else path.read_bytes(), caption=caption, file=file)
+
+
+def _render_all() -> None:
+    from taichi_rf.core import backend
+    from taichi_rf.motion.free_view import render_from_anywhere
+    from taichi_rf.motion.orbit import Orbit
+    from taichi_rf.storage.model_file import load_model
+
+    backend.init("cpu")
+    pictures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in KINDS:
+            model = load_model(write_model(kind, Path(folder) / f"{kind}.trf"))
+            camera = Orbit.around(model.world_box).camera(SIDE, SIDE)
+            for level in {1, model.num_levels}:
+                picture = render_from_anywhere(model, camera, level=level, mode="colour")
+                pictures[f"{kind}.{level}"] = np.round(255 * picture).astype(np.uint8)
+    np.savez_compressed(PICTURES, **pictures)
+
+
+if __name__ == "__main__":
+    _render_all()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.places import ROOT
 
-DOCUMENTS = ("README.md", "docs/design.md", "docs/results.md", "docs/slimming.md")
+DOCUMENTS = ("README.md", "docs/design.md", "docs/page.md", "docs/results.md", "docs/slimming.md")
 ELSEWHERE = ("", "taichi_rf/", "taichi_rf/training/", "docs/")
 
 

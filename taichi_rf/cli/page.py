@@ -56,8 +56,8 @@ def run(command: Page) -> None:
         shown = Shown(header, sizes, box)
         if not command.split and sizes[-1] > MOST_EMBEDDED:
             raise UserError(
-                f"{megabytes(sizes[-1])} are too much for one page, {megabytes(MOST_EMBEDDED)} are the most: give --size "
-                "or --level for a smaller model, or --split to leave it beside the page"
+                f"{megabytes(sizes[-1])} are too much for one page, {megabytes(MOST_EMBEDDED)} are the most: give "
+                "--size or --level for a smaller model, or --split to leave it beside the page"
             )
         data, file = (None, beside.name) if command.split else (made.read_bytes(), None)
         page = page_of(shown, data, caption=command.caption, file=file).encode()

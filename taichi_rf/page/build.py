@@ -48,7 +48,8 @@ def script_of(entry: str) -> str:
 
 
 def _shader(name: str, text: str) -> str:
-    return f"const {_name(name)} = {json.dumps(text)};\n"
+    literal = json.dumps(text).replace("</", "<\\/")  # which would end the script
+    return f"const {_name(name)} = {literal};\n"
 
 
 def _module(name: str, text: str) -> str:

@@ -50,14 +50,20 @@ export class Orbit {
     return add(this.target, add(level.map((n) => n * c), this.up, s), this.distance);
   }
 
-  /** What the renderer wants: axes (right, up, backward), eye, and the focal length in heights of the picture. */
-  camera(aspect = 1) {
+  /**
+   * What the renderer wants: axes (right, up, backward), eye, and the focal length in heights of what is free.
+   *
+   * @param aspect width over height of what is free.
+   * @param raised pixels at the bottom that something else covers.
+   */
+  camera(aspect = 1, raised = 0) {
     const eye = this.eye();
     const backward = unit(add(eye, this.target, -1));
     const right = unit(cross(this.up, backward));
     // an upright window is narrower than the view is high: step back so that the width fits
     const wide = Math.min(1, aspect);
-    return { eye, axes: [...right, ...cross(backward, right), ...backward], focal: (0.5 * wide) / Math.tan(this.view / 2) };
+    const axes = [...right, ...cross(backward, right), ...backward];
+    return { eye, axes, focal: (0.5 * wide) / Math.tan(this.view / 2), raised };
   }
 
   rotate(right, down) {

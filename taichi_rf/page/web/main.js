@@ -137,6 +137,17 @@ class Page {
       byId(id).setAttribute("aria-pressed", on);
     }
     this.placeLine();
+    this.clear();
+  }
+
+  /** What one looks at stands in the middle of what no panel covers. */
+  clear() {
+    const dock = byId("dock").getBoundingClientRect();
+    const covered = dock.height ? Math.min(Math.max(1 - dock.top / window.innerHeight, 0), 0.6) : 0;
+    if (Math.abs(covered - this.stage.covered) > 1e-3) {
+      this.stage.covered = covered;
+      this.stage.changed(true);
+    }
   }
 
   placeLine() {
@@ -210,10 +221,11 @@ class Page {
     };
     for (const [id, act] of Object.entries(actions)) byId(id).addEventListener("click", act);
     byId("help").addEventListener("click", (event) => event.target === byId("help") && byId("help").close());
+    window.addEventListener("resize", () => this.clear());
     hands(this.canvas, (kind, right, down) => {
       const { view } = this.stage;
       if (kind === "turn") view.rotate(right, down);
-      else if (kind === "pan") view.pan(right, down, this.canvas.clientWidth / this.canvas.clientHeight);
+      else if (kind === "pan") view.pan(right / (1 - this.stage.covered), down / (1 - this.stage.covered), this.canvas.clientWidth / (this.canvas.clientHeight * (1 - this.stage.covered)));
       else view.zoom(down);
       this.stage.changed();
     }, (held) => { this.held = held; });
@@ -235,13 +247,13 @@ class Page {
       PageDown: () => this.stop(1), PageUp: () => this.stop(-1),
       Home: () => this.choose(1), End: () => this.choose(this.total),
       c: actions.compare, t: actions.turn, " ": actions.turn, r: actions.home, b: actions.background,
-      p: actions["show-plot"], f: actions.screen, h: () => document.body.classList.toggle("bare"),
+      p: actions["show-plot"], f: actions.screen, h: () => { document.body.classList.toggle("bare"); this.clear(); },
       "?": actions.keys, k: actions.keys,
     };
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
       const slider = event.target.type === "range";
-      if (slider && event.target.id === "other" && event.key.startsWith("Arrow")) return; // it moves itself
+      if (slider && event.target.id === "other" && event.key.length > 1) return; // it moves itself
       if (event.key === " " && event.target.tagName === "BUTTON") return; // it is pressed
       const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       if (!act) return;

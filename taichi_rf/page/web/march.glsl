@@ -151,10 +151,7 @@ float uncurved(float u) {
 
 void main() {
   vec3 d = pixelDirection();
-  vec3 seen = d;
   vec3 o = eye;
-  float y[9];
-  harmonics(seen, y);
 #if SPACE == DEVICE
   if (d.z > -1e-6) { pixel = vec4(background, 1); return; }
   float begin = -(1.0 + o.z) / d.z;
@@ -162,6 +159,9 @@ void main() {
   d = normalize(vec3(-focal * (d.xy / d.z) - start.xy, 2.0));
   o = start;
 #endif
+  vec3 seen = d;  // in the field's own coordinates where rays are straight there
+  float y[9];
+  harmonics(seen, y);
   vec3 colour = vec3(0);
   float transmittance = 1.0;
 #if DECODER != HARMONICS

@@ -62,7 +62,7 @@ export class Renderer {
   /**
    * Draw a part of a picture into a target.
    *
-   * @param camera {axes, eye, focal (pixels at this height)}: see camera.js.
+   * @param camera {axes, eye, focal (in heights of what is free), raised (pixels below that are not)}: see camera.js.
    * @param part {x, y, width, height} in pixels from the lower left corner.
    * @param quick whether colours may be a preview's.
    */
@@ -79,7 +79,7 @@ export class Renderer {
     const diagonal = Math.hypot(...high.map((n, a) => n - low[a]));
     const span = kind === "contract" ? far - near : Math.min(diagonal, far - near);
     use(gl, this.shader, {
-      axes: camera.axes, eye: camera.eye, lens: [camera.focal * height, width / 2, height / 2],
+      axes: camera.axes, eye: camera.eye, lens: [camera.focal * (height - camera.raised), width / 2, (height + camera.raised) / 2],
       low, high, near, far, stride, cells: baked.bricks.cells, background: this.background ?? header.background,
       table: baked.table, density: baked.density, atlasSize: baked.size,
       delta: stride * header.distance_scale, shift: header.field.density_shift, threshold: header.weight_threshold,

@@ -24,6 +24,7 @@ export class Stage {
     this.left = this.right = null; // baked fields; the right one is shown beyond the line
     this.wanted = { left: 0, right: 0 }; // their levels; 0 for none
     this.view = null; // an Orbit
+    this.covered = 0; // share of the height, from below, that panels cover
     this.changed(true);
   }
 
@@ -135,7 +136,8 @@ export class Stage {
 
   /** Rows from `y` on, counted from below, of a picture of the whole canvas. */
   rows(target, width, height, y, count, quick) {
-    const camera = this.view.camera(width / height);
+    const raised = this.covered * height;
+    const camera = this.view.camera(width / (height - raised), raised);
     const line = this.split === null || !this.right ? width : Math.round(this.split * width);
     const part = (baked, x, across) => {
       if (across > 0) this.renderer.draw(baked, camera, target, width, height, { x, y, width: across, height: count }, quick);
