@@ -92,9 +92,10 @@ class Opened:
         script = "return !document.getElementById('toast').hidden && document.getElementById('toast').innerText"
         return str(patiently(lambda: self.script(script), "a warning", self.text))
 
-    def picture(self, level: int, side: int) -> np.ndarray:
-        """(side, side, 3) of 0 to 255, from the first view, before the model's own background."""
-        data = self.script(f"return taichiRf.picture({level}, {side}, {side})")
+    def picture(self, level: int, side: int, *, direct: bool = False) -> np.ndarray:
+        """(side, side, 3) of 0 to 255, from the first view, before the model's own background; ``direct`` of planes and
+        lines, and not of what was baked of them."""
+        data = self.script(f"return taichiRf.picture({level}, {side}, {side}, null, {str(direct).lower()})")
         return np.frombuffer(base64.b64decode(data), np.uint8).reshape(side, side, 4)[..., :3].astype(float)
 
     def screenshot(self) -> np.ndarray:

@@ -6,7 +6,7 @@ import { NODES, bricksOfBits } from "./bricks.js";
 import { program, quad, texture, use } from "./gl.js";
 import { FEATURES } from "./tensor.js";
 
-const BASIS_ROWS = 63; // vec4 of a rank: three modes, three components, 28 numbers each
+export const BASIS_ROWS = 63; // vec4 of a rank: three modes, three components, 28 numbers each
 const VERTEX_ROW = 512; // vertices side by side in the texture of their numbers
 const MAX_BYTES = 2 ** 30; // of the textures of one level
 
@@ -16,17 +16,16 @@ class Baked {
     this.gl = gl;
     this.bricks = bricks;
     this.size = bricks.atlas.map((n) => n * NODES);
-    const bytes = (2 + 8 * features) * this.size[0] * this.size[1] * this.size[2];
-    if (bytes > MAX_BYTES) {
-      throw new Refused(`this model takes ${Math.ceil(bytes / 2 ** 20)} MB of graphics memory, more than a page may ask for`);
-    }
-    this.bytes = bytes;
+    this.texels = this.size[0] * this.size[1] * this.size[2];
+    if (2 * this.texels > MAX_BYTES) throw new Refused("this model takes more graphics memory than a page may ask for");
+    this.large = (2 + 8 * features) * this.texels > MAX_BYTES;
     this.table = texture(gl, gl.TEXTURE_3D, gl.RGBA32UI, bricks.size, {
       data: bricks.table, layout: [gl.RGBA_INTEGER, gl.UNSIGNED_INT],
     });
     this.density = texture(gl, gl.TEXTURE_3D, gl.R16F, this.size, { linear: true });
-    this.features = Array.from({ length: features }, () =>
-      texture(gl, gl.TEXTURE_3D, gl.RGBA16F, this.size, { linear: true }));
+    this.count = features;
+    this.features = []; // made when they are wanted
+    this.filled = 0; // slices of them that are done, one pass after the other
     const [ax, ay, az] = bricks.atlas;
     this.owners = texture(gl, gl.TEXTURE_2D, gl.R32UI, [ax, ay * az], {
       data: bricks.owners, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
@@ -35,15 +34,27 @@ class Baked {
     this.level = 0;
   }
 
-  /** Fill the textures in `targets` slice by slice. */
-  fill(targets, shader, values) {
+  /** Graphics memory that is taken. */
+  get bytes() {
+    return (2 + 8 * this.features.length) * this.texels;
+  }
+
+  makeFeatures() {
+    const { gl } = this;
+    while (this.features.length < this.count) {
+      this.features.push(texture(gl, gl.TEXTURE_3D, gl.RGBA16F, this.size, { linear: true }));
+    }
+  }
+
+  /** Fill slices first to before last of the textures in `targets`. */
+  fill(targets, shader, values, first = 0, last = this.size[2]) {
     const { gl, size } = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
     gl.viewport(0, 0, size[0], size[1]);
     gl.disable(gl.SCISSOR_TEST);
     use(gl, shader, { owners: this.owners, atlas: this.bricks.atlas, slice: 0, ...values });
     gl.drawBuffers(targets.map((_, k) => gl.COLOR_ATTACHMENT0 + k));
-    for (let slice = 0; slice < size[2]; slice++) {
+    for (let slice = first; slice < last; slice++) {
       targets.forEach((target, k) =>
         gl.framebufferTextureLayer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0 + k, target.texture, 0, slice));
       gl.uniform1i(shader.places.slice.place, slice);
@@ -78,7 +89,7 @@ export class TensorBaker {
     this.bricks = bricksOfBits(this.nodes.map((n) => n - 1), occupancy, largest);
     const [nx, ny, nz] = this.nodes;
     const ranks = field.num_levels;
-    const layers = (size) => texture(gl, gl.TEXTURE_2D_ARRAY, gl.RGBA16F, [...size, ranks]);
+    const layers = (size) => texture(gl, gl.TEXTURE_2D_ARRAY, gl.RGBA16F, [...size, ranks], { linear: true });
     this.planes = [[nx, ny], [nx, nz], [ny, nz]].map(layers);
     this.lines = layers([Math.max(nx, ny, nz), 3]);
     const size = BASIS_ROWS * ranks * 16;
@@ -116,22 +127,44 @@ export class TensorBaker {
     gl.bufferSubData(gl.UNIFORM_BUFFER, 16 * BASIS_ROWS * (level - 1), padded);
   }
 
-  /** The field at a level; `into` is what this returned before and nobody needs any more. */
-  bake(level, into = null) {
+  /** What both shaders read planes, lines and basis by; the buffer is bound. */
+  factors(shader, level) {
     const { gl, planes } = this;
-    const baked = into ?? new Baked(gl, this.bricks, 7);
-    const values = {
-      nodes: this.nodes, level, planesXY: planes[0], planesXZ: planes[1], planesYZ: planes[2], lines: this.lines,
+    const block = gl.getUniformBlockIndex(shader.built, "Basis");
+    if (block !== gl.INVALID_INDEX) gl.uniformBlockBinding(shader.built, block, 0);
+    gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, this.basis);
+    return {
+      level, planesXY: planes[0], planesXZ: planes[1], planesYZ: planes[2], lines: this.lines, longest: this.lines.size[0],
     };
-    const { density, features } = baked;
-    [[density], features.slice(0, 4), features.slice(4)].forEach((targets, part) => {
-      const { built } = this.shaders[part];
-      if (part) gl.uniformBlockBinding(built, gl.getUniformBlockIndex(built, "Basis"), 0);
-      gl.bindBufferBase(gl.UNIFORM_BUFFER, 0, this.basis);
-      baked.fill(targets, this.shaders[part], values);
-    });
+  }
+
+  /**
+   * The densities of a level; until `more` has done all, features are to be looked up in planes and lines.
+   *
+   * @param into what this returned before, if nobody needs it any more.
+   */
+  bake(level, into = null) {
+    const baked = into ?? new Baked(this.gl, this.bricks, 7);
+    const shader = this.shaders[0];
+    baked.fill([baked.density], shader, { nodes: this.nodes, ...this.factors(shader, level) });
     baked.level = level;
+    baked.filled = 0;
+    baked.ready = false;
     return baked;
+  }
+
+  /** Bake the features of so many slices more. */
+  more(baked, slices) {
+    const { size } = baked;
+    baked.makeFeatures();
+    const part = baked.filled < size[2] ? 0 : 1;
+    const first = baked.filled - part * size[2];
+    const last = Math.min(first + slices, size[2]);
+    const targets = part ? baked.features.slice(4) : baked.features.slice(0, 4);
+    const shader = this.shaders[1 + part];
+    baked.fill(targets, shader, { nodes: this.nodes, ...this.factors(shader, baked.level) }, first, last);
+    baked.filled += last - first;
+    baked.ready = baked.filled === 2 * size[2];
   }
 }
 
@@ -151,6 +184,7 @@ export class OctreeBaker {
     into?.free(); // another level has other cells
     const { bricks, nodes, totals } = tree.placed(level, this.largest);
     const baked = new Baked(gl, bricks, this.features ? 4 : 0);
+    if (baked.large) throw new Refused("this model takes more graphics memory than a page may ask for");
     const vertices = texture(gl, gl.TEXTURE_3D, gl.R32UI, baked.size, {
       data: nodes, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
     });
@@ -162,7 +196,9 @@ export class OctreeBaker {
     });
     const values = { vertices, totals: numbers };
     baked.fill([baked.density], this.shaders[0], values);
+    baked.makeFeatures();
     if (this.features) baked.fill(baked.features, this.shaders[1], values);
+    baked.ready = true;
     gl.deleteTexture(vertices.texture);
     gl.deleteTexture(numbers.texture);
     baked.level = level;

@@ -308,18 +308,23 @@ class Page {
       shown: stage.left?.level ?? 0, compared: stage.right?.level ?? 0, split: stage.split, sharp: stage.sharp,
       scale: stage.scale, frames: stage.frames, pixels: stage.shown ?? null, turning: this.turning,
       azimuth: stage.view.azimuth, elevation: stage.view.elevation, distance: stage.view.distance,
-      bytes: stage.left?.bytes ?? 0, warning: model.warning,
+      bytes: stage.left?.bytes ?? 0, baked: stage.left?.ready ?? false, warning: model.warning,
     };
   }
 
-  /** A picture of a level on the model's own background: RGBA in base64, the top row first. */
-  picture(level, width, height, view = null) {
-    const { renderer } = this;
-    const [baked, background] = [this.model.baker.bake(level), renderer.background];
+  /**
+   * A picture of a level on the model's own background: RGBA in base64, the top row first.
+   *
+   * @param direct whether features are looked up in planes and lines and not baked.
+   */
+  picture(level, width, height, view = null, direct = false) {
+    const { renderer, model: { baker } } = this;
+    const [baked, background] = [baker.bake(level), renderer.background];
+    while (!baked.ready && !direct) baker.more(baked, baked.size[2]);
     const target = renderer.target("picture", width, height);
     renderer.background = this.own;
     const orbit = view ? Orbit.of(this.about.worldBox, view) : this.first;
-    renderer.draw(baked, orbit.camera(width / height), target, width, height, { x: 0, y: 0, width, height }, false);
+    renderer.draw(baked, orbit.camera(width / height), target, width, height, { x: 0, y: 0, width, height }, false, baker);
     const pixels = renderer.pixels(target, width, height);
     renderer.background = background;
     baked.free();

@@ -6,12 +6,20 @@ uniform float shift;
 uniform float threshold;  // samples of smaller weight get no colour
 uniform vec2 focal;       // of normalised device coordinates
 uniform int most;         // steps
+#if DIRECT
+uniform sampler2DArray planesXY, planesXZ, planesYZ, lines;  // see bake.glsl
+uniform float longest;    // texels of lines
+uniform int level;
+layout(std140) uniform Basis { vec4 basis[BASIS]; };
+#else
 uniform sampler3D features0, features1, features2, features3;
 #if DECODER != SMALL
 uniform sampler3D features4, features5, features6;
 #endif
-#if DECODER != HARMONICS
-uniform int deferred;     // 1: one colour a ray, of what its samples have on average; a preview
+#endif
+#if DIRECT || DECODER != HARMONICS
+#define PREVIEWS
+uniform int quick;        // 1: one colour a ray; a preview
 #endif
 
 const float BEND = 2.0;
@@ -36,12 +44,43 @@ void harmonics(vec3 d, out float y[9]) {
   y[8] = 0.5462742152960396 * (d.x * d.x - d.y * d.y);
 }
 
-#if DECODER == HARMONICS
+#if DECODER == SMALL
+struct Features { vec4 f[4]; };
+#else
 struct Features { vec4 f[7]; };
-Features featuresAt(vec3 p) {
+#endif
+
+// Of a place g, counted in cells, or where the atlas has it.
+#if DIRECT
+Features featuresAt(vec3 g, vec3 place) {
+  Features sum;
+  for (int i = 0; i < 7; i++) sum.f[i] = vec4(0);
+  vec3 at = (g + 0.5) / vec3(cells + 1);
+  vec3 along = (g + 0.5) / longest;
+  for (int r = 0; r < level; r++) {
+    float layer = float(r);
+    vec3 xy = (texture(planesXY, vec3(at.xy, layer)) * texture(lines, vec3(along.z, 0.5 / 3.0, layer))).yzw;
+    vec3 xz = (texture(planesXZ, vec3(at.xz, layer)) * texture(lines, vec3(along.y, 1.5 / 3.0, layer))).yzw;
+    vec3 yz = (texture(planesYZ, vec3(at.yz, layer)) * texture(lines, vec3(along.x, 2.5 / 3.0, layer))).yzw;
+    for (int c = 0; c < 3; c++) {
+      int b = 63 * r + 7 * c;
+      for (int i = 0; i < 7; i++) sum.f[i] += xy[c] * basis[b + i] + xz[c] * basis[b + 21 + i] + yz[c] * basis[b + 42 + i];
+    }
+  }
+  return sum;
+}
+#elif DECODER == SMALL
+Features featuresAt(vec3 g, vec3 p) {
+  return Features(vec4[4](texture(features0, p), texture(features1, p), texture(features2, p), texture(features3, p)));
+}
+#else
+Features featuresAt(vec3 g, vec3 p) {
   return Features(vec4[7](texture(features0, p), texture(features1, p), texture(features2, p), texture(features3, p),
                           texture(features4, p), texture(features5, p), texture(features6, p)));
 }
+#endif
+
+#if DECODER == HARMONICS
 vec3 colourOf(Features s, float y[9], vec3 d) {
   vec4 a = vec4(y[0], y[1], y[2], y[3]);
   vec4 b = vec4(y[4], y[5], y[6], y[7]);
@@ -103,10 +142,6 @@ vec3 perceptron(float x[INPUTS]) {
 }
 
 #if DECODER == SMALL
-struct Features { vec4 f[4]; };
-Features featuresAt(vec3 p) {
-  return Features(vec4[4](texture(features0, p), texture(features1, p), texture(features2, p), texture(features3, p)));
-}
 vec3 colourOf(Features s, float y[9], vec3 d) {
   float x[INPUTS];
   for (int k = 0; k < 15; k++) x[k] = s.f[(k + 1) / 4][(k + 1) % 4];
@@ -114,11 +149,6 @@ vec3 colourOf(Features s, float y[9], vec3 d) {
   return perceptron(x);
 }
 #else
-struct Features { vec4 f[7]; };
-Features featuresAt(vec3 p) {
-  return Features(vec4[7](texture(features0, p), texture(features1, p), texture(features2, p), texture(features3, p),
-                          texture(features4, p), texture(features5, p), texture(features6, p)));
-}
 vec3 colourOf(Features s, float y[9], vec3 d) {
   float x[INPUTS];
   for (int c = 0; c < 30; c++) {
@@ -164,10 +194,15 @@ void main() {
   harmonics(seen, y);
   vec3 colour = vec3(0);
   float transmittance = 1.0;
-#if DECODER != HARMONICS
-  Features mean;
-  for (int k = 0; k < mean.f.length(); k++) mean.f[k] = vec4(0);
+#ifdef PREVIEWS
   float covered = 0.0;
+#if DIRECT
+  float largest = 0.0;  // weight, and where that is
+  vec3 densest = vec3(0);
+#else
+  Features mean;
+  for (int i = 0; i < mean.f.length(); i++) mean.f[i] = vec4(0);
+#endif
 #endif
   vec3 size = vec3(cells);
 #if SPACE == CONTRACTED
@@ -215,21 +250,32 @@ void main() {
       float weight = transmittance * (1.0 - keep);
       transmittance *= keep;
       if (weight > threshold) {
-        Features here = featuresAt(place);
-#if DECODER != HARMONICS
-        if (deferred != 0) {
-          for (int i = 0; i < here.f.length(); i++) mean.f[i] += weight * here.f[i];
+#ifdef PREVIEWS
+        if (quick != 0) {
           covered += weight;
+#if DIRECT
+          if (weight > largest) {
+            largest = weight;
+            densest = g;
+          }
+#else
+          Features here = featuresAt(g, place);
+          for (int i = 0; i < here.f.length(); i++) mean.f[i] += weight * here.f[i];
+#endif
         } else
 #endif
-        colour += weight * colourOf(here, y, seen);
+        colour += weight * colourOf(featuresAt(g, place), y, seen);
       }
     }
     k++;
   }
-#if DECODER != HARMONICS
+#ifdef PREVIEWS
   if (covered > 0.0) {
+#if DIRECT
+    Features mean = featuresAt(densest, vec3(0));
+#else
     for (int i = 0; i < mean.f.length(); i++) mean.f[i] /= covered;
+#endif
     colour = covered * colourOf(mean, y, seen);
   }
 #endif

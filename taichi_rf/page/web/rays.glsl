@@ -3,6 +3,7 @@ precision highp float;
 precision highp int;
 precision highp sampler3D;
 precision highp usampler3D;
+precision highp sampler2DArray;
 
 const int BRICK = 4;
 const int NODES = 5;

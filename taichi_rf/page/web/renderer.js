@@ -4,7 +4,7 @@ import blitSource from "./blit.glsl";
 import marchSource from "./march.glsl";
 import raysSource from "./rays.glsl";
 import surfaceSource from "./surface.glsl";
-import { checkGraphics } from "./bake.js";
+import { BASIS_ROWS, checkGraphics } from "./bake.js";
 import { program, quad, texture, use } from "./gl.js";
 import { stepSize } from "./header.js";
 import { PERCEPTRONS } from "./perceptron.js";
@@ -39,7 +39,10 @@ export class Renderer {
       ...(PERCEPTRONS[header.decoder]
         ? { INPUTS: PERCEPTRONS[header.decoder].inputs, HIDDEN: PERCEPTRONS[header.decoder].hidden } : {}),
     };
-    this.shader = program(gl, raysSource + (this.solid ? surfaceSource : marchSource), defines);
+    const source = raysSource + (this.solid ? surfaceSource : marchSource);
+    this.shader = program(gl, source, { ...defines, DIRECT: 0 });
+    if (header.field.kind !== "vm") return;
+    this.direct = program(gl, source, { ...defines, DIRECT: 1, BASIS: BASIS_ROWS * header.field.num_levels });
   }
 
   /** A frame to draw in, at least `width` x `height` pixels large. */
@@ -65,9 +68,11 @@ export class Renderer {
    * @param camera {axes, eye, focal (in heights of what is free), raised (pixels below that are not)}: see camera.js.
    * @param part {x, y, width, height} in pixels from the lower left corner.
    * @param quick whether colours may be a preview's.
+   * @param baker of what is baked, whose planes and lines are read where the features are not ready.
    */
-  draw(baked, camera, target, width, height, part, quick) {
+  draw(baked, camera, target, width, height, part, quick, baker) {
     const { gl, header } = this;
+    const shader = baked.ready ? this.shader : this.direct;
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.frame);
     gl.viewport(0, 0, width, height);
     gl.enable(gl.SCISSOR_TEST);
@@ -78,18 +83,19 @@ export class Renderer {
     const { near, far } = range(header, camera.eye);
     const diagonal = Math.hypot(...high.map((n, a) => n - low[a]));
     const span = kind === "contract" ? far - near : Math.min(diagonal, far - near);
-    use(gl, this.shader, {
+    use(gl, shader, {
       axes: camera.axes, eye: camera.eye, lens: [camera.focal * (height - camera.raised), width / 2, (height + camera.raised) / 2],
       low, high, near, far, stride, cells: baked.bricks.cells, background: this.background ?? header.background,
       table: baked.table, density: baked.density, atlasSize: baked.size,
       delta: stride * header.distance_scale, shift: header.field.density_shift, threshold: header.weight_threshold,
       focal: header.space?.focal ?? [1, 1], most: Math.ceil(Math.max(span, 0) / stride * 1.00001) + 1,
-      deferred: quick ? 1 : 0, side: Math.min(...high.map((n, a) => n - low[a])),
+      quick: quick ? 1 : 0, side: Math.min(...high.map((n, a) => n - low[a])),
       ...Object.fromEntries(baked.features.map((feature, k) => [`features${k}`, feature])),
+      ...(baked.ready ? {} : baker.factors(shader, baked.level)),
     });
     ["First", "Second", "Last"].forEach((block, k) => {
       if (!this.weights) return;
-      gl.uniformBlockBinding(this.shader.built, gl.getUniformBlockIndex(this.shader.built, block), k + 1);
+      gl.uniformBlockBinding(shader.built, gl.getUniformBlockIndex(shader.built, block), k + 1);
       gl.bindBufferBase(gl.UNIFORM_BUFFER, k + 1, this.weights[k]);
     });
     quad(gl);

@@ -2,6 +2,9 @@
 
 const FRAME = 40; // ms that a picture may take while something moves
 const BAND = 30; // ms that a band of the sharp picture may take
+const MOST_BAKING = 1500; // ms that the features of a level may take: slower graphics do without
+const SCREEN = 17; // ms that nothing takes less than, because it is asked once a frame of the screen
+const FIRST_TEXELS = 150_000; // whose features are baked at first, to see how long that takes
 const REST = 180; // ms without a change after which the sharp picture is begun
 const COARSEST = 0.08; // of the sharp picture's side
 const MOST_PIXELS = 3.2e6;
@@ -85,11 +88,32 @@ export class Stage {
       this.measured(performance.now() - this.began);
     }
     if (this.bake()) return;
-    if (this.stale && now - this.moved < REST) this.preview();
+    const moving = this.stale && now - this.moved < REST;
+    if (!moving && this.shown && this.finish()) return;
+    if (moving) this.preview();
     else if (!this.sharp) this.sharpen();
   }
 
+  /** Bake features on, slice by slice, where that is worth it; whether there was anything to do. */
+  finish() {
+    const baked = [this.left, this.right].find((one) => one && !one.ready && !one.large);
+    if (!baked || this.slow) return false;
+    this.began = performance.now();
+    this.slices ??= Math.ceil(FIRST_TEXELS / (baked.size[0] * baked.size[1]));
+    this.baker.more(baked, this.slices);
+    this.passes = (2 * baked.size[2]) / this.slices;
+    this.submitted("finish");
+    return true;
+  }
+
   measured(taken) {
+    if (this.kind === "finish") {
+      // the first may have waited for a shader to be compiled, so two in a row decide
+      const slow = Math.max(taken - SCREEN, 1) * this.passes > MOST_BAKING;
+      this.slow = slow && this.seemed;
+      this.seemed = slow;
+      this.slices = Math.max(1, Math.min(256, Math.round(this.slices * Math.min(BAND / Math.max(taken, 1), 4))));
+    }
     if (this.kind === "preview") {
       const wanted = Math.min(Math.max(Math.sqrt(FRAME / Math.max(taken, 4)), 0.6), 1.15);
       this.scale = Math.min(Math.max(this.scale * wanted, COARSEST), 1);
@@ -140,7 +164,7 @@ export class Stage {
     const camera = this.view.camera(width / (height - raised), raised);
     const line = this.split === null || !this.right ? width : Math.round(this.split * width);
     const part = (baked, x, across) => {
-      if (across > 0) this.renderer.draw(baked, camera, target, width, height, { x, y, width: across, height: count }, quick);
+      if (across > 0) this.renderer.draw(baked, camera, target, width, height, { x, y, width: across, height: count }, quick, this.baker);
     };
     part(this.left, 0, line);
     part(this.right, line, width - line);
