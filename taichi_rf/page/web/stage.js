@@ -5,6 +5,7 @@ const BAND = 30; // ms that a band of the sharp picture may take
 const MOST_BAKING = 1500; // ms that the features of a level may take: slower graphics do without
 const SCREEN = 17; // ms that nothing takes less than, because it is asked once a frame of the screen
 const FIRST_TEXELS = 150_000; // whose features are baked at first, to see how long that takes
+const LEAST_ROWS = 40; // of a band: each waits for the screen's next frame
 const REST = 180; // ms without a change after which the sharp picture is begun
 const COARSEST = 0.08; // of the sharp picture's side
 const MOST_PIXELS = 3.2e6;
@@ -110,7 +111,7 @@ export class Stage {
     if (this.kind === "finish") {
       // the first may have waited for a shader to be compiled, so two in a row decide
       const slow = Math.max(taken - SCREEN, 1) * this.passes > MOST_BAKING;
-      this.slow = slow && this.seemed;
+      this.slow = slow && this.seemed && this.left.texels > FIRST_TEXELS;
       this.seemed = slow;
       this.slices = Math.max(1, Math.min(256, Math.round(this.slices * Math.min(BAND / Math.max(taken, 1), 4))));
     }
@@ -119,7 +120,7 @@ export class Stage {
       this.scale = Math.min(Math.max(this.scale * wanted, COARSEST), 1);
       this.frames++;
     } else if (this.kind === "band") {
-      this.band = Math.ceil(Math.min(Math.max(this.band * Math.min(BAND / Math.max(taken, 4), 2), 4), 4096));
+      this.band = Math.ceil(Math.min(Math.max(this.band * Math.min(BAND / Math.max(taken, 4), 2), LEAST_ROWS), 4096));
     }
   }
 
