@@ -46,6 +46,14 @@ class Baked {
     }
   }
 
+  /** Do without them: they are looked up in planes and lines. */
+  dropFeatures() {
+    for (const made of this.features) this.gl.deleteTexture(made.texture);
+    this.features = [];
+    this.filled = 0;
+    this.ready = false;
+  }
+
   /** Fill slices first to before last of the textures in `targets`. */
   fill(targets, shader, values, first = 0, last = this.size[2]) {
     const { gl, size } = this;

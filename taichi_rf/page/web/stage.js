@@ -7,7 +7,7 @@ const SCREEN = 17; // ms that nothing takes less than, because it is asked once 
 const FIRST_TEXELS = 150_000; // whose features are baked at first, to see how long that takes
 const LEAST_ROWS = 40; // of a band: each waits for the screen's next frame
 const REST = 180; // ms without a change after which the sharp picture is begun
-const COARSEST = 0.08; // of the sharp picture's side
+const COARSEST = 0.12; // of the sharp picture's side
 const MOST_PIXELS = 3.2e6;
 
 export class Stage {
@@ -112,6 +112,7 @@ export class Stage {
       // the first may have waited for a shader to be compiled, so two in a row decide
       const slow = Math.max(taken - SCREEN, 1) * this.passes > MOST_BAKING;
       this.slow = slow && this.seemed && this.left.texels > FIRST_TEXELS;
+      if (this.slow) for (const one of [this.left, this.right]) one?.dropFeatures();
       this.seemed = slow;
       this.slices = Math.max(1, Math.min(256, Math.round(this.slices * Math.min(BAND / Math.max(taken, 1), 4))));
     }
