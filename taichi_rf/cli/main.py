@@ -1,5 +1,5 @@
-"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | page | bench |
-gpu-report``.
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | page | mesh |
+bench | gpu-report``.
 
 python -m taichi_rf inspect path/to/photographs
 python -m taichi_rf info runs/lego
@@ -12,6 +12,7 @@ python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
 python -m taichi_rf render runs/lego -o lego.gif --path camera_path.json
 python -m taichi_rf page runs/lego -o lego.html
+python -m taichi_rf mesh runs/lego -o lego.glb --faces 100000
 python -m taichi_rf bench --json bench.json
 python -m taichi_rf gpu-report --minutes 8 -o report/
 """
@@ -22,7 +23,7 @@ import importlib
 from typing import Any
 
 from taichi_rf.cli import command_line, entry
-from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Page, Render, Slim
+from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Mesh, Page, Render, Slim
 
 MODULES: dict[type, str] = {
     Info: "info",
@@ -31,6 +32,7 @@ MODULES: dict[type, str] = {
     Evaluate: "evaluate",
     Render: "render",
     Page: "page",
+    Mesh: "mesh",
     Bench: "bench",
     GpuReport: "gpu_report.run",
 }

@@ -157,6 +157,37 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Mesh:
+    """Write the surface of a model as a mesh with colours, or as points on it (pip install 'taichi-rf[mesh]')."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional, MODEL]
+    # The file to write: .glb (y up), .ply or .obj (the scene's own axes).
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # How many levels (ranks, LODs) to use. Default: all.
+    level: Annotated[int | None, LEVELS] = None
+    # Nodes of the grid along the longest side of the model's box. Default: twice as many as the model has, at most 512.
+    resolution: int | None = None
+    # The density at which a radiance field counts as solid. Default: that at which the surface looks most like the
+    # model's pictures.
+    threshold: float | None = None
+    # Drop pieces that float: those of less than this many per cent of the largest one's area; 100 keeps that alone, 0
+    # everything.
+    keep_largest: float = 1.0
+    # Merge triangles until there are about so many. Default: as many as there are.
+    faces: int | None = None
+    # Write this many points on the surface, with colours and normals, in place of triangles (.ply).
+    points: int | None = None
+    # How far a scene without an end is meshed: in half sides of the cube in the middle, where all of space is
+    # contracted (Default: 4), or in distances of the nearest plane, where cameras look ahead (Default: 16).
+    reach: float | None = None
+    # Replace the output if it is there.
+    overwrite: bool = False
+    # The device to compute on.
+    arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
 class Bench:
     """How fast training and rendering are on this machine, stage by stage."""
 
@@ -188,4 +219,4 @@ class GpuReport:
     overwrite: bool = False
 
 
-Command = Info | Inspect | Slim | Evaluate | Render | Page | Bench | GpuReport
+Command = Info | Inspect | Slim | Evaluate | Render | Page | Mesh | Bench | GpuReport

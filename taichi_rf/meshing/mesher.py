@@ -1,0 +1,174 @@
+"""From a model to a mesh: the whole way, in steps between which progress can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from taichi_rf.core.errors import UserError
+from taichi_rf.core.memory import check_memory
+from taichi_rf.kernels.spaces import BOX
+from taichi_rf.meshing.body import Body, DensityBody, DistanceBody, check_threshold
+from taichi_rf.meshing.colours import surface_colours
+from taichi_rf.meshing.grid import Grid, grid_over
+from taichi_rf.meshing.places import in_the_world, voxels
+from taichi_rf.meshing.surface import SLAB_NODES, Mesh, marched
+from taichi_rf.meshing.threshold import choosing
+from taichi_rf.meshing.tidying import Pieces, holes, merged, vertex_normals, without_small
+from taichi_rf.rendering.model import Model
+
+RESOLUTIONS = (8, 2048)
+"""Nodes along the longest side of the box that may be asked for."""
+FINEST = 512
+"""That are chosen by themselves."""
+SMALLEST = 1.0
+"""Per cent of the largest piece's area: smaller pieces are dropped by default."""
+COARSER = 4
+"""Times: a grid that much coarser tells how many triangles there will be."""
+FACE_BYTES = 500
+"""That a triangle takes at most, from marching cubes to the file."""
+NODE_BYTES = 60
+"""That a node of a slab takes."""
+LESS = "try a lower --resolution"
+
+Step = tuple[str, float]
+"""What is being done, and how much of that is done, 0 to 1."""
+Steps = Generator[Step, None, "Surface"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a mesh is to be like; what is None is chosen."""
+
+    resolution: int | None = None
+    """Nodes along the longest side of the field's box."""
+    threshold: float | None = None
+    """Density at which a radiance field is solid, per unit of the field's coordinates."""
+    keep: float = SMALLEST
+    """Per cent of the largest piece's area that another must have to stay."""
+    faces: int | None = None
+    """How many triangles at most, about."""
+    reach: float | None = None
+    """How far from the middle, see :mod:`taichi_rf.meshing.grid`; of a space that is bent only."""
+
+    def check(self, model: Model) -> None:
+        """Raise UserError for what no mesh of ``model`` can be like."""
+        low, high = RESOLUTIONS
+        if self.resolution is not None and not low <= self.resolution <= high:
+            raise UserError(f"--resolution {self.resolution}: {low} to {high} is expected")
+        if not 0 <= self.keep <= 100:
+            raise UserError(f"--keep-largest {self.keep:g}: per cent from 0 to 100 are expected")
+        if self.faces is not None and self.faces < 4:
+            raise UserError(f"--faces {self.faces}: 4 or more is expected")
+        if self.reach is not None and model.space is BOX:
+            raise UserError("--reach: this model lies in a box, which ends by itself: leave it")
+        if self.reach is not None and not self.reach > 1:
+            raise UserError(f"--reach {self.reach:g}: more than 1 is expected")
+        check_threshold(self.threshold, model.has_surface)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A mesh in the world, and what is to be said of it."""
+
+    mesh: Mesh
+    normals: npt.NDArray[np.float64]
+    """(n, 3) of unit length."""
+    colours: npt.NDArray[np.float32] | None
+    """(n, 3) in [0, 1]; None of a solid, which has none."""
+    resolution: int
+    threshold: float | None
+    highest: float | None
+    """The highest density on the grid."""
+    voxel: float
+    """Of the grid in the middle of the world, in world units."""
+    pieces: Pieces
+    holes: int
+
+
+def meshing(model: Model, level: int, wishes: Wishes) -> Steps:
+    """Make the mesh of a model at a level.
+
+    Yields:
+        What is being done and its share; the generator's value in the end is the :class:`Surface`.
+
+    Raises:
+        UserError: there is no such mesh, it would not fit in memory, or a library is missing.
+    """
+    model.field.check_level(level)
+    wishes.check(model)
+    resolution = wishes.resolution or chosen_resolution(model)
+    threshold = wishes.threshold
+    if threshold is None and not model.has_surface:
+        for share, threshold in choosing(model, level):
+            yield "choosing the threshold", share
+    body = _body(model, level, threshold, resolution)
+    grid = grid_over(model, body.cells, resolution, wishes.reach)
+    if grid is None:
+        raise UserError("nothing of this model is occupied, so there is no surface")
+    _check_size(body, model, grid, resolution, wishes)
+    steps = marched(body, grid)
+    while True:
+        try:
+            yield "marching cubes", next(steps)
+        except StopIteration as end:
+            mesh: Mesh = end.value
+            break
+    if not len(mesh.faces):
+        raise UserError(body.nothing())
+    yield "tidying", 0.0
+    unit, pieces = without_small(mesh, wishes.keep)
+    mesh = in_the_world(model, unit)
+    if wishes.faces is not None:
+        yield "merging triangles", 0.0
+        mesh = merged(mesh, wishes.faces)
+        if not len(mesh.faces):
+            raise UserError(f"--faces {wishes.faces}: nothing is left of this surface with so few; give more")
+    normals = vertex_normals(mesh)
+    colours = None
+    if not model.has_surface:
+        parts = surface_colours(model, level, mesh.vertices, normals)
+        while True:
+            try:
+                yield "colours", next(parts)
+            except StopIteration as end:
+                colours = end.value
+                break
+    middle = voxels(model, np.array([[0.5, 0.5, 0.5 if model.space is BOX else 0.0]]), grid.spacing)
+    density = body if isinstance(body, DensityBody) else None
+    return Surface(
+        mesh, normals, colours, resolution, threshold, None if density is None else density.highest,
+        float(middle[0]), pieces, holes(mesh),
+    )  # fmt: skip
+
+
+def chosen_resolution(model: Model) -> int:
+    """Twice as fine as the field, up to ``FINEST``."""
+    return int(min(2 * max(model.field.resolution) - 1, FINEST))
+
+
+def _body(model: Model, level: int, threshold: float | None, resolution: int) -> Body:
+    if model.has_surface:
+        return DistanceBody(model, level, 1 / (resolution - 1))
+    assert threshold is not None
+    return DensityBody(model, level, threshold)
+
+
+def _check_size(body: Body, model: Model, grid: Grid, resolution: int, wishes: Wishes) -> None:
+    """Raise UserError where the mesh would not fit in memory, by what a coarser one has."""
+    coarse = grid_over(model, body.cells, max(resolution // COARSER, RESOLUTIONS[0]), wishes.reach)
+    faces = 0.0
+    if coarse is not None and resolution // COARSER >= RESOLUTIONS[0]:
+        steps = marched(body, coarse)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                faces = len(end.value.faces) * (grid.nodes / coarse.nodes) ** (2 / 3)
+                break
+    needed = int(faces * FACE_BYTES) + min(grid.nodes, SLAB_NODES) * NODE_BYTES
+    check_memory(f"a mesh of some {faces / 1e6:.1f} million triangles", needed, LESS)
+
