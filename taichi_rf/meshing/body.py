@@ -1,8 +1,8 @@
 """What of a model at a level is solid, as a number at every place: positive inside, negative outside, zero between.
 
 Of a radiance field it is the density before its activation, less the threshold's: there a tensor is trilinear between
-its nodes, so that marching cubes finds its surface as smooth as it is. Densities themselves rise a thousandfold within a
-voxel, and interpolating them makes steps. Of a solid it is minus the signed distance.
+its nodes, so that marching cubes finds its surface as smooth as it is. Densities themselves rise a thousandfold within
+a voxel, and interpolating them makes steps. Of a solid it is minus the signed distance.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Meshes and points as files: glTF (binary), PLY and OBJ.
 
-glTF's y is up, this program's z: such a file is turned by a quarter, and importers that know glTF, as Blender's, turn it
-back. PLY and OBJ keep the scene's own axes.
+glTF's y is up, this program's z: such a file is turned by a quarter, and importers that know glTF, as Blender's, turn
+it back. PLY and OBJ keep the scene's own axes.
 """
 
 from __future__ import annotations

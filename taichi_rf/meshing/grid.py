@@ -1,4 +1,4 @@
-"""The grid that a surface is looked for on: cubes of one size over the part of the field's box where there may be one."""
+"""The grid that a surface is looked for on: cubes of one size over the part of the box where there may be one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 REACH = 4.0
-"""Where all of space is contracted: how far the mesh reaches by default, in half sides of the inner cube. Beyond, voxels
-of the world are many times as large, and what is there was seen from one side."""
+"""Where all of space is contracted: how far the mesh reaches by default, in half sides of the inner cube. Beyond,
+voxels of the world are many times as large, and what is there was seen from one side."""
 AHEAD = 16.0
 """Of normalised device coordinates: the same, in distances of the near plane."""
 TOUCHING = 1e-4

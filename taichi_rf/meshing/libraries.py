@@ -1,4 +1,4 @@
-"""The libraries of the extra ``mesh``, imported when they are needed, and a sentence on what to install without them."""
+"""The libraries of the extra ``mesh``, imported when they are needed, and what to install without them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ NEEDED = {
     "skimage.measure": "scikit-image",
     "trimesh": "trimesh",
     "fast_simplification": "fast-simplification",
-    "xatlas": "xatlas",
     "scipy.sparse": "scipy",
     "scipy.sparse.csgraph": "scipy",
 }

@@ -103,7 +103,8 @@ def meshing(model: Model, level: int, wishes: Wishes) -> Steps:
     resolution = wishes.resolution or chosen_resolution(model)
     threshold = wishes.threshold
     if threshold is None and not model.has_surface:
-        for share, threshold in choosing(model, level):
+        for share, found in choosing(model, level):
+            threshold = found
             yield "choosing the threshold", share
     body = _body(model, level, threshold, resolution)
     grid = grid_over(model, body.cells, resolution, wishes.reach)
@@ -171,4 +172,3 @@ def _check_size(body: Body, model: Model, grid: Grid, resolution: int, wishes: W
                 break
     needed = int(faces * FACE_BYTES) + min(grid.nodes, SLAB_NODES) * NODE_BYTES
     check_memory(f"a mesh of some {faces / 1e6:.1f} million triangles", needed, LESS)
-

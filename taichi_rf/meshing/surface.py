@@ -120,9 +120,7 @@ def _layers(body: Body, grid: Grid, rows: list[tuple[IntArray, IntArray]], first
     return values
 
 
-def _any_cell(
-    cells: BoolArray, z: tuple[IntArray, ...], y: tuple[IntArray, ...], x: tuple[IntArray, ...]
-) -> BoolArray:
+def _any_cell(cells: BoolArray, z: tuple[IntArray, ...], y: tuple[IntArray, ...], x: tuple[IntArray, ...]) -> BoolArray:
     """(nodes z, y, x): whether any of the cells that a node touches is among ``cells``."""
     found = cells[z[0]] | cells[z[1]]
     found = found[:, y[0]] | found[:, y[1]]

@@ -62,7 +62,7 @@ def choosing(model: Model, level: int) -> Iterator[tuple[float, float]]:
 
 
 def _middle_of_best(cost: npt.NDArray[np.float64]) -> int:
-    """Among those that cost about as little as the cheapest, the middle one: costs are flat where surfaces are sharp."""
+    """Of those that cost about as little as the cheapest, the middle one: costs are flat where surfaces are sharp."""
     good = np.flatnonzero(cost <= cost.min() * 1.02 + 1e-9)
     return int(good[len(good) // 2])
 
@@ -106,6 +106,7 @@ def _cameras(model: Model) -> list[Camera]:
     for turn in range(TURNS):
         angle = 360.0 * turn / TURNS
         one = Orbit.around(model.world_box) if model.space is BOX else view.copy()
-        one.change(azimuth=angle, elevation=LIFT + SWAY * math.sin(math.radians(3 * angle)) if model.space is BOX else None)
+        lift = LIFT + SWAY * math.sin(math.radians(3 * angle))
+        one.change(azimuth=angle, elevation=lift if model.space is BOX else None)
         cameras.append(one.camera(SIDE, SIDE))
     return cameras

@@ -33,7 +33,9 @@ def without_small(mesh: Mesh, percent: float) -> tuple[Mesh, Pieces]:
     if percent < 100:
         keep |= areas >= percent / 100 * areas[order[0]]
     kept = keep[piece]
-    return compact(Mesh(mesh.vertices, mesh.faces[kept])), Pieces(int(keep.sum()), int((~keep).sum()), int((~kept).sum()))
+    return compact(Mesh(mesh.vertices, mesh.faces[kept])), Pieces(
+        int(keep.sum()), int((~keep).sum()), int((~kept).sum())
+    )
 
 
 def pieces_of(mesh: Mesh) -> IntArray:
@@ -61,9 +63,7 @@ def merged(mesh: Mesh, faces: int) -> Mesh:
     low = mesh.vertices.min(axis=0)
     size = max(float((mesh.vertices.max(axis=0) - low).max()), 1e-30)
     points = ((mesh.vertices - low) / size).astype(np.float32)  # it measures errors by the size of coordinates
-    found, triangles = library("fast_simplification").simplify(
-        points, mesh.faces.astype(np.int32), target_count=faces
-    )
+    found, triangles = library("fast_simplification").simplify(points, mesh.faces.astype(np.int32), target_count=faces)
     vertices = np.asarray(found, np.float64) * size + low
     return compact(_sound(Mesh(vertices, np.asarray(triangles, np.int64))))
 

@@ -5,6 +5,7 @@ the lower number. So the result is the same however the work is shared out.
 """
 
 from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,7 +51,8 @@ class ZBuffer:
 
     def _draw(self, corners: npt.NDArray[np.float64], width: int, height: int) -> View:
         get, pixels = self._scratch.get, width * height
-        at, closeness, faces = get("corners", Vec3, len(corners)), get("near", ti.f32, pixels), get("seen", ti.i32, pixels)
+        at = get("corners", Vec3, len(corners))
+        closeness, faces = get("near", ti.f32, pixels), get("seen", ti.i32, pixels)
         copy_rows(corners, at)
         _clear(pixels, closeness, faces)
         for which in (False, True):

@@ -1,0 +1,130 @@
+"""Meshes of a ball that a tensor holds exactly, against what is known of balls."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from taichi_rf.cli.mesh import run
+from taichi_rf.cli.options import Mesh as Command
+from taichi_rf.core import backend
+from taichi_rf.core.errors import UserError
+from taichi_rf.meshing.body import DensityBody
+from taichi_rf.meshing.grid import grid_over
+from taichi_rf.meshing.formats import Y_UP, write_mesh, write_points
+from taichi_rf.meshing.mesher import Surface, Wishes, meshing
+from taichi_rf.meshing.points import scattered
+from taichi_rf.meshing.surface import Mesh, marched
+from taichi_rf.meshing.tidying import holes, volume, without_small
+from taichi_rf.storage.model_file import save_model
+from tests.ball_field import SHIFT, ball_model
+
+RADIUS = 0.7
+THRESHOLD = math.log1p(math.exp(SHIFT))
+VOLUME = 4 / 3 * math.pi * RADIUS**3
+
+trimesh = pytest.importorskip("trimesh")
+
+
+@pytest.fixture(scope="module")
+def model():
+    backend.init("cpu")
+    return ball_model(RADIUS, 33)
+
+
+def _made(steps) -> Surface:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def test_a_ball_has_its_volume_no_holes_and_its_colours(model):
+    surface = _made(meshing(model, 2, Wishes(threshold=THRESHOLD)))
+    assert volume(surface.mesh) == pytest.approx(VOLUME, rel=0.01)
+    assert surface.holes == 0
+    right = surface.mesh.vertices[:, 0] > 0.1
+    assert (surface.colours[right] > [0.9, 0.4, -0.1]).all()
+    assert (surface.colours[right] < [1.1, 0.6, 0.1]).all()
+    outwards = surface.mesh.vertices / np.linalg.norm(surface.mesh.vertices, axis=1, keepdims=True)
+    assert (surface.normals * outwards).sum(axis=1).min() > 0.99
+
+
+def test_slabs_join_without_a_seam(model):
+    body = DensityBody(model, 2, THRESHOLD)
+    grid = grid_over(model, body.cells, 40)
+    whole, cut = _made(marched(body, grid)), _made(marched(body, grid, slab_nodes=40 * 40 * 4))
+    assert len(cut.vertices) == len(whole.vertices)
+    assert len(cut.faces) == len(whole.faces)
+    assert holes(cut) == 0
+
+
+def test_merging_keeps_the_volume(model):
+    surface = _made(meshing(model, 2, Wishes(threshold=THRESHOLD, faces=1000)))
+    assert len(surface.mesh.faces) <= 1000
+    assert volume(surface.mesh) == pytest.approx(VOLUME, rel=0.02)
+
+
+def test_a_piece_that_is_small_is_dropped_and_an_open_edge_counted():
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    both = Mesh(np.concatenate([corners, 5 + 0.05 * corners]), np.concatenate([faces, faces + 4]))
+    kept, pieces = without_small(both, 1.0)
+    assert (len(kept.vertices), pieces.kept, pieces.dropped, pieces.dropped_faces) == (4, 1, 1, 4)
+    assert without_small(both, 0.0)[1].dropped == 0
+    assert holes(kept) == 0
+    assert holes(Mesh(kept.vertices, kept.faces[1:])) == 1
+
+
+def test_what_no_mesh_can_be_like_is_refused(model):
+    for wishes, words in (
+        (Wishes(threshold=1e9), "no density above the threshold of 1e\\+09; the highest is"),
+        (Wishes(threshold=-1.0), "--threshold -1"),
+        (Wishes(resolution=4000), "--resolution 4000"),
+        (Wishes(keep=101.0), "--keep-largest 101"),
+        (Wishes(reach=2.0), "--reach"),
+    ):
+        with pytest.raises(UserError, match=words):
+            _made(meshing(model, 2, wishes))
+
+
+def test_files_open_elsewhere_and_are_the_same_every_time(model, tmp_path: Path):
+    surface = _made(meshing(model, 2, Wishes(threshold=THRESHOLD, resolution=24)))
+    for name in ("a.glb", "a.ply", "a.obj"):
+        path = tmp_path / name
+        write_mesh(path, surface.mesh, surface.normals, surface.colours)
+        data = path.read_bytes()
+        write_mesh(path, surface.mesh, surface.normals, surface.colours)
+        assert path.read_bytes() == data
+        read = trimesh.load(path, force="mesh", process=False)
+        assert read.is_watertight
+        assert read.volume == pytest.approx(VOLUME, rel=0.03)
+        vertices = read.vertices if name != "a.glb" else read.vertices @ Y_UP  # back to z up
+        assert np.allclose(vertices, surface.mesh.vertices, atol=1e-5)
+        assert np.abs(read.visual.vertex_colors[:, :3] / 255 - surface.colours).max() < 0.01
+    write_points(tmp_path / "p.ply", *scattered(surface, 500))
+    cloud = trimesh.load(tmp_path / "p.ply")
+    assert len(cloud.vertices) == 500
+    assert np.linalg.norm(cloud.vertices, axis=1) == pytest.approx(RADIUS, rel=0.02)
+
+
+def test_the_command_writes_and_does_not_overwrite(model, tmp_path: Path):
+    source, output = tmp_path / "model.trf", tmp_path / "a.ply"
+    save_model(model, source)
+    run(Command(source, output, threshold=THRESHOLD, resolution=24))
+    data = output.read_bytes()
+    assert trimesh.load(output).is_watertight
+    for command, words in (
+        (Command(source, output), "there already"),
+        (Command(source, tmp_path / "a.stl"), r"ends in \.glb, \.ply or \.obj"),
+        (Command(source, tmp_path / "a.glb", points=5), "points are written as .ply"),
+        (Command(source, tmp_path / "no" / "a.ply"), "there is no folder"),
+    ):
+        with pytest.raises(UserError, match=words):
+            run(command)
+    assert output.read_bytes() == data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ply", "model.trf"]
