@@ -26,7 +26,7 @@ SIDES = 4
 OUTSIDE, INSIDE = 2.0, 3.0
 """Voxels of the field before and behind the surface between which a short ray runs."""
 FAINTEST = 1e-3
-"""Opacity by which a colour is divided at least."""
+"""A short ray of less opacity has no colour to speak of: then that of the place is taken."""
 
 
 def surface_colours(
@@ -68,6 +68,7 @@ class _Crossed:
     """A batch of places that short rays go through."""
 
     def __init__(self, model: Model, level: int) -> None:
+        self._asked = _Asked(model, level)
         self._voxel = model.step_size / model.step_ratio
         far = (OUTSIDE + INSIDE) * self._voxel
         self.model, self._settings = model, model.settings(level, near=0.0, far=far, weight_threshold=0.0)
@@ -83,6 +84,10 @@ class _Crossed:
         found = renderer.colours(origins, directions, settings, background=np.zeros(3, np.float32))
         _, opacity = renderer.depths(origins, directions, settings)
         colours: Float32Array = np.clip(found / np.maximum(opacity, FAINTEST)[:, None], 0, 1)
+        faint = np.flatnonzero(opacity < FAINTEST)
+        if len(faint):
+            self._asked.place(self._points[faint])
+            colours[faint] = self._asked.seen(directions[faint])
         return colours
 
 

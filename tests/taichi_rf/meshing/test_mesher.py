@@ -13,8 +13,8 @@ from taichi_rf.cli.options import Mesh as Command
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.meshing.body import DensityBody
-from taichi_rf.meshing.grid import grid_over
 from taichi_rf.meshing.formats import Y_UP, write_mesh, write_points
+from taichi_rf.meshing.grid import grid_over
 from taichi_rf.meshing.mesher import Surface, Wishes, meshing
 from taichi_rf.meshing.points import scattered
 from taichi_rf.meshing.surface import Mesh, marched
