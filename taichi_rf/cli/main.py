@@ -32,7 +32,7 @@ MODULES: dict[type, str] = {
     Evaluate: "evaluate",
     Render: "render",
     Page: "page",
-    Mesh: "mesh",
+    Mesh: "export.mesh",
     Bench: "bench",
     GpuReport: "gpu_report.run",
 }

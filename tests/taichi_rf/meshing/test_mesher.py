@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from taichi_rf.cli.mesh import run
+from taichi_rf.cli.export.mesh import run
 from taichi_rf.cli.options import Mesh as Command
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
