@@ -1,4 +1,4 @@
-"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | page | bench |
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | crop | evaluate | render | page | bench |
 gpu-report``.
 
 python -m taichi_rf inspect path/to/photographs
@@ -7,6 +7,7 @@ python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim https://host/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim runs/lego/model.trf --precision small -o small.trf
 python -m taichi_rf slim runs/lego/model.trf --size 300kB -o small.trf
+python -m taichi_rf crop runs/lego --box -1 -1 -1 1 1 0.8 -o cut.trf
 python -m taichi_rf evaluate small.trf data/lego --downscale 2
 python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
@@ -22,12 +23,13 @@ import importlib
 from typing import Any
 
 from taichi_rf.cli import command_line, entry
-from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Page, Render, Slim
+from taichi_rf.cli.options import PROGRAM, Bench, Command, Crop, Evaluate, GpuReport, Info, Inspect, Page, Render, Slim
 
 MODULES: dict[type, str] = {
     Info: "info",
     Inspect: "inspect",
     Slim: "slim",
+    Crop: "crop",
     Evaluate: "evaluate",
     Render: "render",
     Page: "page",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from taichi_rf.storage.world import World
+from taichi_rf.storage.world import Corners, World
 from taichi_rf.training.methods.registry import METHODS, MethodName
 
 PROGRAM = "python -m taichi_rf"
@@ -64,6 +64,23 @@ class Slim:
     overwrite: bool = False
     # The device to measure on what numbers are worth, for --precision and --size.
     arch: Arch = "auto"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Cut a model to a box, without training: what lies outside, floaters too, is not there any more."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional, MODEL]
+    # The file to write.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # What to keep: x y z of its lowest corner and x y z of its highest, in the units in which info shows the model's
+    # own box. A tensor keeps the grid nodes around it, at most one more on each side.
+    box: Corners
+    # Only the first so many levels (ranks, LODs). Default: all in the file.
+    level: Annotated[int | None, LEVELS] = None
+    # Replace the output if it is there.
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,4 +205,4 @@ class GpuReport:
     overwrite: bool = False
 
 
-Command = Info | Inspect | Slim | Evaluate | Render | Page | Bench | GpuReport
+Command = Info | Inspect | Slim | Crop | Evaluate | Render | Page | Bench | GpuReport

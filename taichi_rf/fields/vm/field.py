@@ -13,8 +13,8 @@ import numpy as np
 from taichi_rf.coding.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.accounts import vm_accounts
-from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, Header, Schema, Stage
-from taichi_rf.fields.vm import factor_coding
+from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, Header, Nodes, Schema, Stage
+from taichi_rf.fields.vm import factor_coding, stored
 from taichi_rf.fields.vm.kernels import VMKernels
 from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, MAX_RANKS, unit_texels
 from taichi_rf.fields.vm.lookups import FEATURES
@@ -238,6 +238,10 @@ class VMField(VMKernels):
         half = cls.level_schema({**header, "coding": HALF}, 1)
         size = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in half.values())
         return vm_accounts(stored, chunks, size)
+
+    @classmethod
+    def cut(cls, header: Header, arrays: list[Arrays], low: Nodes, high: Nodes) -> tuple[Header, list[Arrays]]:
+        return stored.cut(header, arrays, low, high)
 
     def pack(self, level: int) -> Arrays:
         factors = self.level_factors(level, self.value.to_numpy())
