@@ -187,12 +187,17 @@ def model_around(field: Field, header: Header) -> Model:
 
 def take_base(model: Model, header: Header, base: Arrays) -> None:
     """Give a model the decoder and the occupancy of its base chunk."""
+    give_decoder(model, header, base)
+    if not model.field.knows_space:
+        model.occupancy.set_packed(base["occupancy"])
+
+
+def give_decoder(model: Model, header: Header, base: Arrays) -> None:
+    """Give a model the numbers of its decoder, which is of the kind that the ``header`` says."""
     if header.get("decoder_coding", HALF) == HALF:
         model.decoder.unpack(base)
     else:
         model.decoder.unpack_coded(base)
-    if not model.field.knows_space:
-        model.occupancy.set_packed(base["occupancy"])
 
 
 def _unpacked(file: TrfFile, kind: type[Field], header: Header) -> tuple[Arrays, list[Arrays]]:

@@ -256,8 +256,8 @@ class VMField(VMKernels):
 
     def unpack(self, arrays: list[Arrays]) -> None:
         """Replace the levels 1, 2, ... by what :meth:`pack` made of them; those above stay."""
-        for level, stored in enumerate(arrays, 1):
-            self.put(level, stored)
+        for level, own in enumerate(arrays, 1):
+            self.put(level, own)
 
     def put(self, level: int, prepared: Arrays) -> None:
         for (block, component), column in zip(self.components(level), prepared["factors"], strict=True):

@@ -1,4 +1,4 @@
-"""Models cut to a box: what is inside stays as it was, what is outside is gone, and the file is a model at every level."""
+"""Models cut to a box: what is inside stays as it was, what is outside is gone, at every level."""
 
 from __future__ import annotations
 
