@@ -67,13 +67,14 @@ def begun_words(trainer: Trainer, begun: Begun, decoder: str) -> list[str]:
     else:
         anew.append(f"colours, because decoder {config.decoder} takes the place of {decoder}")
     if begun.kept < begun.of:
-        anew.append(f"without {name}s {begun.kept + 1} to {begun.of}")
+        kept.append(f"but not {name}s {begun.kept + 1} to {begun.of}")
     if begun.kept < ranks:
         anew.append(f"{name}s {begun.kept + 1} to {ranks}, which are silent at first and come in one by one")
     reached = begun.grid[0] * begun.grid[1] * begun.grid[2]
     finer = [(at, nodes) for at, nodes in own.grids[1:] if nodes**3 > 1.06 * reached]
     if finer:
-        anew.append("grids of " + ", ".join(f"{nodes}^3 at {at:.0%}" for at, nodes in finer))
+        again = ", where the learning rate begins again" if own.restart_on_upsample else ""
+        anew.append("grids of " + ", ".join(f"{nodes}^3 at {at:.0%}" for at, nodes in finer) + again)
     return [f"kept: {', '.join(kept)}", f"anew: {', '.join(anew)}", rate_words(trainer)]
 
 
