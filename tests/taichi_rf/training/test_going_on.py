@@ -47,7 +47,6 @@ def stored(folder: Path) -> StoredModel:
 
 
 def begin(stored: StoredModel, scene: Scene | None = None, **changes: object) -> Trainer:
-    fresh()
     trainer = Trainer(scene or tiny_scene(), begun_config(CONFIG.changed(**changes), stored.header), rows=ROWS)
     trainer.begun = trainer.begin_with(stored)  # type: ignore[attr-defined]
     return trainer
@@ -65,7 +64,6 @@ def error(trainer: Trainer, level: int) -> float:
 def test_a_finished_training_that_is_made_longer_is_the_same_each_time_and_says_its_rates(folder):
     outcomes = []
     for _ in range(2):
-        fresh()
         trainer = Trainer.resume(folder, tiny_scene(), CONFIG.changed(iterations=STEPS + 8), rows=ROWS)
         said = longer_words(trainer)
         assert f"to iteration {STEPS + 8}: 83% of its schedule are over" in said[0]
@@ -106,8 +104,11 @@ def test_ranks_that_are_more_are_silent_at_first_and_then_learn(stored):
 
 
 def test_fewer_ranks_are_those_of_the_prefix(stored):
-    whole, fewer = picture(begin(stored), 2), begin(stored, num_ranks=2)
-    np.testing.assert_allclose(picture(fewer, 2), whole, atol=1e-5)
+    fewer = begin(stored, num_ranks=2)
+    for level in (1, 2):
+        factors = fewer.model.field.level_factors(level, fewer.model.field.value.to_numpy())
+        np.testing.assert_array_equal(factors, stored.levels[level - 1]["factors"].astype(np.float32))
+    assert fewer.level == 2
     assert "but not ranks 3 to 4" in begun_words(fewer, fewer.begun, "sh")[0]  # type: ignore[attr-defined]
 
 
@@ -119,7 +120,7 @@ def test_a_finer_grid_comes_when_it_is_due_and_a_coarser_one_at_once(stored):
         finer.step()
     assert np.prod(finer.model.field.resolution) == pytest.approx(28**3, rel=0.15)
     coarser = begin(stored, grid=12)
-    assert np.prod(coarser.model.field.resolution) == pytest.approx(12**3, rel=0.15)
+    assert np.prod(coarser.model.field.resolution) == pytest.approx(12**3, rel=0.2)
     assert error(coarser, 4) < 3 * error(begin(stored), 4)
 
 
@@ -147,7 +148,6 @@ def test_one_that_was_stopped_goes_on_to_the_same_model(stored, tmp_path):
             trainer.step()
         if stop:
             trainer.save(tmp_path)
-            fresh()
             trainer = Trainer.resume(tmp_path, tiny_scene(), config, rows=ROWS)
         while trainer.iteration < 14:
             trainer.step()
@@ -165,7 +165,7 @@ def test_what_begins_with_what_had_begun_does_not_learn_more_slowly_each_time(st
 def test_what_does_not_fit_is_refused(stored):
     with pytest.raises(UserError, match="--method slimmerf"):
         begun_config(TINY_OCTREE, stored.header)
-    far = replace(tiny_scene(), box=np.array([[5, 5, 5], [6, 6, 6]], np.float32))
+    far = replace(tiny_scene(), box=np.array([[-1.5] * 3, [-1.2] * 3], np.float32))
     with pytest.raises(UserError, match="of which nothing is in that of the scene"):
         begin(stored, far, silhouettes=False)
     header = {**stored.header, "space": {"kind": "contract"}}
