@@ -113,7 +113,8 @@ def _scene(command: Render, model: Any) -> Any:
 
 def _stem(index: int, name: str) -> str:
     """Of the files of a view: its number, and of its name what makes a file's everywhere."""
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name.replace("\\", "/")).with_suffix("").name).strip("-")[:40]
+    last = name.replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", last).strip("-")[:40]
     return f"{index:05}-{plain}" if plain else f"{index:05}"
 
 
