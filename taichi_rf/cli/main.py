@@ -13,6 +13,7 @@ python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
 python -m taichi_rf render runs/lego -o lego.gif --path camera_path.json
 python -m taichi_rf page runs/lego -o lego.html
+python -m taichi_rf render runs/lego -o views --views test
 python -m taichi_rf bench --json bench.json
 python -m taichi_rf gpu-report --minutes 8 -o report/
 """

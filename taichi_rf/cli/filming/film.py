@@ -152,7 +152,6 @@ def _frames(model: Any, folder: FrameFolder, shots: list[Shot], finish: Captions
                 seen = replace(seen, colour=(pixels / np.float32(255)).astype(np.float32))
             folder.save(shot, seen)
             left.report((done + 1) / len(missing))
-        show(1.0)
     folder.finish()
 
 

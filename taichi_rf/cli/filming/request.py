@@ -66,6 +66,11 @@ def check(command: Render) -> None:
     moving = bool(journeys) and command.views is None
     if command.views is not None and not is_folder(command.output):
         raise UserError(f"--output {command.output}: views are written to a folder: name one")
+    for name in ("width", "height", "azimuth", "elevation", "distance", "fov", "seconds", "fps"):
+        if command.views is not None and getattr(command, name) is not None:
+            raise UserError(f"--{name} does not go with --views, whose cameras are the scene's")
+    if command.views is not None and (command.mode != "colour" or command.sweep):
+        raise UserError("--views compares colours at one level: leave --mode and --sweep")
     if command.views is None:
         for name in ("scene", "downscale"):
             if getattr(command, name) is not None:

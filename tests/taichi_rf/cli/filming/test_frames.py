@@ -121,6 +121,8 @@ def test_whatever_a_view_is_called_its_files_stay_in_the_folder(name):
         ("x.png", {"resume": True}, "--resume goes with"),
         ("x.mp4", {"turntable": True, "resume": True, "overwrite": True}, "give one of the two"),
         ("x.png", {"views": "test"}, "views are written to a folder"),
+        ("x", {"views": "test", "width": 9}, "--width does not go with --views"),
+        ("x", {"views": "test", "mode": "depth"}, "compares colours at one level"),
         ("x.png", {"scene": "lantern"}, "--scene goes with --views"),
         ("there.png", {}, "is there already"),
     ],
