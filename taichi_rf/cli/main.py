@@ -1,5 +1,5 @@
-"""What one does besides training: ``python -m taichi_rf inspect | info | slim | crop | evaluate | render | page | bench |
-gpu-report``.
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | crop | evaluate | render | page |
+bench | gpu-report``.
 
 python -m taichi_rf inspect path/to/photographs
 python -m taichi_rf info runs/lego
@@ -32,7 +32,7 @@ MODULES: dict[type, str] = {
     Slim: "slim",
     Crop: "crop",
     Evaluate: "evaluate",
-    Render: "render",
+    Render: "filming.render",
     Page: "page",
     Bench: "bench",
     GpuReport: "gpu_report.run",
