@@ -5,6 +5,8 @@ python train.py data/lego --downscale 2 --max-seconds 300 --out runs/lego
 python train.py data/lego --preset paper --arch cuda
 python train.py data/lego --method vqad --bits 4                 levels of detail in place of ranks, in kilobytes
 python train.py --resume runs/lego                               go on after an interruption
+python train.py --resume runs/lego --more 2500                   make a finished run longer
+python train.py --from runs/lego --preset balanced               begin a run with a model
 """
 
 from __future__ import annotations

@@ -8,7 +8,10 @@ import pytest
 
 from tests.places import ROOT
 
-DOCUMENTS = ("README.md", "docs/design.md", "docs/page.md", "docs/results.md", "docs/slimming.md")
+DOCUMENTS = (
+    "README.md", "docs/design.md", "docs/going-on.md", "docs/page.md", "docs/rendering.md", "docs/results.md",
+    "docs/slimming.md",
+)  # fmt: skip
 ELSEWHERE = ("", "taichi_rf/", "taichi_rf/training/", "docs/")
 
 

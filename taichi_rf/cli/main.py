@@ -1,5 +1,5 @@
-"""What one does besides training: ``python -m taichi_rf inspect | info | slim | evaluate | render | page | mesh |
-bench | gpu-report``.
+"""What one does besides training: ``python -m taichi_rf inspect | info | slim | crop | evaluate | render | page |
+mesh | bench | gpu-report``.
 
 python -m taichi_rf inspect path/to/photographs
 python -m taichi_rf info runs/lego
@@ -7,10 +7,12 @@ python -m taichi_rf slim runs/lego/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim https://host/model.trf --rank 4 -o small.trf
 python -m taichi_rf slim runs/lego/model.trf --precision small -o small.trf
 python -m taichi_rf slim runs/lego/model.trf --size 300kB -o small.trf
+python -m taichi_rf crop runs/lego --box -1 -1 -1 1 1 0.8 -o cut.trf
 python -m taichi_rf evaluate small.trf data/lego --downscale 2
 python -m taichi_rf render runs/lego -o lego.png --rank 4
 python -m taichi_rf render runs/lego -o lego.mp4 --turntable --sweep
 python -m taichi_rf render runs/lego -o lego.gif --path camera_path.json
+python -m taichi_rf render runs/lego -o views --views test
 python -m taichi_rf page runs/lego -o lego.html
 python -m taichi_rf mesh runs/lego -o lego.glb --faces 100000
 python -m taichi_rf bench --json bench.json
@@ -23,14 +25,28 @@ import importlib
 from typing import Any
 
 from taichi_rf.cli import command_line, entry
-from taichi_rf.cli.options import PROGRAM, Bench, Command, Evaluate, GpuReport, Info, Inspect, Mesh, Page, Render, Slim
+from taichi_rf.cli.options import (
+    PROGRAM,
+    Bench,
+    Command,
+    Crop,
+    Evaluate,
+    GpuReport,
+    Info,
+    Inspect,
+    Mesh,
+    Page,
+    Render,
+    Slim,
+)
 
 MODULES: dict[type, str] = {
     Info: "info",
     Inspect: "inspect",
     Slim: "slim",
+    Crop: "crop",
     Evaluate: "evaluate",
-    Render: "render",
+    Render: "filming.render",
     Page: "page",
     Mesh: "export.mesh",
     Bench: "bench",

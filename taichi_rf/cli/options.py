@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from taichi_rf.storage.world import World
+from taichi_rf.storage.world import Corners, World
 from taichi_rf.training.methods.registry import METHODS, MethodName
 
 PROGRAM = "python -m taichi_rf"
@@ -67,6 +67,23 @@ class Slim:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """Cut a model to a box, without training: what lies outside, floaters too, is not there any more."""
+
+    # A .trf file, or the folder of a run.
+    model: Annotated[Path, tyro.conf.Positional, MODEL]
+    # The file to write.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    # What to keep: x y z of its lowest corner and x y z of its highest, in the units in which info shows the model's
+    # own box. A tensor keeps the grid nodes around it, at most one more on each side.
+    box: Corners
+    # Only the first so many levels (ranks, LODs). Default: all in the file.
+    level: Annotated[int | None, LEVELS] = None
+    # Replace the output if it is there.
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """PSNR and SSIM of every level on a scene's test views."""
 
@@ -92,28 +109,53 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Render:
-    """Write a picture of a model, or a video of a turn around it or of a way through it."""
+    """Write what a camera sees of a model: a picture, a video, frames, or a scene's views and their scores."""
 
     # A .trf file or its address (http, https, s3, gs, ...), or the folder of a run.
     model: Annotated[str, tyro.conf.Positional, MODEL]
-    # The file to write: .png for a picture, .mp4 or .gif for a video.
+    # What to write: .png or .exr for a picture; .mp4, .gif, .webp or .avif for a video; a folder for frames and views.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    # A video of one turn around the scene.
+    # One turn around the scene.
     turntable: bool = False
-    # A video that follows this camera path (nerfstudio's camera_path.json).
+    # Follow this camera path (nerfstudio's camera_path.json).
     path: Path | None = None
-    # How long a turn takes, in seconds. Default: 6.
+    # Two turns around the scene, up and down; of cameras that look ahead, circles.
+    spiral: bool = False
+    # A scene's views: pictures, errors, metrics.csv with PSNR and SSIM, and index.html, which shows photograph, picture
+    # and error side by side.
+    views: Literal["test", "train"] | None = None
+    # Of --views: the scene's folder, or the name of a built-in one. Default: the one it was trained on.
+    scene: str | None = None
+    # Of --views: average this many pixels a side into one. Default: as in training.
+    downscale: int | None = None
+    # Of --views: read images to which links lead out of the scene's folder.
+    follow_links: bool = False
+    # How long a turn or a spiral takes, in seconds. Default: 6.
     seconds: float | None = None
     # Frames a second of a video. Default: 30, or what the camera path says.
     fps: float | None = None
-    # Go from the first level to --level during the video.
+    # Only some frames or views, counted from 0: 10:40 is frames 10 to 39; also 10: and :40 and 17.
+    frames: str | None = None
+    # Go on where this was interrupted: frames and views that are there are kept. Frames of a video are kept beside it
+    # until it is whole.
+    resume: bool = False
+    # Replace what is there.
+    overwrite: bool = False
+    # How many levels (ranks, LODs) to use, or two to go between on the way, such as 2:16. Default: all.
+    level: Annotated[str | None, LEVELS] = None
+    # Go from the first level to --level on the way.
     sweep: bool = False
-    # Write level, size and PSNR on the frames of a video; "auto" does so with --sweep.
+    # Write level, size and PSNR on the frames; "auto" does so where the level changes.
     caption: Literal["auto", "on", "off"] = "auto"
-    # How many levels (ranks, LODs) to use. Default: all.
-    level: Annotated[int | None, LEVELS] = None
     # What to show.
     mode: Literal["colour", "depth", "normals", "opacity", "occupancy", "samples"] = "colour"
+    # What to save of pictures and frames as numbers: colours, depth (along the view axis, in world units) and normals
+    # (in the world's axes), as PNG of 16 bits or with --exr.
+    layers: tuple[Literal["colour", "depth", "normals"], ...] = ("colour",)
+    # Colours with alpha, without the background.
+    transparent: bool = False
+    # All layers as one OpenEXR image a frame, colours in linear light (pip install 'taichi-rf[exr]').
+    exr: bool = False
     # Pixels across. Default: 800, or what the camera path says.
     width: int | None = None
     # Pixels down. Default: 800, or what the camera path says.
@@ -219,4 +261,4 @@ class GpuReport:
     overwrite: bool = False
 
 
-Command = Info | Inspect | Slim | Evaluate | Render | Page | Mesh | Bench | GpuReport
+Command = Info | Inspect | Slim | Crop | Evaluate | Render | Page | Mesh | Bench | GpuReport

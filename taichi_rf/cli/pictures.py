@@ -43,16 +43,13 @@ def write(request: PictureRequest, program: str) -> None:
             what is asked for, or the file cannot be written.
     """
     request.check()
-    path = _camera_path(request)
-    model, levels = _read(request, program)
+    path = camera_path(request)
+    model, levels = read(request, program)
     for warning in model.metadata.get("warnings", ()):
         complain(program, warning)
-    level = _level(request, model, levels)
+    level = level_of(request, model, levels)
     mode = request.mode or "colour"
-    view = Orbit.from_state(model.metadata.get("view"), model.world_box)
-    view.change(
-        azimuth=request.azimuth, elevation=request.elevation, distance=request.distance, field_of_view=request.fov
-    )
+    view = view_of(request, model)
 
     def render(camera: Camera, level: int, mode: str) -> Any:
         return render_from_anywhere(model, camera, level=level, mode=mode)
@@ -166,7 +163,16 @@ def write_video(
     say(f"{recording.path}: {recording.frames} frames, {cameras[0].width}x{cameras[0].height}, {size}")
 
 
-def _read(request: PictureRequest, program: str) -> tuple[Any, int]:
+def view_of(request: PictureRequest, model: Any) -> Orbit:
+    """Where the camera stands: the model's own first view, but for what is asked for."""
+    view = Orbit.from_state(model.metadata.get("view"), model.world_box)
+    view.change(
+        azimuth=request.azimuth, elevation=request.elevation, distance=request.distance, field_of_view=request.fov
+    )
+    return view
+
+
+def read(request: PictureRequest, program: str) -> tuple[Any, int]:
     """The model, and how many of its levels are there."""
     assert request.model is not None
     name = request.model if is_address(request.model) else str(model_path(request.model))
@@ -177,7 +183,7 @@ def _read(request: PictureRequest, program: str) -> tuple[Any, int]:
     return model, model.field.num_levels
 
 
-def _level(request: PictureRequest, model: Any, levels: int) -> int:
+def level_of(request: PictureRequest, model: Any, levels: int) -> int:
     """The level to show, of ``levels`` that are there. UserError where the model does not have it."""
     if request.level is not None:
         return checked_level(request.level, levels, model.field.level_name)
@@ -186,7 +192,7 @@ def _level(request: PictureRequest, model: Any, levels: int) -> int:
     return best_level(model.metadata, levels)
 
 
-def _camera_path(request: PictureRequest) -> CameraPath | None:
+def camera_path(request: PictureRequest) -> CameraPath | None:
     """The camera path that is asked for, read before anything takes time; None without one."""
     if request.path is None or request.output is None:
         return None

@@ -18,6 +18,8 @@ from taichi_rf.kernels.optim import Parameters
 Arrays = dict[str, np.ndarray]
 Schema = dict[str, tuple[str, tuple[int, ...]]]
 Header = dict[str, Any]
+Nodes = tuple[int, int, int]
+"""Along x, y and z."""
 
 HALF, COMPACT = "half", "compact"
 """What a file's header may say of how numbers are coded; half precision where it says nothing."""
@@ -271,6 +273,21 @@ class Field(ABC):
         """
         raise UserError(f"a field of kind '{self.kind}' is stored in one precision only: leave --precision and --size")
 
+    @classmethod
+    def pruned(
+        cls, header: Header, arrays: list[Arrays], inside: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[Header, list[Arrays]]:
+        """A stored field that knows its space, without some of its finest cells: header and arrays of every level.
+
+        Args:
+            header, arrays: as of :meth:`from_file`.
+            inside: from the middles of cells (n, 3) in the unit box to which of them stay, (n,) of bool.
+
+        Raises:
+            UserError: none stays.
+        """
+        raise UserError(f"a field of kind '{cls.kind}' has no cells that could be dropped")
+
     @abstractmethod
     def pack(self, level: int) -> Arrays:
         """What one level (1..num_levels) adds to the file, of the shapes that :meth:`level_schema` gives by
@@ -287,6 +304,16 @@ class GridField(Field):
     @abstractmethod
     def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> None:
         """Keep grid nodes low..high (inclusive) along each axis. The function inside does not change."""
+
+    @classmethod
+    @abstractmethod
+    def cut(cls, header: Header, arrays: list[Arrays], low: Nodes, high: Nodes) -> tuple[Header, list[Arrays]]:
+        """A stored field's grid nodes low..high (inclusive, two at least) along each axis, as :meth:`crop` keeps them,
+        without a device: header and arrays of every level. What is stored is not rounded anew.
+
+        Args:
+            header, arrays: as of :meth:`from_file`.
+        """
 
     @abstractmethod
     def density_nodes(self, out: Any, level: int) -> None:

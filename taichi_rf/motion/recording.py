@@ -135,6 +135,7 @@ class Recording:
                 self._picture = self._begin()
 
 
-def sweep(num_levels: int, frames: int) -> list[int]:
-    """A level for each of ``frames``: from the first to the last of ``num_levels``, each equally long."""
-    return [1 + index * num_levels // frames for index in range(frames)]
+def sweep(last: int, frames: int, first: int = 1) -> list[int]:
+    """A level for each of ``frames``: from ``first`` to ``last``, be it above or below, each equally long."""
+    step = 1 if last >= first else -1
+    return [first + step * (index * (abs(last - first) + 1) // frames) for index in range(frames)]

@@ -1,4 +1,5 @@
-"""Videos on disk: MP4 through the ffmpeg that imageio brings along, GIF through pillow, a frame at a time.
+"""Videos on disk: MP4 and animated WebP and AVIF through the ffmpeg that imageio brings along, GIF through pillow, a
+frame at a time.
 
 A video is whole or not there: it grows under a hidden name and takes its own when it is closed. Neither kind is ever
 held in memory, however long it is.
@@ -28,7 +29,7 @@ from PIL import Image
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import replacing
 
-KINDS = (".mp4", ".gif")
+KINDS = (".mp4", ".gif", ".webp", ".avif")
 LARGEST_SIDE = 4096
 """Pixels a side: what players and browsers decode."""
 SLOWEST, FASTEST = 1.0, 120.0
@@ -36,9 +37,24 @@ SLOWEST, FASTEST = 1.0, 120.0
 FASTEST_GIF = 50.0
 """Frames a second: browsers slow down a GIF whose frames last less than two hundredths of a second."""
 _QUALITY = 18  # libx264's constant rate factor: 18 is told from the original by few
+_FASTEST_OF = {".gif": FASTEST_GIF}
 _INSTALL = (
-    "MP4 is written by ffmpeg, which is not here: pip install 'taichi-rf[video]', or name a file that ends in .gif"
+    "{kind} is written by ffmpeg, which is not here: pip install 'taichi-rf[video]', or name a file that ends in .gif"
 )
+# BT.709, and said so: without being told, ffmpeg converts by BT.601 while players assume BT.709.
+_BT709 = (
+    "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
+    "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+)
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    ".mp4": (
+        "-vf", _BT709, "-c:v", "libx264", "-crf", str(_QUALITY), "-preset", "medium", "-movflags", "+faststart",
+        "-f", "mp4",
+    ),
+    ".webp": ("-c:v", "libwebp_anim", "-q:v", "85", "-compression_level", "4", "-loop", "0", "-f", "webp"),
+    ".avif": ("-vf", _BT709, "-c:v", "libaom-av1", "-crf", "24", "-cpu-used", "6", "-loop", "0", "-f", "avif"),
+}  # fmt: skip
+"""What ffmpeg is told, by the ending of the file. WebP and AVIF play for ever in browsers, as GIF does."""
 
 
 def check_video(path: Path, width: int, height: int, fps: float) -> None:
@@ -49,23 +65,27 @@ def check_video(path: Path, width: int, height: int, fps: float) -> None:
     """
     kind = path.suffix.lower()
     if kind not in KINDS:
-        raise UserError(f"{path}: videos are MP4 or GIF: name a file that ends in {' or '.join(KINDS)}")
+        raise UserError(
+            f"{path}: videos are MP4, GIF, WebP or AVIF: name a file that ends in {', '.join(KINDS[:-1])} or "
+            f"{KINDS[-1]}"
+        )
     for name, side in (("wide", width), ("high", height)):
         if not 1 <= side <= LARGEST_SIDE:
             raise UserError(f"{path}: a video is 1 to {LARGEST_SIDE} pixels {name}, not {side}")
-    fastest = FASTEST_GIF if kind == ".gif" else FASTEST
+    fastest = _FASTEST_OF.get(kind, FASTEST)
     if not SLOWEST <= fps <= fastest:
         raise UserError(f"{path}: {kind[1:].upper()} plays {SLOWEST:g} to {fastest:g} frames a second, not {fps:g}")
-    if kind == ".mp4":
-        _ffmpeg()
+    if kind in _OPTIONS:
+        _ffmpeg(kind)
 
 
 class VideoWriter:
     """A video in the making. Use it as a context, or end it with :meth:`close` or :meth:`abort`.
 
     Args:
-        path: ends in ``.mp4`` (H.264, as every player and browser takes it) or ``.gif`` (loops for ever).
-        width, height: pixels. MP4 has even sides only: an odd one grows by a copy of its last row or column.
+        path: ends in ``.mp4`` (H.264, as every player and browser takes it), ``.gif``, ``.webp`` or ``.avif`` (AV1),
+            which loop for ever.
+        width, height: pixels. MP4 and AVIF have even sides only: an odd one grows by a copy of its last row or column.
         fps: frames a second. GIF counts in hundredths of a second; its frames are as long as that allows on average.
 
     Raises:
@@ -80,8 +100,11 @@ class VideoWriter:
         self._encoder: _Encoder | None = None
         partial = self._stack.enter_context(replacing(path))
         with self._whole_or_nothing():
-            make = _Gif if self.path.suffix.lower() == ".gif" else _Mp4
-            self._encoder = make(partial, width, height, fps)
+            kind = self.path.suffix.lower()
+            if kind == ".gif":
+                self._encoder = _Gif(partial, width, height, fps)
+            else:
+                self._encoder = _Ffmpeg(partial, width, height, fps, kind)
 
     def write(self, frame: npt.NDArray[np.uint8]) -> None:
         """Add ``frame``, (height, width, 3), row 0 the top.
@@ -156,30 +179,25 @@ class _Abort(Exception):
 class _Encoder(Protocol):
     """Writes a file of one kind. Every system error is an OSError with its number."""
 
-    def __init__(self, partial: Path, width: int, height: int, fps: float) -> None: ...
     def write(self, frame: npt.NDArray[np.uint8]) -> None: ...
     def finish(self, wait: float | None) -> bool: ...
     def kill(self) -> None: ...
 
 
-# MP4
+# MP4, WebP, AVIF
 
 
-class _Mp4:
-    """ffmpeg, fed with raw frames."""
+class _Ffmpeg:
+    """ffmpeg, fed with raw frames; ``kind`` is one of ``_OPTIONS``."""
 
-    def __init__(self, partial: Path, width: int, height: int, fps: float) -> None:
-        self._partial, self._odd = partial, (height % 2, width % 2)
+    def __init__(self, partial: Path, width: int, height: int, fps: float, kind: str) -> None:
+        self._partial, self._odd = partial, (0, 0) if kind == ".webp" else (height % 2, width % 2)
         open(partial, "wb").close()  # a folder that is not there is known now, not when ffmpeg gets to it
-        # BT.709, and said so: without being told, ffmpeg converts by BT.601 while players assume BT.709.
-        convert = "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
-        colours = f"{convert},setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
-        size = f"{width + width % 2}x{height + height % 2}"
+        size = f"{width + self._odd[1]}x{height + self._odd[0]}"
         command = (
-            _ffmpeg(), "-hide_banner", "-nostdin", "-v", "error", "-y",
+            _ffmpeg(kind), "-hide_banner", "-nostdin", "-v", "error", "-y",
             "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", repr(float(fps)), "-i", "-",
-            "-an", "-vf", colours, "-c:v", "libx264", "-crf", str(_QUALITY), "-preset", "medium",
-            "-movflags", "+faststart", "-f", "mp4", str(partial),
+            "-an", *_OPTIONS[kind], str(partial),
         )  # fmt: skip
         self._said = tempfile.TemporaryFile()  # a file: a pipe that nobody reads would stop ffmpeg when it is full
         # A session of its own: Ctrl-C in the terminal is ours to answer, not ffmpeg's.
@@ -251,13 +269,13 @@ def _too_large() -> int | None:
     return getattr(signal, "SIGXFSZ", None)
 
 
-def _ffmpeg() -> str:
+def _ffmpeg(kind: str) -> str:
     try:
         import imageio_ffmpeg
 
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except (ImportError, RuntimeError):
-        raise UserError(_INSTALL) from None
+        raise UserError(_INSTALL.format(kind=kind[1:].upper())) from None
 
 
 # GIF

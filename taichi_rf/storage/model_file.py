@@ -7,6 +7,7 @@ Nothing in a file is trusted: sizes are bounded before memory is taken, and valu
 
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,13 @@ def _chunks(
         header["space"] = model.space.describe()
     if not field.knows_space:
         base = {**base, "occupancy": model.occupancy.packed()}
-    compress = {"occupancy", *field.compressed, *compress}
-    return header, [
+    return header, _packed(type(field), base, levels, compress)
+
+
+def _packed(kind: type[Field], base: Arrays, levels: list[Arrays], compress: Collection[str]) -> list[bytes]:
+    """The chunks; of the decoder's arrays those named in ``compress`` are deflated."""
+    compress = {"occupancy", *kind.compressed, *compress}
+    return [
         pack_arrays({**base, **arrays} if level == 1 else arrays, compress) for level, arrays in enumerate(levels, 1)
     ]
 
@@ -109,24 +115,56 @@ def load_model(path: Path | str, level: int | None = None, told: Told | None = N
         UserError: the file is no model, or too damaged, or too new, or ``level`` is not in it, or there is not the
             memory that it takes.
     """
+    # everything is unpacked and checked before device memory is taken
+    stored = read_stored(path, level, told)
+    try:
+        field = stored.kind.from_file(stored.header["field"], stored.levels)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    model = model_around(field, stored.header)
+    model.metadata |= {"warnings": stored.warnings, "prefix_bytes": stored.prefix_bytes}
+    take_base(model, stored.header, stored.base)
+    return model
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What the file of a model holds, unpacked and checked, without a device: ``base`` are the arrays of decoder and
+    occupancy, ``levels`` those of the field's level 1, 2, ...; ``warnings`` and ``prefix_bytes`` as of the file."""
+
+    kind: type[Field]
+    header: Header
+    base: Arrays
+    levels: list[Arrays]
+    warnings: list[str]
+    prefix_bytes: list[int]
+
+    def chunks(self) -> list[bytes]:
+        """As :func:`taichi_rf.storage.trf.write_trf` takes them."""
+        decoder = DECODERS[self.header["decoder"]]
+        coded = decoder.coded_schema() if self.header.get("decoder_coding", HALF) == COMPACT else decoder.compressed
+        return _packed(self.kind, self.base, self.levels, coded)
+
+
+def read_stored(path: Path | str, level: int | None = None, told: Told | None = None) -> StoredModel:
+    """Read the first ``level`` levels of a file, all by default, and check everything that is in them.
+
+    Raises:
+        UserError: as :func:`load_model`.
+    """
     path = Path(path)
     file = read_trf(path, max_level=level)
     levels = len(file.chunks)
     if level is not None and not 1 <= level <= levels:
         reason = "".join(f" ({warning})" for warning in file.warnings)
         raise UserError(f"level {level} is outside {path}: choose 1 to {levels}{reason}")
-    # everything is unpacked and checked before device memory is taken
     try:
         kind, header = checked(file.header, levels)
         check_asked(kind, header, levels, told)
         base, arrays = _unpacked(file, kind, header)
-        field = kind.from_file(header["field"], arrays)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    model = model_around(field, header)
-    model.metadata |= {"warnings": list(file.warnings), "prefix_bytes": list(file.prefix_bytes)}
-    take_base(model, header, base)
-    return model
+    return StoredModel(kind, header, base, arrays, list(file.warnings), list(file.prefix_bytes))
 
 
 def model_around(field: Field, header: Header) -> Model:
@@ -149,12 +187,17 @@ def model_around(field: Field, header: Header) -> Model:
 
 def take_base(model: Model, header: Header, base: Arrays) -> None:
     """Give a model the decoder and the occupancy of its base chunk."""
+    give_decoder(model, header, base)
+    if not model.field.knows_space:
+        model.occupancy.set_packed(base["occupancy"])
+
+
+def give_decoder(model: Model, header: Header, base: Arrays) -> None:
+    """Give a model the numbers of its decoder, which is of the kind that the ``header`` says."""
     if header.get("decoder_coding", HALF) == HALF:
         model.decoder.unpack(base)
     else:
         model.decoder.unpack_coded(base)
-    if not model.field.knows_space:
-        model.occupancy.set_packed(base["occupancy"])
 
 
 def _unpacked(file: TrfFile, kind: type[Field], header: Header) -> tuple[Arrays, list[Arrays]]:

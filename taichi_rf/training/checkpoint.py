@@ -124,6 +124,13 @@ def load(make: Callable[[Config], Made], path: Path, scene: Any, config: Config 
     return training
 
 
+def taken(path: Path) -> int:
+    """The iterations that the training in a checkpoint has taken. UserError where there is none, or it is damaged."""
+    if not path.exists():
+        raise UserError(f"{path.parent} holds no checkpoint to resume from")
+    return Entries(load_checkpoint(path)[1], f"the state of {path}").whole("iteration")
+
+
 def size_limit(training: Stateful) -> int:
     """Bytes that a checkpoint of this training can need on disk, at most."""
     return sum(owner.most_bytes() for owner in training.owners) + ROOM

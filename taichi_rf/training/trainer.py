@@ -10,6 +10,7 @@ from typing import Any
 from taichi_rf.core.backend import current
 from taichi_rf.core.pixels import decibels
 from taichi_rf.rendering.model import Model
+from taichi_rf.storage.model_file import StoredModel
 from taichi_rf.training import checkpoint
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.methods import registry
@@ -19,7 +20,7 @@ from taichi_rf.training.record import Record
 from taichi_rf.training.samplers.base import MOST_PARTS, Sampler
 from taichi_rf.training.schedule import LearningRate, LevelSchedule, Milestones
 from taichi_rf.training.state import Owner
-from taichi_rf.training.strategies.base import Strategy
+from taichi_rf.training.strategies.base import Begun, Strategy
 
 PART_RAYS = 4096
 """Rays of a part of a step on the CPU, where a window asks for parts: a usual batch, about 60 ms on two cores, and then
@@ -75,6 +76,17 @@ class Trainer:
         """What the person who trains should know."""
         if self.strategy.grown is not None:
             self.level_schedule.level = self.strategy.grown
+
+    def begin_with(self, stored: StoredModel) -> Begun:
+        """Take over what a model of earlier has, before the first step; what else there is begins anew.
+
+        Raises:
+            UserError: the model does not fit this training.
+        """
+        begun = self.strategy.begin_with(stored)
+        self.level_schedule.level = max(self.level_schedule.level, begun.kept)
+        self.event("begun", levels=begun.kept, resolution=list(begun.grid))
+        return begun
 
     # Progress
 

@@ -241,7 +241,15 @@ def test_render_writes_videos_of_a_turn_and_of_a_camera_path(tiny_run, tmp_path)
     assert np.abs(first - second).mean() > 1
     both = ("--turntable", "--path", "path.json")
     refuses("render", tiny_run, "-o", "out.mp4", *both, folder=tmp_path, because="one at a time")
-    refuses("render", tiny_run, "-o", "out.png", "--turntable", folder=tmp_path, because="ends in .mp4 or .gif")
+    refuses(
+        "render",
+        tiny_run,
+        "-o",
+        "out.png",
+        "--turntable",
+        folder=tmp_path,
+        because="ends in .mp4, .gif, .webp or .avif",
+    )
 
 
 @pytest.mark.parametrize(

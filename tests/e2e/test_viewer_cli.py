@@ -74,7 +74,7 @@ def test_help_names_every_option(tmp_path):
         (["--screenshot", "out.png", "--level", "high"], "high"),
         (["--screenshot", "out.png", "--size", "much"], "--size much: a size is expected"),
         (["--screenshot", "out.png", "--size", "1MB", "--rank", 2], "--size chooses the level"),
-        (["--turntable", "out.avi"], "ends in .mp4 or .gif"),
+        (["--turntable", "out.avi"], "ends in .mp4, .gif, .webp or .avif"),
         (["--turntable", "out.gif", "--fps", 60], "GIF plays 1 to 50 frames a second"),
         (["--turntable", "out.mp4", "--fps", 0], "--fps 0"),
         (["--turntable", "out.mp4", "--seconds", "nan"], "--seconds nan"),

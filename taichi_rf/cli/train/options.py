@@ -16,7 +16,7 @@ from taichi_rf.storage.world import World
 from taichi_rf.training.configs.base import names_of
 from taichi_rf.training.methods.registry import METHODS, DecoderName, MethodName, PresetName
 
-WITH_RESUME = ("scene", "resume", "arch", "max_seconds", "iterations", "eval_views", "view")
+WITH_RESUME = ("scene", "resume", "more", "arch", "max_seconds", "iterations", "eval_views", "view")
 """Options that go with --resume; all others are the run's own."""
 
 
@@ -68,6 +68,13 @@ class TrainOptions:
     eval_views: int | None = None
     # Go on with the run in this folder. Its own options hold; only training time and iterations may change.
     resume: Path | None = None
+    # With --resume: take so many iterations more than the run has, be it finished or not. (--iterations says how many
+    # there are to be in all.)
+    more: int | None = None
+    # Begin a new run with this model, a .trf file or the folder of a run: with another preset, grid, number of ranks
+    # or box, on the same scene at another --downscale or on one that shares its coordinates. What is not said is as in
+    # that run.
+    begin_with: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     # Replace the run that --out holds.
     overwrite: bool = False
     # Train in a window, with the slider live.
@@ -109,7 +116,16 @@ def check(options: TrainOptions) -> None:
         raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
     if options.eval_views is not None and options.eval_views < 0:
         raise UserError(f"--eval-views {options.eval_views}: 0 (none) or more is expected")
-    if options.scene is None and options.resume is None:
+    if options.more is not None:
+        if options.resume is None:
+            raise UserError("--more goes with --resume; how long a new run is, --iterations says")
+        if options.more < 1:
+            raise UserError(f"--more {options.more}: 1 or more is expected")
+        if options.max_seconds is not None or options.iterations is not None:
+            raise UserError("--more, --iterations and --max-seconds all say how long to train: give one of them")
+    if options.begin_with is not None and options.resume is not None:
+        raise UserError("--resume goes on with a run, --from begins a new one: give one of the two")
+    if options.scene is None and options.resume is None and options.begin_with is None:
         raise UserError(_WHAT_THERE_IS)
     options.world.check()
     given = [field.name for field in fields(options) if getattr(options, field.name) != field.default]
@@ -125,4 +141,4 @@ def check(options: TrainOptions) -> None:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--from" if name == "begin_with" else "--" + name.replace("_", "-")

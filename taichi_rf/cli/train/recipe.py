@@ -9,19 +9,27 @@ from typing import Any
 
 import scenes
 from taichi_rf.cli.train.options import TrainOptions
+from taichi_rf.coding.headers import is_whole
 from taichi_rf.core.errors import UserError
 from taichi_rf.evaluation.autorank import PIXELS
+from taichi_rf.storage.model_file import StoredModel, model_path
+from taichi_rf.storage.world import World
 from taichi_rf.training.methods import registry
 from taichi_rf.training.methods.base import Method
-from taichi_rf.training.run import Recipe
+from taichi_rf.training.run import Recipe, recipe_beside
 
 
-def new_recipe(options: TrainOptions) -> Recipe:
-    """What a new run is to be; everything not given is the preset's.
+def new_recipe(options: TrainOptions, stored: StoredModel | None = None) -> Recipe:
+    """What a new run is to be; everything not given is the preset's, or that of the run of the model it begins with.
+
+    Args:
+        stored: the model that ``options.begin_with`` names.
 
     Raises:
         UserError: options cannot be, or do not go together.
     """
+    if stored is not None:
+        return _begun_recipe(options, stored)
     source = options.scene
     assert source is not None
     method = registry.find(options.method, registry.teacher_for(mesh=scenes.is_mesh(source)))
@@ -41,17 +49,70 @@ def new_recipe(options: TrainOptions) -> Recipe:
     )
 
 
-def resumed_recipe(recipe: Recipe, options: TrainOptions) -> Recipe:
-    """What a run goes on as whose ``config.json`` says ``recipe``.
+def _begun_recipe(options: TrainOptions, stored: StoredModel) -> Recipe:
+    """What a new run is to be that begins with a model: as the run beside the model, but for what is said."""
+    assert options.begin_with is not None
+    if stored.kind.knows_space:
+        raise UserError(
+            f"--from {options.begin_with}: a tensor is expected, of ranks; a model of {stored.kind.level_name}s is "
+            "trained anew, for what it learnt is coded"
+        )
+    before = recipe_beside(model_path(options.begin_with))
+    source = options.scene or (None if before is None or before.is_remote else before.source)
+    if source is None:
+        raise UserError(
+            f"name the scene: there is no run beside {options.begin_with} that says which it was trained on"
+        )
+    method = registry.find(options.method, registry.teacher_for(mesh=scenes.is_mesh(source)))
+    entries: dict[str, Any] = {"num_ranks": len(stored.levels)} if method.name == "slimmerf" else {}
+    entries |= _entries(options, method)
+    if before is not None and options.preset is None and before.config.method == method.name:
+        config = before.config
+    else:
+        config = method.preset(options.preset or "quick")
+        if options.preset is None and options.decoder is None and stored.header["decoder"] in method.decoders:
+            config = config.changed(decoder=stored.header["decoder"])
+    if options.iterations is not None:
+        entries["max_seconds"] = None
+    config = config.changed(**entries)
+    if options.background is not None:
+        config = config.changed(background="random" if options.background == "random" else "scene")
+    said: dict[str, Any] = {
+        "downscale": options.downscale,
+        "views": options.views,
+        "background": None if options.background is None else "black" if options.background == "black" else "white",
+        "eval_views": options.eval_views,
+        "follow_links": options.follow_links or None,
+        "arch": options.arch,
+    }
+    said = {key: value for key, value in said.items() if value is not None}
+    recipe = Recipe(config, source=source) if before is None else replace(before, config=config, source=source)
+    if before is None:
+        recipe = replace(recipe, world=World.of(stored.header["metadata"]))
+        downscale = stored.header["metadata"].get("downscale")
+        if is_whole(downscale, 1, 1 << 16):
+            said = {"downscale": downscale, **said}
+    return replace(recipe, world=recipe.world.with_said(options.world), **said)
+
+
+def resumed_recipe(recipe: Recipe, options: TrainOptions, taken: int) -> Recipe:
+    """What a run goes on as whose ``config.json`` says ``recipe``, and which has taken so many iterations.
 
     Raises:
-        UserError: its scene is not there any more.
+        UserError: its scene is not there any more, or it has taken more iterations than it is to have.
     """
     config = recipe.config
     if options.max_seconds is not None:
         config = config.changed(max_seconds=options.max_seconds)
     if options.iterations is not None:
+        if options.iterations < taken:
+            raise UserError(
+                f"--iterations {options.iterations}: the run has {taken:,} already, and this says how many there are "
+                f"in all; --more {options.iterations} adds so many"
+            )
         config = config.changed(iterations=options.iterations, max_seconds=None)
+    if options.more is not None:
+        config = config.changed(iterations=taken + options.more, max_seconds=None)
     recipe = replace(
         recipe,
         config=config,

@@ -15,8 +15,11 @@ from taichi_rf.cli.train.options import TrainOptions
 from taichi_rf.cli.train.recipe import new_recipe, resumed_recipe
 from taichi_rf.core import backend
 from taichi_rf.core.files import write_json
+from taichi_rf.storage.model_file import StoredModel, model_path, read_stored
+from taichi_rf.training import checkpoint
 from taichi_rf.training.describing import describe
 from taichi_rf.training.finish import finish
+from taichi_rf.training.going_on import begun_config, begun_words, longer_words
 from taichi_rf.training.methods.registry import suited
 from taichi_rf.training.run import (
     CONFIG,
@@ -52,12 +55,17 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
         entry.Stopped: someone wanted to stop; what has been trained is saved.
     """
     new = options.resume is None
-    made = new_recipe(options) if new else None
+    stored = None if options.begin_with is None else read_stored(model_path(options.begin_with), told=say)
+    made = new_recipe(options, stored) if new else None
     folder = RunFolder(options.resume or options.out or free_folder(RUNS, folder_name(made.source if made else "")))
     with contextlib.ExitStack() as claim:
         claim.enter_context(folder.claimed(new=new, overwrite=options.overwrite))
-        recipe = made or resumed_recipe(folder.recipe(), options)
-        trainer = _trainer(recipe, folder, new=new)
+        before = None if made else folder.recipe()
+        recipe = made or resumed_recipe(folder.recipe(), options, checkpoint.taken(folder / checkpoint.NAME))
+        trainer = _trainer(recipe, folder, stored, new=new)
+        if before is not None and before.config != trainer.config and not trainer.done:
+            for text in longer_words(trainer):
+                say(text)
         recipe = replace(recipe, source=trainer.scene.source, config=trainer.config)  # good from any folder
         if recipe.downscale == "auto":
             recipe = replace(recipe, downscale=trainer.scene.downscale)
@@ -70,8 +78,9 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
         _train(run, watch)
 
 
-def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
-    """Start the device, load the scene, and make a trainer or bring back that of ``folder``."""
+def _trainer(recipe: Recipe, folder: RunFolder, stored: StoredModel | None, *, new: bool) -> Trainer:
+    """Start the device, load the scene, and make a trainer, which begins with ``stored`` where there is one, or bring
+    back that of ``folder``."""
     device = backend.init(recipe.arch).label
     mesh = scenes.is_mesh(recipe.source)
     with bar("drawing the mesh" if mesh else "loading images") as show:
@@ -93,11 +102,15 @@ def _trainer(recipe: Recipe, folder: RunFolder, *, new: bool) -> Trainer:
         say(f"warning: {text}")
     with waiting("measuring distances") if mesh else contextlib.nullcontext():
         if new:
-            trainer = Trainer(scene, suited(recipe.config, scene))
+            config = suited(recipe.config, scene)
+            trainer = Trainer(scene, config if stored is None else begun_config(config, stored.header))
         else:
             trainer = Trainer.resume(folder.path, scene, recipe.config)
     for text in trainer.warnings:
         say(f"warning: {text}")
+    if stored is not None:
+        for text in begun_words(trainer, trainer.begin_with(stored), stored.header["decoder"]):
+            say(text)
     if trainer.iteration:
         say(f"going on from iteration {trainer.iteration:,}, after {trainer.elapsed:.0f} s of training")
     if warning := folder.room_warning(trainer):

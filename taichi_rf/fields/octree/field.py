@@ -7,6 +7,7 @@ is the quantiser's business (``taichi_rf.fields.quantisers``). How the tree lies
 is computed on it in ``kernels.py``; here are its parameters and its file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,10 @@ from taichi_rf.fields.quantisers.registry import (
     empty_quantiser,
     quantiser_schema,
     reserved_quantiser,
+    stored_part,
     stored_quantiser,
 )
+from taichi_rf.fields.trees.morton import coordinates
 from taichi_rf.fields.trees.octree import MAX_DEPTH, Octree
 from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.kernels.optim import Moments, Parameters
@@ -244,6 +247,25 @@ class OctreeField(OctreeKernels):
         nothing = np.zeros((1, CORNERS), np.int32)
         for target in (self.corners, self.children):
             self._put_cells(0, 0, 0, nothing, target, 0)
+
+    @classmethod
+    def pruned(
+        cls, header: Header, arrays: list[Arrays], inside: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[Header, list[Arrays]]:
+        packed = [level["tree"] for level in arrays]
+        tree = _told_of(header, Octree.unpack(packed, header["base_depth"], cells=header["cells"]))
+        finest = tree.layers[-1]
+        keep = inside((coordinates(finest.cells) + 0.5) / (1 << finest.depth))
+        if not keep.any():
+            raise UserError("none of its cells would be left")
+        after = tree.pruned(keep)
+        levels = []
+        for level, (stored, layer) in enumerate(zip(arrays, tree.layers, strict=True), 1):
+            places = after.surviving(tree, level)
+            own = stored_part(header, stored, len(layer.vertices), places)
+            levels.append({"tree": after.pack(level), **own})
+        cells, vertices = ([len(getattr(layer, name)) for layer in after.layers] for name in ("cells", "vertices"))
+        return {**header, "num_levels": len(arrays), "cells": cells, "vertices": vertices}, levels
 
     def pack(self, level: int) -> Arrays:
         return {"tree": self.tree.pack(level), **self.quantiser.pack(level)}

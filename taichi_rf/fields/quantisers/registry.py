@@ -4,7 +4,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from taichi_rf.coding.bits import unpack_aligned
+from taichi_rf.coding.bits import pack_aligned, unpack_aligned
 from taichi_rf.coding.headers import is_whole, wrong
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
@@ -128,6 +128,23 @@ def check_stored(header: dict[str, Any], arrays: Arrays, vertices: int) -> None:
     """UserError where a level's indices are none of ``vertices`` rows of its codebook. Needs no device."""
     if "indices" in arrays:
         unpack_aligned(arrays["indices"], vertices, header["bits"])
+
+
+def stored_part(header: dict[str, Any], arrays: Arrays, vertices: int, places: np.ndarray) -> Arrays:
+    """What a level's file holds for its vertices ``places`` (m,) alone, of ``vertices`` that it has. Needs no device.
+
+    Raises:
+        UserError: the indices are none of so many vertices.
+    """
+    kept = {name: arrays[name] for name in quantiser_schema(header, vertices)}
+    if "indices" in kept:
+        kept["indices"] = pack_aligned(
+            unpack_aligned(kept["indices"], vertices, header["bits"])[places], header["bits"]
+        )
+    for name in ("features", "factors"):  # a row a vertex; codebooks and matrices are for all of them
+        if name in kept:
+            kept[name] = kept[name][places]
+    return kept
 
 
 def reserved_quantiser(header: dict[str, Any], counts: tuple[int, ...], capacity: int) -> Quantiser:

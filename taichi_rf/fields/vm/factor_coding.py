@@ -182,6 +182,10 @@ class Reader:
 
     def level(self, arrays: Arrays) -> NDArray[np.float32]:
         """Factors (components, texels) of the next level. UserError where :func:`pack` made nothing such."""
+        return factors_of(self.numbers(arrays)[None], arrays["steps"][None], self._grid)[0]
+
+    def numbers(self, arrays: Arrays) -> Ints:
+        """The whole numbers (components, texels) of the next level. UserError where :func:`pack` made nothing such."""
         if arrays["scales"].max() >= SCALES:
             raise UserError("the scale of a plane is damaged")
         components, parts = len(arrays["steps"]), part_slices(self._grid)
@@ -192,7 +196,7 @@ class Reader:
             numbers[:, parts[p]] = planes.reshape(components, -1)
         decoder.finish()
         numbers[:, parts[PLANES].start :] = signed(arrays["lines"])
-        return factors_of(numbers[None], arrays["steps"][None], self._grid)[0]
+        return numbers
 
 
 def schema(grid: Grid, components: int, level: int) -> Schema:

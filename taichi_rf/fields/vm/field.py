@@ -13,8 +13,8 @@ import numpy as np
 from taichi_rf.coding.headers import are_whole, is_number, is_whole, wrong
 from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.accounts import vm_accounts
-from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, Header, Schema, Stage
-from taichi_rf.fields.vm import factor_coding
+from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, Header, Nodes, Schema, Stage
+from taichi_rf.fields.vm import factor_coding, stored
 from taichi_rf.fields.vm.kernels import VMKernels
 from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, MAX_RANKS, unit_texels
 from taichi_rf.fields.vm.lookups import FEATURES
@@ -239,6 +239,10 @@ class VMField(VMKernels):
         size = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in half.values())
         return vm_accounts(stored, chunks, size)
 
+    @classmethod
+    def cut(cls, header: Header, arrays: list[Arrays], low: Nodes, high: Nodes) -> tuple[Header, list[Arrays]]:
+        return stored.cut(header, arrays, low, high)
+
     def pack(self, level: int) -> Arrays:
         factors = self.level_factors(level, self.value.to_numpy())
         limit = np.finfo(np.float16).max
@@ -252,8 +256,8 @@ class VMField(VMKernels):
 
     def unpack(self, arrays: list[Arrays]) -> None:
         """Replace the levels 1, 2, ... by what :meth:`pack` made of them; those above stay."""
-        for level, stored in enumerate(arrays, 1):
-            self.put(level, stored)
+        for level, own in enumerate(arrays, 1):
+            self.put(level, own)
 
     def put(self, level: int, prepared: Arrays) -> None:
         for (block, component), column in zip(self.components(level), prepared["factors"], strict=True):

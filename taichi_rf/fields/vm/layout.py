@@ -96,10 +96,10 @@ class VMLayout(GridField):
         resampled: Factors = []
         for planes, lines in self.factors():
             new_planes = [
-                _resample(_resample(plane, 0, resolution[b]), 1, resolution[a])
+                resampled_along(resampled_along(plane, 0, resolution[b]), 1, resolution[a])
                 for plane, (a, b) in zip(planes, PLANE_AXES, strict=True)
             ]
-            new_lines = [_resample(line, 0, resolution[2 - m]) for m, line in enumerate(lines)]
+            new_lines = [resampled_along(line, 0, resolution[2 - m]) for m, line in enumerate(lines)]
             resampled.append((new_planes, new_lines))
         self.set_factors(resampled, resolution)
 
@@ -147,7 +147,7 @@ def _split(value: np.ndarray, resolution: tuple[int, int, int], blocks: int) -> 
     return result
 
 
-def _resample(values: np.ndarray, axis: int, nodes: int) -> np.ndarray:
+def resampled_along(values: np.ndarray, axis: int, nodes: int) -> np.ndarray:
     """Linear interpolation along one axis to ``nodes`` nodes, corners aligned."""
     old = values.shape[axis]
     place = np.linspace(0, old - 1, nodes)

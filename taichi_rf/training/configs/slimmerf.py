@@ -27,6 +27,7 @@ class SlimmerfConfig(StrategyConfig):
         "eta": FRACTION,
         "rank_deadlines": FRACTION,
         "resolutions": (2, 1024),
+        "grid": (2, 1024),
         "upsample_at": FRACTION,
         "occupancy_from": FRACTION,
         "occupancy_every": (1, 1 << 40),
@@ -63,6 +64,10 @@ class SlimmerfConfig(StrategyConfig):
     resolutions: tuple[int, ...] = (128, 152, 180, 213, 253, 300)
     """Nodes a side of a cube of as many voxels; the first at the start, the others at ``upsample_at``."""
     upsample_at: tuple[float, ...] = (2 / 30, 3 / 30, 4 / 30, 5.5 / 30, 7 / 30)
+    grid: int | None = None
+    """Nodes a side of the last grid in place of the last of ``resolutions``; finer ones than this are left out."""
+    begun: bool = False
+    """The training begins with a model, and its grid: upsampling to one that is no finer is left out."""
     shrink_at: float = 2 / 30
     """Fraction at which the box shrinks to what is occupied; 1 for never."""
 
@@ -88,6 +93,15 @@ class SlimmerfConfig(StrategyConfig):
             raise UserError("num_ranks must be 1 to 64")
         if len(self.resolutions) != len(self.upsample_at) + 1:
             raise UserError("resolutions needs one entry more than upsample_at")
+
+    @property
+    def grids(self) -> list[tuple[float, int]]:
+        """Fraction of the training and nodes a side of each grid, in order; the first is that to begin with."""
+        every = list(zip((0.0, *self.upsample_at), self.resolutions, strict=True))
+        if self.grid is None:
+            return every
+        coarser = [(at, nodes) for at, nodes in every[:-1] if nodes < self.grid]
+        return [*coarser, (every[len(coarser)][0], self.grid)]
 
     @property
     def mean_from(self) -> float | None:
@@ -202,8 +216,17 @@ class SlimmerfOptions:
     # slimmerf. prefix: ranks come in one by one, then prefixes of them are trained as models of their own, too. train:
     # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. Default: the preset's.
     ranks: Literal["prefix", "train", "plain"] | None = None
+    # slimmerf: how many ranks there are in the end, 1 to 64. Default: the preset's, and with --from the model's.
+    num_ranks: int | None = None
+    # slimmerf: nodes a side of the last grid, if it were a cube; from 2 to 1024. Default: the preset's.
+    grid: int | None = None
 
 
 def entries(options: SlimmerfOptions) -> dict[str, Any]:
-    """Entries of the configuration that the options name."""
-    return {} if options.ranks is None else {"ranks": options.ranks}
+    """Entries of the configuration that the options name. UserError for a number out of its range."""
+    for name, low, high in (("num_ranks", 1, 64), ("grid", 2, 1024)):
+        value = getattr(options, name)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"--{name.replace('_', '-')} {value}: {low} to {high} is expected")
+    names = ("ranks", "num_ranks", "grid")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from taichi_rf.fields.base import Field
+from taichi_rf.core.errors import UserError
+from taichi_rf.fields.base import Field, Nodes
 from taichi_rf.geometry.frusta import seen
 from taichi_rf.geometry.visual_hull import Carving, Hull, carve
 from taichi_rf.kernels.spaces import BOX, Space
@@ -21,6 +23,7 @@ from taichi_rf.rendering.decoders.registry import make_decoder
 from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.radiance_model import RadianceModel
 from taichi_rf.storage.metadata import origin
+from taichi_rf.storage.model_file import StoredModel
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.schedule import Milestone, Milestones
 from taichi_rf.training.state import Arrays, Entries, Owner
@@ -46,6 +49,18 @@ class Context(Protocol):
 
     def restart(self, *, learning_rate: bool = False) -> None:
         """Begin the optimiser anew, for the parameters are others now; on request the learning rate, too."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a training took over of a model with ``of`` levels: ``kept`` of them, on ``grid`` nodes along x, y and z of
+    the ``before`` that it has there, and whether its ``decoder``, too."""
+
+    kept: int
+    grid: Nodes
+    before: Nodes
+    decoder: bool
+    of: int
 
 
 class Strategy(Owner, ABC):
@@ -87,6 +102,14 @@ class Strategy(Owner, ABC):
     @abstractmethod
     def milestone(self, name: str, argument: int, training: Context) -> Iterator[None]:
         """See to one of :meth:`milestones` whose time has come, in parts between which a window may show a picture."""
+
+    def begin_with(self, stored: StoredModel) -> Begun:
+        """Take over a model that was trained before, as far as it fits this training, which has taken no step yet.
+
+        Raises:
+            UserError: it does not fit.
+        """
+        raise UserError(f"--method {self.config.method} cannot begin with a model")
 
     @property
     def grown(self) -> int | None:

@@ -11,15 +11,20 @@ from taichi_rf.coding import checks
 from taichi_rf.coding.headers import are_whole
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.memory import check_memory
+from taichi_rf.fields.base import Nodes
+from taichi_rf.fields.vm import stored as stored_levels
 from taichi_rf.fields.vm.field import MAX_NODES, VMField
 from taichi_rf.fields.vm.layout import APPEARANCE_PER_LEVEL, unit_texels
 from taichi_rf.fields.vm.lookups import NARROW_BYTES
 from taichi_rf.kernels.linear import blocks_of
+from taichi_rf.kernels.spaces import BOX
 from taichi_rf.rendering.model import Model
+from taichi_rf.storage.cropping import NEAR_A_NODE
+from taichi_rf.storage.model_file import StoredModel, give_decoder
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.configs.slimmerf import SlimmerfConfig
 from taichi_rf.training.schedule import Milestone
-from taichi_rf.training.strategies.base import Context, Strategy
+from taichi_rf.training.strategies.base import Begun, Context, Strategy
 
 
 class VMStrategy(Strategy):
@@ -38,9 +43,7 @@ class VMStrategy(Strategy):
     @staticmethod
     def milestones(config: Config) -> list[Milestone]:
         own = cast(SlimmerfConfig, config.strategy)
-        entries: list[Milestone] = [
-            (at, "upsample", nodes) for at, nodes in zip(own.upsample_at, own.resolutions[1:], strict=True)
-        ]
+        entries: list[Milestone] = [(at, "upsample", nodes) for at, nodes in own.grids[1:]]
         return [*entries, (own.shrink_at, "shrink", 0), (config.filter_at, "filter", 0)]
 
     def _make(self) -> Model:
@@ -48,10 +51,11 @@ class VMStrategy(Strategy):
         hull = self._carve(box)
         if hull is not None:
             box = hull.bounds()
-        first = grid_for(box, own.resolutions[0])
+        sides = [nodes for _, nodes in own.grids]
+        first = grid_for(box, sides[0])
         # cropping makes the grid of the same number of voxels less cubic: leave room for it
-        self._capacity = int(max(unit_texels(grid_for(box, n)) for n in own.resolutions) * 1.3)
-        check_grid_memory(own.num_ranks, self._capacity, max(own.resolutions))
+        self._capacity = int(max(unit_texels(grid_for(box, n)) for n in sides) * 1.3)
+        check_grid_memory(own.num_ranks, self._capacity, max(sides))
         self.field = VMField(
             ranks=own.num_ranks,
             resolution=first,
@@ -118,11 +122,73 @@ class VMStrategy(Strategy):
         self.refresh(level)
         self.shrunk = other.shrunk
 
-    def _upsample(self, nodes: int, training: Context) -> None:
-        resolution = grid_for(self.model.box, nodes)
+    def begin_with(self, stored: StoredModel) -> Begun:
+        own, header = self.own, stored.header
+        if stored.kind is not VMField:
+            raise UserError(f"--from: a tensor is expected, of ranks, and not a model of {stored.kind.level_name}s")
+        space = header.get("space", BOX.describe())
+        if space != self.space.describe():
+            raise UserError(
+                f"--from: the model lies in another space ({space['kind']}) than the scene ({self.space.kind}): choose "
+                "--space as it was"
+            )
+        field, levels, box = self._within(header, stored.levels)
+        before: Nodes = tuple(field["resolution"])
+        grid = before
+        finest = grid_for(box, own.grids[-1][1])
+        if np.prod(finest) < 0.94 * np.prod(before) or unit_texels(before) > self._capacity:
+            grid = self._fitting(box, own.grids[-1][1])
+        factors = stored_levels.factors(field, levels)
+        self.field.set_structure({}, {"resolution": list(grid)})
+        same = header["decoder"] == self.config.decoder
+        kept = min(len(levels), own.num_ranks)
+        for level in range(1, own.num_ranks + 1):
+            fresh = self.field.pack(level)
+            if level > kept:
+                self.field.put(level, {**fresh, "factors": stored_levels.without_planes(fresh["factors"], grid)})
+                continue
+            values = factors[level - 1]
+            basis = levels[level - 1]["basis"] if same else fresh["basis"]
+            resampled = values if grid == before else stored_levels.resampled(values, before, grid)
+            self.field.put(level, {"factors": resampled, "basis": basis})
+        self.model.box = box.astype(np.float32)
+        if same:
+            give_decoder(self.model, header, stored.base)
+        self.model.published()
+        self.model.reset_occupancy()
+        self.shrunk = True
+        self.refresh(kept)
+        return Begun(kept, grid, before, decoder=same, of=len(levels))
+
+    def _within(self, header: dict[str, Any], levels: list[Any]) -> tuple[dict[str, Any], list[Any], np.ndarray]:
+        """Field and levels of a stored model, cut to what lies in the box that this training begins with, and the box
+        (2, 3) that is left. UserError where that is nothing."""
+        own, begun = np.array(header["box"], np.float64), self.model.box.astype(np.float64)
+        last = np.array(header["field"]["resolution"]) - 1
+        low, high = (begun - own[0]) / (own[1] - own[0]) * last
+        first = np.clip(np.ceil(low - NEAR_A_NODE), 0, last).astype(int)
+        end = np.clip(np.floor(high + NEAR_A_NODE), 0, last).astype(int)
+        if (end <= first).any():
+            raise UserError(
+                f"--from: the model lies in the box {own.tolist()}, of which nothing is in that of the scene, "
+                f"{begun.tolist()}"
+            )
+        field, cut = VMField.cut(header["field"], levels, tuple(first.tolist()), tuple(end.tolist()))
+        left = own[0] + np.stack([first, end]) / last * (own[1] - own[0])
+        return field, cut, np.clip(left, begun[0], begun[1])
+
+    def _fitting(self, box: np.ndarray, nodes: int) -> Nodes:
+        """The grid of ``nodes`` a side over ``box``, or the finest for which there is room."""
+        resolution = grid_for(box, nodes)
         while nodes > 2 and unit_texels(resolution) > self._capacity:  # a box far from a cube needs more texels
             nodes -= 1
-            resolution = grid_for(self.model.box, nodes)
+            resolution = grid_for(box, nodes)
+        return resolution
+
+    def _upsample(self, nodes: int, training: Context) -> None:
+        resolution = self._fitting(self.model.box, nodes)
+        if self.own.begun and np.prod(resolution) < 1.06 * np.prod(self.field.resolution):  # 2 % a side
+            return
         self.field.resample(resolution)
         training.restart(learning_rate=self.own.restart_on_upsample)
         if self.next_occupancy:

@@ -265,8 +265,8 @@ def test_no_encoder_is_answered_with_what_to_install(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "width", "height", "fps", "because"),
     [
-        ("a.avi", 32, 32, 10, "ends in .mp4 or .gif"),
-        ("a", 32, 32, 10, "ends in .mp4 or .gif"),
+        ("a.avi", 32, 32, 10, "ends in .mp4, .gif, .webp or .avif"),
+        ("a", 32, 32, 10, "ends in .mp4, .gif, .webp or .avif"),
         ("a.mp4", LARGEST_SIDE + 1, 32, 10, f"1 to {LARGEST_SIDE} pixels wide"),
         ("a.gif", 32, 0, 10, f"1 to {LARGEST_SIDE} pixels high"),
         ("a.mp4", 32, 32, 0, "1 to 120 frames a second"),
