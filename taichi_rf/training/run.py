@@ -213,6 +213,7 @@ class Training:
         claim: holds the folder for writing; it is let go of by :meth:`release` and taken back by the next step. None
             when the caller sees to that.
         cold: compile all kernels before the first step, see :meth:`warm_up`.
+        save_seconds: training time between two checkpoints; ``SAVE_SECONDS`` by default.
     """
 
     def __init__(
@@ -223,10 +224,12 @@ class Training:
         guard: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
         claim: contextlib.ExitStack | None = None,
         cold: bool = False,
+        save_seconds: float | None = None,
     ) -> None:
         self.trainer, self.folder, self.cold = trainer, folder, cold
         self._warming: Generator[float, bool | None, None] | None = None
         self._guard, self._claim = guard, claim
+        self._save_seconds = save_seconds
         self._released_with: tuple[int, ...] | None = None  # the checkpoint when the claim was given up
         self._whole = True
         self._saved_at, self._saved_iteration = trainer.elapsed, trainer.iteration
@@ -287,7 +290,7 @@ class Training:
             self._whole = True
         if info is not None:
             self._write_events()
-            if self.trainer.elapsed - self._saved_at >= SAVE_SECONDS:
+            if self.trainer.elapsed - self._saved_at >= (self._save_seconds or SAVE_SECONDS):
                 self.save()
         return info
 

@@ -16,8 +16,12 @@ from taichi_rf.storage.world import World
 from taichi_rf.training.configs.base import names_of
 from taichi_rf.training.methods.registry import METHODS, DecoderName, MethodName, PresetName
 
-WITH_RESUME = ("scene", "resume", "more", "arch", "max_seconds", "iterations", "eval_views", "view")
+WITH_RESUME = (
+    "scene", "resume", "more", "arch", "max_seconds", "iterations", "eval_views", "view", "threads", "save_seconds"
+)  # fmt: skip
 """Options that go with --resume; all others are the run's own."""
+
+MOST_THREADS = 1024
 
 
 ABOUT = ". ".join(dict.fromkeys(f"{method.name}: {method.about}" for method in METHODS))
@@ -66,6 +70,12 @@ class TrainOptions:
     arch: Arch | None = None
     # Evaluate on this many test views, evenly spread; 0 for none. Default: all.
     eval_views: int | None = None
+    # Set an entry of the configuration, such as ranks.upsilon=0.2: any that config.json shows. Can be given repeatedly.
+    set_: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="ENTRY=VALUE")] = ()
+    # Threads to compute with on the CPU. Default: as many as there are cores.
+    threads: int | None = None
+    # Training time between two checkpoints. Default: 60.
+    save_seconds: float | None = None
     # Go on with the run in this folder. Its own options hold; only training time and iterations may change.
     resume: Path | None = None
     # With --resume: take so many iterations more than the run has, be it finished or not. (--iterations says how many
@@ -114,6 +124,10 @@ def check(options: TrainOptions) -> None:
         raise UserError(f"--iterations {options.iterations}: 1 or more is expected")
     if options.seed is not None and not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise UserError(f"--threads {options.threads}: 1 to {MOST_THREADS} is expected")
+    if options.save_seconds is not None and not 0 < options.save_seconds < 1e9:
+        raise UserError(f"--save-seconds {options.save_seconds:g}: more than 0 is expected")
     if options.eval_views is not None and options.eval_views < 0:
         raise UserError(f"--eval-views {options.eval_views}: 0 (none) or more is expected")
     if options.more is not None:
@@ -141,4 +155,4 @@ def check(options: TrainOptions) -> None:
 
 
 def _flag(name: str) -> str:
-    return "--from" if name == "begin_with" else "--" + name.replace("_", "-")
+    return "--from" if name == "begin_with" else "--" + name.rstrip("_").replace("_", "-")

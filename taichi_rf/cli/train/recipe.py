@@ -4,6 +4,7 @@ scene."""
 from __future__ import annotations
 
 import shlex
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.evaluation.autorank import PIXELS
 from taichi_rf.storage.model_file import StoredModel, model_path
 from taichi_rf.storage.world import World
+from taichi_rf.training.configs.base import Config
+from taichi_rf.training.configs.named import read_settings
 from taichi_rf.training.methods import registry
 from taichi_rf.training.methods.base import Method
 from taichi_rf.training.run import Recipe, recipe_beside
@@ -33,9 +36,13 @@ def new_recipe(options: TrainOptions, stored: StoredModel | None = None) -> Reci
     source = options.scene
     assert source is not None
     method = registry.find(options.method, registry.teacher_for(mesh=scenes.is_mesh(source)))
-    config = method.preset(options.preset or "quick").changed(**_entries(options, method))
+    config = method.preset(options.preset or "quick")
+    said = _entries(options, method)
+    config = config.changed(**said)
     if options.background is not None:
-        config = config.changed(background="random" if options.background == "random" else "scene")
+        said["background"] = "random" if options.background == "random" else "scene"
+        config = config.changed(background=said["background"])
+    config = config.changed(**settings(options, config, said))
     return Recipe(
         config,
         source=source,
@@ -47,6 +54,22 @@ def new_recipe(options: TrainOptions, stored: StoredModel | None = None) -> Reci
         world=options.world,
         arch=options.arch or "auto",
     )
+
+
+def settings(options: TrainOptions, config: Config, said: Container[str] = ()) -> dict[str, Any]:
+    """What ``--set`` says of ``config``.
+
+    Args:
+        said: entries that other options name.
+
+    Raises:
+        UserError: an entry is unknown, is named by another option as well, or cannot have that value.
+    """
+    found = read_settings(config, options.set_)
+    for key in found:
+        if key in said:
+            raise UserError(f"--set {key} and an option of its own both say '{key}': give one of the two")
+    return found
 
 
 def _begun_recipe(options: TrainOptions, stored: StoredModel) -> Recipe:
@@ -77,6 +100,7 @@ def _begun_recipe(options: TrainOptions, stored: StoredModel) -> Recipe:
     config = config.changed(**entries)
     if options.background is not None:
         config = config.changed(background="random" if options.background == "random" else "scene")
+    config = config.changed(**settings(options, config, _entries(options, method)))
     said: dict[str, Any] = {
         "downscale": options.downscale,
         "views": options.views,

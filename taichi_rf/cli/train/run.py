@@ -7,20 +7,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import scenes
 from taichi_rf.cli import entry
 from taichi_rf.cli.console import announce_memory, bar, duration, rate_distortion, say, waiting
 from taichi_rf.cli.train.options import TrainOptions
-from taichi_rf.cli.train.recipe import new_recipe, resumed_recipe
+from taichi_rf.cli.train.recipe import new_recipe, resumed_recipe, settings
 from taichi_rf.core import backend
+from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json
 from taichi_rf.storage.model_file import StoredModel, model_path, read_stored
 from taichi_rf.training import checkpoint
+from taichi_rf.training.configs.base import Config
 from taichi_rf.training.describing import describe
 from taichi_rf.training.finish import finish
 from taichi_rf.training.going_on import begun_config, begun_words, longer_words
-from taichi_rf.training.methods.registry import suited
+from taichi_rf.training.methods.registry import find_preset, suited
 from taichi_rf.training.run import (
     CONFIG,
     METRICS,
@@ -62,7 +65,7 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
         claim.enter_context(folder.claimed(new=new, overwrite=options.overwrite))
         before = None if made else folder.recipe()
         recipe = made or resumed_recipe(folder.recipe(), options, checkpoint.taken(folder / checkpoint.NAME))
-        trainer = _trainer(recipe, folder, stored, new=new)
+        trainer = _trainer(recipe, folder, options, stored, new=new)
         if before is not None and before.config != trainer.config and not trainer.done:
             for text in longer_words(trainer):
                 say(text)
@@ -74,14 +77,19 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
             folder.begin(recipe, trainer)
         else:
             write_json(folder / CONFIG, recipe.to_json())
-        run = Run(Training(trainer, folder, guard=stopper.step, claim=claim, cold=not trainer.done), recipe)
+        training = Training(
+            trainer, folder, guard=stopper.step, claim=claim, cold=not trainer.done, save_seconds=options.save_seconds
+        )
+        run = Run(training, recipe)
         _train(run, watch)
 
 
-def _trainer(recipe: Recipe, folder: RunFolder, stored: StoredModel | None, *, new: bool) -> Trainer:
+def _trainer(
+    recipe: Recipe, folder: RunFolder, options: TrainOptions, stored: StoredModel | None, *, new: bool
+) -> Trainer:
     """Start the device, load the scene, and make a trainer, which begins with ``stored`` where there is one, or bring
     back that of ``folder``."""
-    device = backend.init(recipe.arch).label
+    device = backend.init(recipe.arch, threads=options.threads).label
     mesh = scenes.is_mesh(recipe.source)
     with bar("drawing the mesh" if mesh else "loading images") as show:
         scene = scenes.load(
@@ -102,8 +110,7 @@ def _trainer(recipe: Recipe, folder: RunFolder, stored: StoredModel | None, *, n
         say(f"warning: {text}")
     with waiting("measuring distances") if mesh else contextlib.nullcontext():
         if new:
-            config = suited(recipe.config, scene)
-            trainer = Trainer(scene, config if stored is None else begun_config(config, stored.header))
+            trainer = Trainer(scene, _configured(recipe, options, scene, stored))
         else:
             trainer = Trainer.resume(folder.path, scene, recipe.config)
     for text in trainer.warnings:
@@ -116,6 +123,30 @@ def _trainer(recipe: Recipe, folder: RunFolder, stored: StoredModel | None, *, n
     if warning := folder.room_warning(trainer):
         say(f"warning: {warning}")
     return trainer
+
+
+def _configured(recipe: Recipe, options: TrainOptions, scene: Any, stored: StoredModel | None) -> Config:
+    """The configuration as suits ``scene``, and ``stored`` where the training begins with that, save for what ``--set``
+    says, which is printed beside what it replaces."""
+    config = suited(recipe.config, scene)
+    said = settings(options, config)
+    if said:
+        preset = suited(find_preset(config.method, config.preset, mesh=scenes.is_mesh(recipe.source)), scene)
+        for key, value in said.items():
+            say(f"set {key} = {_shown(value)} (preset {config.preset}: {_shown(preset.get(key))})")
+    config = config.changed(**said)
+    if stored is not None:
+        config = begun_config(config, stored.header)
+        for key in said:
+            if config.get(key) != said[key]:
+                raise UserError(f"--set {key} does not go with --from: there it is {_shown(config.get(key))}")
+    return config
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 
 def _train(run: Run, watch: Watch | None) -> None:

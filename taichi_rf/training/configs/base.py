@@ -19,6 +19,8 @@ class StrategyConfig:
 
     LIMITS: ClassVar[Mapping[str, Range]] = {}
     """Least and most of every entry that is a number, or a list of such."""
+    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Entries that belong together, by a name that may stand before theirs: ``ranks.upsilon``."""
 
     @property
     def wants_depth(self) -> bool:

@@ -40,6 +40,11 @@ class SlimmerfConfig(StrategyConfig):
         "tv_appearance": WEIGHT,
         "orthogonality": WEIGHT,
     }
+    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "ranks": (
+            "num_ranks", "upsilon", "eta", "rank_deadlines", "prefix_from", "prefix_rate", "prefix_mean_from"
+        ),
+    }  # fmt: skip
 
     ranks: Literal["prefix", "train", "plain"] = "train"
     """"train" adds ranks one by one (TRaIn); "prefix" does, too, and then trains prefixes of them as models of their
