@@ -1,5 +1,5 @@
 """What one does besides training: ``python -m taichi_rf inspect | info | slim | crop | evaluate | render | page |
-mesh | bench | gpu-report``.
+mesh | bench | gpu-report | suite``.
 
 python -m taichi_rf inspect path/to/photographs
 python -m taichi_rf info runs/lego
@@ -17,6 +17,8 @@ python -m taichi_rf page runs/lego -o lego.html
 python -m taichi_rf mesh runs/lego -o lego.glb --faces 100000
 python -m taichi_rf bench --json bench.json
 python -m taichi_rf gpu-report --minutes 8 -o report/
+python -m taichi_rf suite --scenes lantern orrery --methods slimmerf vqad --seeds 0 1 --set max_seconds=60
+python -m taichi_rf suite suites/slimmerf-ranks.toml --data path/to/data --skip-missing --downscale 4 --minutes 5
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from taichi_rf.cli.options import (
     Page,
     Render,
     Slim,
+    Suite,
 )
 
 MODULES: dict[type, str] = {
@@ -51,6 +54,7 @@ MODULES: dict[type, str] = {
     Mesh: "export.mesh",
     Bench: "bench",
     GpuReport: "gpu_report.run",
+    Suite: "suite.command",
 }
 """The module in this package whose ``run`` does what the options of each class ask for."""
 

@@ -261,4 +261,67 @@ class GpuReport:
     overwrite: bool = False
 
 
-Command = Info | Inspect | Slim | Crop | Evaluate | Render | Page | Mesh | Bench | GpuReport
+@dataclass(frozen=True)
+class Suite:
+    """Train many runs, each in a folder of its own, and make tables of them: scenes times methods times seeds."""
+
+    # A suite's file (.toml), one of suites/ by its name, or the folder of a suite that was run, to make a table of it.
+    # Not needed where --scenes are given.
+    suite: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="SUITE")] = None
+    # Scenes, in place of those of the file: folders, built-in ones, meshes.
+    scenes: tuple[str, ...] = ()
+    # Methods to train each with.
+    methods: tuple[str, ...] = ()
+    # How ranks are trained: prefix, train, plain.
+    ranks: tuple[str, ...] = ()
+    # Presets.
+    presets: tuple[str, ...] = ()
+    # Seeds, in place of those of the file. Default: 0.
+    seeds: tuple[int, ...] = ()
+    # A setting of every run: an option of train.py, or an entry of the configuration. Can be given repeatedly.
+    set_: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="set", metavar="NAME=VALUE")] = ()
+    # The folder in which scenes are looked for that are not here.
+    data: Path | None = None
+    # Leave out scenes that are not there; tables say which.
+    skip_missing: bool = False
+    # The suite's folder. Default: runs/ and the suite's name.
+    out: Path | None = None
+    # Smaller than the suite says: average this many pixels a side into one.
+    downscale: int | None = None
+    # Shorter than the suite says: training time of each run, in minutes.
+    minutes: float | None = None
+    # Shorter than the suite says: training time of each run, in seconds.
+    max_seconds: float | None = None
+    # Shorter than the suite says: training steps of each run.
+    iterations: int | None = None
+    # Evaluate on this many test views only.
+    eval_views: int | None = None
+    # Runs side by side, among which the cores are shared out. Default: one for every two cores; one where times are
+    # measured or trainings end by the clock.
+    jobs: int | None = None
+    # Run on a Ray cluster (pip install 'taichi-rf[cluster]'): its address, or auto for the one that runs here. --out
+    # and scenes lie in a folder that all of its machines share.
+    cluster: str | None = None
+    # CPUs that each run asks the cluster for; it computes with as many threads. Default: 2.
+    cpus: int | None = None
+    # GPUs that each run asks the cluster for. Default: 0.
+    gpus: float | None = None
+    # Only list the runs.
+    list: bool = False
+    # Only make the table of what there is.
+    table: bool = False
+    # How the table is written.
+    format: Literal["terminal", "markdown", "csv", "latex", "json"] = "terminal"
+    # Levels (ranks, LODs) that the table shows. Default: those of the suite; the highest always.
+    levels: tuple[int, ...] = ()
+    # Write the table to this file rather than to the terminal.
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    # Draw PSNR against file size to this picture.
+    plot: Path | None = None
+    # Say what became better and worse between two suites' folders.
+    compare: tuple[Path, Path] | None = None
+    # Replace runs that were made otherwise, and files.
+    overwrite: bool = False
+
+
+Command = Info | Inspect | Slim | Crop | Evaluate | Render | Page | Mesh | Bench | GpuReport | Suite

@@ -1,0 +1,168 @@
+"""Runs what is missing of a suite, shows how far it is, and writes down what failed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from taichi_rf.cli import entry
+from taichi_rf.cli.console import console, duration, say
+from taichi_rf.cli.suite import working
+from taichi_rf.core.errors import UserError
+from taichi_rf.core.plain_text import visible
+from taichi_rf.suite.plan import Failure, Plan, PlannedRun, write_plan
+
+REFRESH = 0.5  # seconds between two pictures of the live table
+SHOWN_FAILURES = 5
+_WEIGHTS = {"starting": (0.0, 0.0), "compiling": (0.0, 0.02), "training": (0.02, 0.93), "evaluating": (0.95, 0.05)}
+"""Where each stage of a run begins and how much of it it is, for the time left."""
+
+
+class Runs(Protocol):
+    """Where runs are started: this machine, or a cluster."""
+
+    @property
+    def room(self) -> bool: ...
+    def start(self, run: PlannedRun) -> None: ...
+    def running(self) -> list[PlannedRun]: ...
+    def collect(self) -> list[tuple[PlannedRun, int]]: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Suite:
+    """The runs of a plan, some of which are to be done.
+
+    Args:
+        folder: of the suite; it is this process's to write to.
+        runs: starts them. It is closed in the end.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, runs: Runs) -> None:
+        self.plan, self._folder, self._runs = plan, folder, runs
+        self.done = [run for run in plan.runs if working.finished(folder, run)]
+        ready = set(self.done)
+        self._waiting = [run for run in plan.runs if run not in ready]
+        self._already, self._began = len(self.done), time.monotonic()
+        self.failed: dict[PlannedRun, Failure] = {}
+
+    def run(self) -> None:
+        """Run all that is missing.
+
+        Raises:
+            entry.Stopped: somebody wanted to stop; runs that were under way are saved.
+        """
+        if self._already:
+            say(f"{self._already} of {len(self.plan.runs)} runs are there already")
+        try:
+            with self._shown() as show:
+                self._loop(show)
+        except entry.Stopped as stopped:
+            self._stop(stopped)
+            raise
+        finally:
+            self._runs.close()
+
+    def _loop(self, show: Live | None) -> None:
+        shown_at = 0.0
+        while self._waiting or self._runs.running():
+            while self._waiting and self._runs.room:
+                self._start(self._waiting.pop(0))
+            for run, code in self._runs.collect():
+                self._ended(run, code)
+            if show is not None and time.monotonic() - shown_at >= REFRESH:
+                shown_at = time.monotonic()
+                show.update(self._table(), refresh=True)
+
+    def _start(self, run: PlannedRun) -> None:
+        say(f"starting {run.name}")
+        try:
+            self._runs.start(run)
+        except (UserError, OSError) as error:
+            self._fail(run, Failure(2, (visible(str(error)),)))
+
+    def _ended(self, run: PlannedRun, code: int) -> None:
+        if code == 0 and working.finished(self._folder, run):
+            self.done.append(run)
+            failures = {name: failure for name, failure in self.plan.failures.items() if name != run.name}
+            if failures != self.plan.failures:
+                self.plan = replace(self.plan, failures=failures)
+                write_plan(self._folder, self.plan)
+            say(f"done {run.name} ({len(self.done)} of {len(self.plan.runs)})")
+        else:
+            self._fail(run, working.failure(self._folder, run, code))
+
+    def _fail(self, run: PlannedRun, failure: Failure) -> None:
+        self.failed[run] = failure
+        self.plan = replace(self.plan, failures={**self.plan.failures, run.name: failure})
+        write_plan(self._folder, self.plan)
+        say(f"failed {run.name} ({failure.code}): {failure.lines[-1] if failure.lines else 'it said nothing'}")
+
+    def _stop(self, stopped: entry.Stopped) -> None:
+        """Have what is running saved, and wait for that. Another Ctrl-C meanwhile ends it at once."""
+        count = len(self._runs.running())
+        say(f"stopped by {stopped.name}: saving {count} run{'s' if count != 1 else ''}")
+        self._runs.stop()
+        while self._runs.running():
+            try:
+                for run, code in self._runs.collect():
+                    if code == 0 and working.finished(self._folder, run):
+                        self.done.append(run)
+            except entry.Stopped:
+                self._runs.kill()
+        stopped.args = (
+            f"{len(self.done)} of {len(self.plan.runs)} runs are done, what was under way is saved; the same command "
+            "goes on",
+        )
+
+    @contextlib.contextmanager
+    def _shown(self) -> Iterator[Live | None]:
+        if not console.is_terminal:
+            yield None
+            return
+        with Live(self._table(), console=console, auto_refresh=False, transient=True) as live:
+            yield live
+
+    def _table(self) -> Table:
+        """What is running, how far it is, and what failed."""
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(width=24)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        under_way = 0.0
+        for run in self._runs.running():
+            at = working.progress(self._folder, run)
+            begin, share = _WEIGHTS.get(at.stage, (0.0, 0.0))
+            fraction = begin + share * at.fraction
+            under_way += fraction
+            table.add_row(
+                escape(visible(run.name)), ProgressBar(1.0, fraction, width=24), escape(f"{at.stage} {at.details}")
+            )
+        for run, failure in list(self.failed.items())[-SHOWN_FAILURES:]:
+            last = failure.lines[-1] if failure.lines else "it said nothing"
+            table.add_row(escape(visible(run.name)), f"[red]failed ({failure.code})[/red]", escape(last))
+        ended, total = len(self.done) + len(self.failed), len(self.plan.runs)
+        table.add_row(
+            f"[bold]{len(self.done)} of {total} done[/bold]",
+            ProgressBar(float(total), ended + under_way, width=24),
+            self._left(ended - self._already + under_way, total - self._already),
+        )
+        return table
+
+    def _left(self, done: float, all_of_it: int) -> str:
+        words = [f"{len(self.failed)} failed"] if self.failed else []
+        spent = time.monotonic() - self._began
+        if done > 0.02:
+            words.append(f"{duration(spent / done * (all_of_it - done))} left")
+        words.append(f"{len(self._waiting)} waiting")
+        return ", ".join(words)
