@@ -115,18 +115,10 @@ def rows(plan: Plan, found: Sequence[Measured], levels: Sequence[int] = ()) -> l
     wanted = set(levels or plan.levels)
     kept = [m for m in found if not wanted or m.level in wanted or m.last]
     result: list[Row] = []
-    ours = len(plan.scenes) > 1
-    published = [row.scene for row in plan.published if row.scene not in plan.scenes and row.scene != AVERAGE]
-    for scene in (*plan.scenes, *([AVERAGE] if ours or _averages(plan.published) else [])):
-        of_scene = [m for m in kept if scene in (m.scene, AVERAGE)] if ours or scene != AVERAGE else []
-        result += _of_scene(plan, scene, of_scene)
-    for scene in dict.fromkeys(published):
-        result += _published_alone(plan.published, scene, [])
+    averaged = len(plan.scenes) > 1 or any(row.scene == AVERAGE for row in plan.published)
+    for scene in (*plan.scenes, *([AVERAGE] if averaged else [])):
+        result += _of_scene(plan, scene, [m for m in kept if scene in (m.scene, AVERAGE)])
     return result
-
-
-def _averages(published: Iterable[Published]) -> bool:
-    return any(row.scene == AVERAGE for row in published)
 
 
 def _of_scene(plan: Plan, scene: str, kept: Sequence[Measured]) -> list[Row]:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from taichi_rf.core.sizes import megabytes
+from taichi_rf.suite.definition import AVERAGE
 from taichi_rf.suite.plan import Plan
 from taichi_rf.suite.results import Row, notes
 
@@ -24,9 +25,14 @@ def head(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> list[str]:
     seeds = sorted({run.seed for run in plan.runs})
     said = [f"{plan.name}: {plan.about}" if plan.about else plan.name]
     if plan.reduced:
-        said.append(f"At reduced size ({' '.join(plan.reduced)}): not comparable with published figures as they are.")
+        said.append(
+            f"Not the suite as it is written, but with {' '.join(plan.reduced)}: smaller or shorter than what the "
+            "published figures were measured with."
+        )
     spread = "mean ± sample standard deviation over" if len(seeds) > 1 else "of"
     said.append(f"PSNR in dB, {spread} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}.")
+    if any(line.scene == AVERAGE and line.published is not None for line in lines):
+        said.append("Published averages are over the paper's scenes, ours over those of this table.")
     if plan.absent:
         said.append(f"Scenes that were not there: {', '.join(plan.absent)}.")
     if without:
@@ -37,7 +43,7 @@ def head(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> list[str]:
 def cells(lines: Sequence[Row]) -> list[list[str]]:
     """A table's cells, headings first; columns that would be empty are left out."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("scene", lambda l: l.scene + (f" of {l.scenes}" if l.scenes > 1 else "")),
+        ("scene", lambda l: l.scene + (f" of {l.scenes}" if l.ours and l.scene == AVERAGE else "")),
         ("variant", lambda l: l.variant),
         ("level", lambda l: "" if l.level is None else str(l.level)),
         ("PSNR", lambda l: _plus(l.psnr, l.spread)),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.cli.console import say
 from taichi_rf.cli.options import Suite as Options
 from taichi_rf.cli.suite import expanding, local, running, showing
 from taichi_rf.core import folder_lock
@@ -167,6 +168,9 @@ def _smaller(options: Options) -> dict[str, Any]:
 def _reduced(options: Options) -> Iterator[str]:
     for key, value in _smaller(options).items():
         yield f"--{key.replace('_', '-')} {value:g}"
+    if options.suite is not None:
+        yield from (f"--presets {preset}" for preset in options.presets)
+        yield from (f"--set {text}" for text in options.set_)
 
 
 def _said(texts: tuple[str, ...]) -> dict[str, Any]:
