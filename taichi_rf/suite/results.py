@@ -110,14 +110,18 @@ def rows(plan: Plan, found: Sequence[Measured], levels: Sequence[int] = ()) -> l
 
     Returns:
         By scene, the average last where there are several; in it by variant and level. Published figures stand in the
-        line of ours that they belong to, or in lines of their own at the scene's end.
+        line of ours that they belong to, or in lines of their own at the scene's end. With a single scene, published
+        averages stand beside it.
     """
     wanted = set(levels or plan.levels)
     kept = [m for m in found if not wanted or m.level in wanted or m.last]
     result: list[Row] = []
-    averaged = len(plan.scenes) > 1 or any(row.scene == AVERAGE for row in plan.published)
-    for scene in (*plan.scenes, *([AVERAGE] if averaged else [])):
-        result += _of_scene(plan, scene, [m for m in kept if scene in (m.scene, AVERAGE)])
+    for scene in plan.scenes:
+        result += _of_scene(plan, scene, [m for m in kept if m.scene == scene])
+    if len(plan.scenes) > 1:
+        result += _of_scene(plan, AVERAGE, kept)
+    else:
+        result += _published_alone(plan.published, AVERAGE, [line.variant for line in result])
     return result
 
 
@@ -139,14 +143,7 @@ def _line(plan: Plan, scene: str, variant: str, level: int, at: Sequence[Measure
     count = max(len(ms) for ms in by_seed.values())
     whole = [ms for ms in by_seed.values() if len(ms) == count]  # an average over fewer scenes is another one
     psnr = [mean for ms in whole if (mean := _mean(m.psnr for m in ms)) is not None]
-    beside = next(
-        (
-            row
-            for row in plan.published
-            if row.scene == scene and row.variant == variant and (row.level == level or (row.level is None and last))
-        ),
-        None,
-    )
+    beside = _beside(plan, scene, variant, level, last=last)
     return Row(
         scene,
         variant,
@@ -163,6 +160,16 @@ def _line(plan: Plan, scene: str, variant: str, level: int, at: Sequence[Measure
         published_bytes=beside.bytes if beside else None,
         source=f"{beside.name}, {beside.source}".strip(", ") if beside else "",
     )
+
+
+def _beside(plan: Plan, scene: str, variant: str, level: int, *, last: bool) -> Published | None:
+    """The published figure that belongs to a line: the scene's own, or with a single scene the average."""
+    for name in (scene, *([AVERAGE] if len(plan.scenes) == 1 else [])):
+        for row in plan.published:
+            right = row.level == level or (row.level is None and last)
+            if right and row.scene == name and row.variant == variant:
+                return row
+    return None
 
 
 def _published_alone(published: Iterable[Published], scene: str, ours: Sequence[str]) -> list[Row]:

@@ -31,7 +31,7 @@ def head(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> list[str]:
         )
     spread = "mean ± sample standard deviation over" if len(seeds) > 1 else "of"
     said.append(f"PSNR in dB, {spread} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}.")
-    if any(line.scene == AVERAGE and line.published is not None for line in lines):
+    if any(row.scene == AVERAGE for row in plan.published):
         said.append("Published averages are over the paper's scenes, ours over those of this table.")
     if plan.absent:
         said.append(f"Scenes that were not there: {', '.join(plan.absent)}.")
@@ -40,8 +40,8 @@ def head(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> list[str]:
     return said
 
 
-def cells(lines: Sequence[Row]) -> list[list[str]]:
-    """A table's cells, headings first; columns that would be empty are left out."""
+def cells(lines: Sequence[Row], *, without: Sequence[str] = ()) -> list[list[str]]:
+    """A table's cells, headings first; columns that would be empty are left out, and those called ``without``."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("scene", lambda l: l.scene + (f" of {l.scenes}" if l.ours and l.scene == AVERAGE else "")),
         ("variant", lambda l: l.variant),
@@ -50,7 +50,7 @@ def cells(lines: Sequence[Row]) -> list[list[str]]:
         ("SSIM", lambda l: _figure(l.ssim, 4)),
         ("chamfer", lambda l: _figure(l.chamfer, 6)),
         ("size", lambda l: "" if l.bytes is None else megabytes(l.bytes)),
-        ("training", lambda l: "" if l.seconds is None else f"{l.seconds:.0f} s"),
+        ("time", lambda l: "" if l.seconds is None else f"{l.seconds:.0f} s"),
         ("seeds", lambda l: str(l.seeds) if l.seeds else ""),
         ("published", lambda l: _figure(l.published, 2)),
         ("published size", lambda l: "" if l.published_bytes is None else megabytes(l.published_bytes)),
@@ -58,13 +58,13 @@ def cells(lines: Sequence[Row]) -> list[list[str]]:
     ]
     table = [[heading, *map(cell, lines)] for heading, cell in columns]
     kept = [column for column in table if any(column[1:]) or column[0] in ("scene", "variant", "level", "PSNR")]
-    return [list(row) for row in zip(*kept)]
+    return [list(row) for row in zip(*(column for column in kept if column[0] not in without))]
 
 
 def markdown(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
     """A heading, what is to be known, a table, and notes."""
     table = [[_markdown(cell) for cell in row] for row in cells(lines)]
-    rule = ["---" if index < 2 else "---:" for index in range(len(table[0]))]
+    rule = ["---" if heading in ("scene", "variant", "source") else "---:" for heading in table[0]]
     body = "\n".join("| " + " | ".join(row) + " |" for row in (table[0], rule, *table[1:]))
     about = "\n".join(map(_markdown, head(plan, lines, without=without)))
     after = "".join(f"\n- {_markdown(note)}" for note in notes(lines))
@@ -76,7 +76,7 @@ def latex(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
     table = cells(lines)
     about = "".join(f"% {text}\n" for text in (*head(plan, lines, without=without), *notes(lines)))
     rows = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in table]
-    columns = "ll" + "r" * (len(table[0]) - 2)
+    columns = "".join("l" if heading in ("scene", "variant", "source") else "r" for heading in table[0])
     body = "\n".join((rows[0], r"\hline", *rows[1:]))
     return f"{about}\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n\\end{{tabular}}\n"
 

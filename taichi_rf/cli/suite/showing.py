@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,6 +20,10 @@ from taichi_rf.suite import chart, tables
 from taichi_rf.suite.plan import Plan, read_plan
 from taichi_rf.suite.results import Row, changes, measured, notes, rows
 from taichi_rf.training.run import short
+
+
+WIDE = 100
+"""Columns of a terminal below which SSIM is left out."""
 
 
 def show(folder: Path, plan: Plan, options: Options) -> None:
@@ -95,7 +100,10 @@ def _text(plan: Plan, lines: Sequence[Row], without: int, options: Options) -> s
 def _print(plan: Plan, lines: Sequence[Row], without: int) -> None:
     for text in tables.head(plan, lines, without=without):
         say(text)
-    headings, *body = tables.cells(lines)
+    same = len({line.seeds for line in lines if line.ours}) < 2
+    narrow = console.width < WIDE
+    left_out = ["source", *(["seeds"] if same else []), *(["SSIM"] if narrow else [])]
+    headings, *body = tables.cells(lines, without=left_out)
     table = _table(*headings)
     for index, (line, row) in enumerate(zip(lines, body)):
         last = index + 1 == len(lines) or lines[index + 1].scene != line.scene
@@ -106,10 +114,11 @@ def _print(plan: Plan, lines: Sequence[Row], without: int) -> None:
 
 
 def _table(*headings: str) -> Table:
-    table = Table(header_style="bold")
+    """Names are broken up where a terminal is narrow, figures hardly ever."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
         words = heading in ("scene", "variant", "source")
-        table.add_column(escape(heading), justify="left" if words else "right", overflow="fold")
+        table.add_column(escape(heading), justify="left" if words else "right", overflow="fold", min_width=5)
     return table
 
 
