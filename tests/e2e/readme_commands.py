@@ -8,7 +8,7 @@ They run in this one process, which spares them the imports, and with what makes
 * photographs without poses are placed by a stand-in for COLMAP, and a video is a short one;
 * of each method the first training is trained, with and without ``--view``; of the others, and of solids, the scene is
   read and the trainer made;
-* ``bench`` and ``gpu-report`` only read their command lines;
+* ``bench`` and ``gpu-report`` only read their command lines, and ``suite`` only lists its runs;
 * ``https://host`` is a server on 127.0.0.1, at PORT.
 """
 
@@ -89,6 +89,8 @@ def run(command: str) -> int:
     for option, value in zip(*[iter(SMALLER.get(program, ()))] * 2, strict=True):
         if option not in arguments and "--resume" not in arguments:
             arguments += [option, value]
+    if program == "suite":
+        arguments.append("--list")
     if {"--turntable", "--path"} & set(arguments):
         arguments += VIDEO
     try:

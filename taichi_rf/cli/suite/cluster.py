@@ -10,11 +10,14 @@ import contextlib
 import importlib
 import logging
 import os
+import platform
+import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.cli import entry
 from taichi_rf.cli.console import say
 from taichi_rf.cli.suite import working
 from taichi_rf.core.errors import UserError
@@ -53,21 +56,18 @@ class ClusterRuns:
         self._threads = cpus
 
     def _connect(self, address: str) -> None:
-        package = str(Path(__file__).resolve().parents[3])
-        paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+        handlers = {number: signal.getsignal(number) for number in entry.SIGNALS}
         try:
-            found = self._ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"PYTHONPATH": paths}},
-            )
+            found = self._ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError:
             raise UserError(
                 f"there is no Ray cluster at '{address}': start one with 'ray start --head', or say where it is"
             ) from None
         except (RuntimeError, ValueError) as error:  # another version of Ray or of Python, or no address
             raise UserError(f"the Ray cluster at '{address}' cannot be used: {' '.join(str(error).split())}") from None
+        finally:
+            for number, handler in handlers.items():  # Ray has its own way with them
+                signal.signal(number, handler)
         resources = self._ray.cluster_resources()
         amounts = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
         say(f"on a Ray cluster of {len(self._ray.nodes())} machines ({amounts})")
@@ -128,9 +128,9 @@ def work(folder: str, run: PlannedRun, threads: int, version: str) -> tuple[int,
         Its exit code, and what to write to its log where the worker refuses it.
     """
     if version != VERSION:
-        return 2, f"the worker on {os.uname().nodename} has Taichi RF {VERSION}, not {version}"
+        return 2, f"the worker on {platform.node()} has Taichi RF {VERSION}, not {version}"
     if not Path(folder).is_dir():
-        return 2, f"the worker on {os.uname().nodename} sees no folder {folder}: --out is to be one that all share"
+        return 2, f"the worker on {platform.node()} sees no folder {folder}: --out is to be one that all share"
     try:
         process = working.start(Path(folder), run, threads)
     except UserError as error:

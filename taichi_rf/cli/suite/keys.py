@@ -40,7 +40,8 @@ class Keys:
                 self._own(method.name, part, names)
             for group, members in kind.GROUPS.items():
                 self._own(method.name, f"{group}.", members)
-        self._common = {name for method in METHODS for name in entry_names(_config(method))} - set(self._owners)
+        self._common = {name for method in METHODS for name in entry_names(_config(method))}
+        self._common -= {*self._owners, *NOT_SETTINGS}
 
     def _own(self, method: str, part: str, names: Iterable[str]) -> None:
         for name in names:
@@ -59,12 +60,10 @@ class Keys:
 
     def check_choice(self, key: str, value: Any) -> None:
         """UserError where an option is one of a few words and ``value`` is none of them; it names the nearest."""
-        kinds = [kind for kind in get_args(_HINTS.get(key)) if get_origin(kind) is Literal]
-        words = tuple(word for kind in kinds for word in get_args(kind))
-        if get_origin(_HINTS.get(key)) is Literal:
-            words = get_args(_HINTS[key])
-        if words and isinstance(value, str) and not value.isdigit():
-            known([value], words, f"--{key.replace('_', '-')}")
+        kind = _HINTS.get(key)
+        parts = [kind] if get_origin(kind) is Literal else [part for part in get_args(kind) if part is not type(None)]
+        if parts and all(get_origin(part) is Literal for part in parts):
+            known([str(value)], [word for part in parts for word in get_args(part)], f"--{key.replace('_', '-')}")
 
     def goes_with(self, key: str, method: str) -> bool:
         """Whether a setting is the method's own, or every method's."""

@@ -21,7 +21,6 @@ from taichi_rf.suite.plan import Plan, read_plan
 from taichi_rf.suite.results import Row, changes, measured, notes, rows
 from taichi_rf.training.run import short
 
-
 WIDE = 100
 """Columns of a terminal below which SSIM is left out."""
 
