@@ -10,7 +10,7 @@ from tests.places import ROOT
 
 DOCUMENTS = (
     "README.md", "docs/design.md", "docs/going-on.md", "docs/page.md", "docs/rendering.md", "docs/results.md",
-    "docs/slimming.md",
+    "docs/slimming.md", "docs/suites.md",
 )  # fmt: skip
 ELSEWHERE = ("", "taichi_rf/", "taichi_rf/training/", "docs/")
 

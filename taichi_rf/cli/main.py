@@ -17,7 +17,7 @@ python -m taichi_rf page runs/lego -o lego.html
 python -m taichi_rf mesh runs/lego -o lego.glb --faces 100000
 python -m taichi_rf bench --json bench.json
 python -m taichi_rf gpu-report --minutes 8 -o report/
-python -m taichi_rf suite --scenes lantern orrery --methods slimmerf vqad --seeds 0 1 --set max_seconds=60
+python -m taichi_rf suite --scenes lantern orrery --methods slimmerf vqad --seeds 0 1 --minutes 1
 python -m taichi_rf suite suites/slimmerf-ranks.toml --data path/to/data --skip-missing --downscale 4 --minutes 5
 """
 
