@@ -21,7 +21,8 @@ def test_help_names_every_option(tmp_path):
     for option in (
         "--method", "--preset", "--out", "--downscale", "--views", "--background", "--ranks", "--codes", "--bits",
         "--levels", "--joint", "--no-depth", "--decoder", "--max-seconds",
-        "--iterations", "--seed", "--arch", "--eval-views", "--resume", "--overwrite", "--view", "SCENE", "paper",
+        "--iterations", "--seed", "--set", "--threads", "--save-seconds",
+        "--arch", "--eval-views", "--resume", "--overwrite", "--view", "SCENE", "paper",
     ):  # fmt: skip
         assert option in done.stdout
 

@@ -34,10 +34,10 @@ def test_what_goes_with_one_method_does_not_multiply_the_others():
 
 
 def test_entries_of_the_configuration_are_settings_too():
-    found = runs(settings={"ranks": {"upsilon": 0.2}, "max-seconds": 30}, product={"num_ranks": (4, 8)})
-    assert [run.variant for run in found] == ["num_ranks4", "num_ranks8"]
+    found = runs(settings={"ranks": {"upsilon": 0.2}, "max-seconds": 30}, product={"batch_rays": (64, 128)})
+    assert [run.variant for run in found] == ["batch_rays64", "batch_rays128"]
     assert found[0].arguments == (
-        "--method=slimmerf", "--set=ranks.upsilon=0.2", "--max-seconds=30", "--set=num_ranks=4"
+        "--method=slimmerf", "--set=ranks.upsilon=0.2", "--max-seconds=30", "--set=batch_rays=64"
     )  # fmt: skip
 
 
