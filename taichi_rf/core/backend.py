@@ -85,7 +85,8 @@ def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
         raise UserError(f"unknown arch '{arch}': choose one of {', '.join(ARCHES)}")
     if _current is not None and arch in ("auto", _current.arch):
         return _current
-    threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads is None:  # macOS and Windows do not tell which cores are ours
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if arch == "auto":
         for gpu in ("cuda", "metal", "vulkan"):
             if (gpu != "vulkan" or vulkan.hardware() is not None) and available(gpu):

@@ -68,12 +68,13 @@ def cluster_of_two() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick}
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
+    little = {"include_dashboard": False, "object_store_memory": 1 << 27}  # what runs hand over is a few lines
+    head = {"num_cpus": 0, "_system_config": quick, **little}
     found = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(2):
-            found.add_node(num_cpus=1, include_dashboard=False)
+            found.add_node(num_cpus=1, **little)
         yield found
     finally:
         found.shutdown()

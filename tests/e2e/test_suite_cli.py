@@ -61,7 +61,6 @@ def test_nothing_is_run_that_is_there(here, interrupted):
 
 @pytest.fixture
 def cluster() -> Iterator[object]:
-    pytest.importorskip("ray", reason="Ray is not installed")
     if not Path("/proc/self/stat").exists():
         pytest.skip("the processes of a machine are found in /proc")
     with cluster_of_two() as found:
