@@ -34,11 +34,11 @@ class Options:
     headless: bool = False
     # Write one picture to this file and end, without a window.
     screenshot: Path | None = None
-    # Write a video of one turn around the scene to this file (.mp4 or .gif) and end, without a window.
+    # Write a video of one turn around the scene to this file (.mp4, .gif, .webp or .avif) and end, without a window.
     turntable: Path | None = None
     # Follow this camera path (nerfstudio's camera_path.json) and end, without a window; goes with --output.
     path: Path | None = None
-    # The video of --path (.mp4 or .gif).
+    # The video of --path (.mp4, .gif, .webp or .avif).
     output: Path | None = None
     # How long a turn takes, in seconds. Default: 6.
     seconds: float | None = None

@@ -297,7 +297,7 @@ def test_a_disk_that_fills_is_a_failure_with_a_plain_message(tmp_path, monkeypat
 
 def test_what_cannot_be_recorded_is_refused_before_it_begins(tmp_path):
     fakes = Fakes()
-    with pytest.raises(UserError, match=r"ends in \.mp4 or \.gif"):
+    with pytest.raises(UserError, match=r"ends in \.mp4, \.gif, \.webp or \.avif"):
         fakes.recording(tmp_path / "a.webm")
     with pytest.raises(UserError, match=r"no/such/a\.mp4"):
         fakes.recording(tmp_path / "no/such/a.mp4")
