@@ -70,7 +70,7 @@ def test_a_connection_that_stays_broken_gives_no_smaller_model(
         Slim("", output, level=4, precision="small"),
         Info(""),
         Render("", output.with_suffix(".png"), arch="cpu"),
-        Render("", output.with_suffix(".png"), level=3, arch="cpu"),
+        Render("", output.with_suffix(".png"), level="3", arch="cpu"),
     ):
         server = serve(cut=[sizes[1] + 20], stays_down=True)
         with pytest.raises(UserError, match=words) as error:
