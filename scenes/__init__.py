@@ -6,7 +6,7 @@
 from scenes.base import Progress, Scene, Split
 from scenes.builtin.registry import NotRendered
 from scenes.readers.photographs import LOADING
-from scenes.registry import builtin_names, find, is_mesh, is_scene, load
+from scenes.registry import builtin_names, check_world, find, is_mesh, is_scene, load
 
 __all__ = [
     "LOADING",
@@ -15,6 +15,7 @@ __all__ = [
     "Scene",
     "Split",
     "builtin_names",
+    "check_world",
     "find",
     "is_mesh",
     "is_scene",

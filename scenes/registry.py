@@ -73,10 +73,7 @@ def load(
     if max_test_views is not None and max_test_views < 0:
         raise UserError(f"{max_test_views} test views: 0 (none) or more is expected")
     found = find(source)
-    if (said := next(iter(world.said()), None)) is not None and (found.startswith("builtin:") or is_mesh(found)):
-        raise UserError(
-            f"--{said} goes with a folder; '{source}' is a {'mesh' if is_mesh(found) else 'built-in scene'}"
-        )
+    check_world(found, world)
     name = found.removeprefix("builtin:")
     if name != found:
         return builtin.load(
@@ -103,6 +100,14 @@ def load(
     )
     scene: Scene = FORMATS[world.format or format_of(found) or "blender"].load(Path(found), options)
     return scene
+
+
+def check_world(found: str, world: World) -> None:
+    """UserError where something is said of how a folder becomes a scene, and ``found`` (see :func:`find`) is none."""
+    said = next(iter(world.said()), None)
+    if said is not None and (found.startswith("builtin:") or is_mesh(found)):
+        kind, name = ("mesh", found) if is_mesh(found) else ("built-in scene", found.removeprefix("builtin:"))
+        raise UserError(f"--{said} goes with a folder; '{name}' is a {kind}")
 
 
 def format_of(folder: str | Path) -> str | None:

@@ -172,7 +172,7 @@ def parse_json(data: bytes, where: str, *, non_finite: bool = False) -> Any:
 
     try:
         obj = json.loads(data.decode(), parse_float=number, parse_constant=number, object_pairs_hook=unique)
-        if _depth(obj) > MAX_JSON_DEPTH:
+        if depth(obj) > MAX_JSON_DEPTH:
             raise ValueError(f"nested deeper than {MAX_JSON_DEPTH}")
         json.dumps(obj, ensure_ascii=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError) as error:
@@ -260,7 +260,7 @@ def _utf8(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _depth(obj: Any) -> int:
+def depth(obj: Any) -> int:
     """Levels of lists and dicts, counted without recursion."""
     depth, layer = 0, [obj]
     while layer := [item for item in layer if isinstance(item, dict | list)]:

@@ -17,13 +17,15 @@ from taichi_rf.suite.results import Row
 
 COLOURS = ("#2158d6", "#d9560b", "#0f8a5f", "#8a3fc0", "#c2304a", "#7a6a00", "#0b7f9c", "#5b6270")
 """Of curves, one after the other; each has at least 4:1 against white."""
-WIDTH, PANEL, HEAD = 760, 400, 84
+WIDTH, PANEL, HEAD, FOOT = 760, 400, 84, 30
+MOST_PANELS, MOST_CURVES = 16, 32
+"""Of a picture: it is one page, drawn in memory."""
 TEXT = 13.0
 _MANY_TIMES = 8.0  # largest over smallest size: beyond this the axis of sizes is logarithmic
 
 
 def draw(title: Sequence[str], lines: Sequence[Row]) -> Image.Image:
-    """A panel for each scene that has curves, the average first.
+    """A panel for each scene that has curves, the average first. Where there are more than a page holds, it says so.
 
     Args:
         title: the first line large, the others small.
@@ -35,9 +37,16 @@ def draw(title: Sequence[str], lines: Sequence[Row]) -> Image.Image:
     if not scenes:
         raise UserError("there is nothing to draw yet: no run of the suite has a PSNR")
     scenes.sort(key=lambda scene: scene != AVERAGE)
-    names = list(dict.fromkeys(name for scene in scenes for name, _, _ in _curves(lines, scene)))
+    scenes, more_scenes = scenes[:MOST_PANELS], scenes[MOST_PANELS:]
+    of_scenes = {scene: _curves(lines, scene) for scene in scenes}
+    names = list(dict.fromkeys(name for curves in of_scenes.values() for name, _, _ in curves))
+    names, more_names = names[:MOST_CURVES], names[MOST_CURVES:]
+    of_scenes = {s: [curve for curve in curves if curve[0] in names] for s, curves in of_scenes.items()}
+    scenes = [scene for scene, curves in of_scenes.items() if curves]
+    counts = ((len(more_scenes), "scenes"), (len(more_names), "curves"))
+    left_out = [f"{what}: {count}" for count, what in counts if count]
     legend = _legend_rows(names)
-    height = HEAD + 22 * len(legend) + PANEL * len(scenes)
+    height = HEAD + 22 * len(legend) + PANEL * len(scenes) + (FOOT if left_out else 0)
     page = Page(WIDTH, height)
     page.text((24, 36), plot.fit_text(title[0], 20, WIDTH - 48), 20)
     page.text((24, 60), plot.fit_text(" ".join(title[1:]), 13, WIDTH - 48), 13, page.theme.muted)
@@ -46,7 +55,10 @@ def draw(title: Sequence[str], lines: Sequence[Row]) -> Image.Image:
         _legend(page, 84 + 22 * row, entries, colours)
     for index, scene in enumerate(scenes):
         top = HEAD + 22 * len(legend) + PANEL * index
-        _panel(page, (78, top + 46, WIDTH - 30, top + PANEL - 64), scene, _curves(lines, scene), colours)
+        _panel(page, (78, top + 46, WIDTH - 30, top + PANEL - 64), scene, of_scenes[scene], colours)
+    if left_out:
+        text = f"There is no room for all; left out are {', '.join(left_out)}."
+        page.text((24, height - 14), text, TEXT, page.theme.muted)
     return page.finish()
 
 

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from taichi_rf.coding.headers import is_number
+from taichi_rf.coding.headers import is_number, is_whole
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, write_json
 from taichi_rf.core.version import VERSION
-from taichi_rf.suite.definition import MOST, Published, known
+from taichi_rf.suite.definition import LIMITS, MOST_FIGURES, MOST_LEVEL, MOST_RUNS, Published, check_name, known
 
 FILE, LOGS = "suite.json", "logs"
 FORMAT = 1
@@ -114,23 +114,31 @@ def _made(kind: Any, values: dict[str, Any]) -> Any:
 
 
 def _check(plan: Plan) -> None:
+    check_name(plan.name)
+    if len(plan.runs) > MOST_RUNS or len(plan.published) > MOST_FIGURES:
+        raise ValueError("it has more runs or published figures than there can be")
     for run in plan.runs:
         texts = (run.name, run.scene, run.source, run.variant, *run.arguments)
-        if not all(isinstance(text, str) for text in texts) or not isinstance(run.seed, int):
+        if not all(isinstance(text, str) for text in texts) or not is_whole(run.seed, 0, (1 << 31) - 1):
             raise ValueError("a run is malformed")
         if run.name != os.path.basename(run.name) or run.name in ("", ".", "..", LOGS) or "\\" in run.name:
             raise ValueError(f"'{run.name[:50]}' is no name of a folder")
     for row in plan.published:
-        numbers = (row.psnr, row.ssim, row.bytes, row.chamfer, row.level)
-        texts = (row.name, row.scene, row.source, row.variant or "")
-        if not all(number is None or is_number(number, -MOST, MOST) for number in numbers):
+        figures = ((getattr(row, key), *limits) for key, limits in LIMITS.items())
+        texts = (row.name, row.scene, row.source, "" if row.variant is None else row.variant)
+        if not all(value is None or is_number(value, low, high) for value, low, high in figures):
             raise ValueError("a published figure is malformed")
+        if not (row.level is None or is_whole(row.level, 1, MOST_LEVEL)):
+            raise ValueError("the level of a published figure is malformed")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("the name of a published figure is malformed")
     if not all(isinstance(text, str) for text in (plan.name, plan.about, *plan.reduced, *plan.absent)):
         raise ValueError("a text is malformed")
-    if not all(isinstance(level, int) for level in plan.levels):
+    if not all(is_whole(level, 1, MOST_LEVEL) for level in plan.levels):
         raise ValueError("a level is malformed")
+    for name, failure in plan.failures.items():
+        if not is_whole(failure.code, -(1 << 31), 1 << 31) or not all(isinstance(line, str) for line in failure.lines):
+            raise ValueError(f"the failure of '{name[:50]}' is malformed")
 
 
 def check_names(runs: Iterable[PlannedRun]) -> None:

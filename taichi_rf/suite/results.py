@@ -12,12 +12,10 @@ from typing import Any
 from taichi_rf.coding.checks import number, whole
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json
-from taichi_rf.suite.definition import AVERAGE, MOST, Published
+from taichi_rf.suite.definition import AVERAGE, LIMITS, MOST, MOST_LEVEL, Published
 from taichi_rf.suite.plan import Plan, PlannedRun
 
 METRICS = "metrics.json"
-MOST_LEVELS = 1024
-"""Of a run whose ``metrics.json`` is believed."""
 SMALL_DIFFERENCE = 0.1
 """Decibels below which a difference of single runs is said to be none."""
 
@@ -87,27 +85,27 @@ def _of_run(folder: Path, run: PlannedRun) -> list[Measured]:
     where = f"{run.name}: {METRICS}"
     metrics = read_json(folder / run.name / METRICS)
     levels = metrics["levels"]
-    if not isinstance(levels, list) or len(levels) > MOST_LEVELS:
-        raise UserError(f"{where} has no list of up to {MOST_LEVELS} levels")
+    if not isinstance(levels, list) or len(levels) > MOST_LEVEL:
+        raise UserError(f"{where} has no list of up to {MOST_LEVEL} levels")
     return [
         Measured(
             run.scene,
             run.variant,
             run.seed,
-            whole(level["level"], 1, MOST_LEVELS, where),
+            whole(level["level"], 1, MOST_LEVEL, where),
             index == len(levels) - 1,
-            _number(level["psnr"], where),
-            _number(level["ssim"], where),
-            number(level["bytes"], 0, MOST, where),
+            _figure(level, "psnr", where),
+            _figure(level, "ssim", where),
+            number(level["bytes"], *LIMITS["bytes"], where),
             number(metrics["train_seconds"], 0, MOST, where),
-            _number(level.get("chamfer"), where),
+            _figure(level, "chamfer", where),
         )
         for index, level in enumerate(levels)
     ]
 
 
-def _number(value: Any, where: str) -> float | None:
-    return None if value is None else number(value, -MOST, MOST, where)
+def _figure(level: dict[str, Any], key: str, where: str) -> float | None:
+    return None if level.get(key) is None else number(level[key], *LIMITS[key], where)
 
 
 def rows(plan: Plan, found: Sequence[Measured], levels: Sequence[int] = ()) -> list[Row]:

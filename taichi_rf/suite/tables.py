@@ -1,14 +1,19 @@
-"""Tables of a suite as text: Markdown, CSV, LaTeX, JSON, and the cells that a terminal's table is made of."""
+"""Tables of a suite as text: Markdown, CSV, LaTeX, JSON, and the cells that a terminal's table is made of.
+
+Names come from files of anybody's: in no kind of table are they more than text.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from taichi_rf.core.plain_text import visible
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.suite.definition import AVERAGE
 from taichi_rf.suite.plan import Plan
@@ -16,8 +21,10 @@ from taichi_rf.suite.results import Row, notes
 
 _LATEX = str.maketrans(
     {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+     "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$"}
 )  # fmt: skip
+_MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)")
+"""What may begin a link, a picture, emphasis or a cell; an underscore within a word is itself."""
 
 
 def head(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> list[str]:
@@ -81,7 +88,7 @@ def markdown(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
 def latex(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
     """A ``tabular`` that needs no package, with what is to be known as comments."""
     table = cells(lines)
-    about = "".join(f"% {text}\n" for text in (*head(plan, lines, without=without), *notes(lines)))
+    about = "".join(f"% {visible(text)}\n" for text in (*head(plan, lines, without=without), *notes(lines)))
     rows = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in table]
     columns = "".join("l" if heading in ("scene", "variant", "source") else "r" for heading in table[0])
     body = "\n".join((rows[0], r"\hline", *rows[1:]))
@@ -107,22 +114,25 @@ def as_json(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
         "rows": [asdict(line) for line in lines],
         "notes": notes(lines),
     }
-    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def _csv(value: Any) -> Any:
     """A formula to a spreadsheet is no longer one behind an apostrophe: names come from files."""
     if isinstance(value, tuple):
         value = " ".join(value)
+    if isinstance(value, str):
+        value = visible(value)
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
 def _markdown(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    text = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(lambda found: "\\" + found[0], text)
 
 
 def _latex(text: str) -> str:
-    return text.replace("\n", " ").translate(_LATEX).replace("±", r"$\pm$")
+    return visible(text).translate(_LATEX)
 
 
 def _plus(value: float | None, spread: float | None) -> str:

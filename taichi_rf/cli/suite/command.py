@@ -5,26 +5,21 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from taichi_rf.cli.console import say
 from taichi_rf.cli.options import Suite as Options
-from taichi_rf.cli.suite import expanding, local, running, showing
+from taichi_rf.cli.suite import defining, expanding, local, running, showing
 from taichi_rf.core import folder_lock
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import writing
-from taichi_rf.suite.definition import Definition, known, read_definition
+from taichi_rf.suite.definition import Definition, known
 from taichi_rf.suite.plan import FILE, LOGS, Plan, check_names, merged, read_plan, write_plan
 from taichi_rf.training.run import RunFolder, short
 
 RUNS = Path("runs")
-HERE = Path(__file__).resolve().parents[3] / "suites"
-"""Suites that come with the repository."""
 LOCK = ".suite-lock"
-SMALLER = ("downscale", "max_seconds", "iterations", "eval_views")
-"""Options that make a suite less than what it is written to be."""
 
 
 def run(options: Options) -> None:
@@ -41,7 +36,7 @@ def run(options: Options) -> None:
     if (folder := _folder_of_suite(options)) is not None:
         showing.show(folder, read_plan(folder), options)
         return
-    definition = _definition(options)
+    definition = defining.define(options)
     folder = options.out or RUNS / definition.name
     if options.table:
         showing.show(folder, read_plan(folder), options)
@@ -110,10 +105,10 @@ def _plan(definition: Definition, options: Options) -> Plan:
     found, absent = expanding.find_scenes(definition.scenes, options.data, skip_missing=options.skip_missing)
     runs = expanding.expand(definition, found)
     check_names(runs)
-    variants = {run.variant for run in runs}
+    variants, every = {run.variant for run in runs}, [v.label for v in expanding.variants(definition)]
     for row in definition.published:
         if row.variant is not None:
-            known([row.variant], [v.label for v in expanding.variants(definition)], f"the suite (published {row.name})")
+            known([row.variant], every, f"the suite (published {row.name})")
     by_clock = any(text.startswith("--max-seconds=") for run in runs for text in run.arguments)
     return Plan(
         definition.name,
@@ -121,76 +116,10 @@ def _plan(definition: Definition, options: Options) -> Plan:
         definition.about,
         definition.levels,
         definition.timed or by_clock,
-        tuple(_reduced(options)),
+        tuple(defining.reduced(options)),
         tuple(absent),
         tuple(row for row in definition.published if row.variant is None or row.variant in variants),
     )
-
-
-def _definition(options: Options) -> Definition:
-    """The suite of the file, or of the command line alone, with what the command line says otherwise."""
-    definition = Definition("suite", ()) if options.suite is None else read_definition(_file(options.suite))
-    product = dict(definition.product)
-    for key, values in (("method", options.methods), ("preset", options.presets), ("ranks", options.ranks)):
-        if values:
-            product[key] = values
-    settings = {**definition.settings, **_said(options.set_)}
-    for key, value in _smaller(options).items():
-        if key in product:
-            raise UserError(f"--{key.replace('_', '-')} does not go with a suite that compares values of it")
-        settings[key] = value
-        if key in ("max_seconds", "iterations"):
-            settings.pop("iterations" if key == "max_seconds" else "max_seconds", None)
-    variants = {
-        name: {key: value for key, value in own.items() if key not in _smaller(options)}
-        for name, own in definition.variants.items()
-    }
-    changed = replace(
-        definition,
-        scenes=options.scenes or definition.scenes,
-        seeds=options.seeds or definition.seeds,
-        settings=settings,
-        variants=variants,
-        product=product,
-    )
-    if not changed.scenes:
-        raise UserError("name a suite's file, or --scenes: python -m taichi_rf suite --scenes lantern --seeds 0 1")
-    return changed
-
-
-def _smaller(options: Options) -> dict[str, Any]:
-    values = {key: value for key in SMALLER if (value := getattr(options, key)) is not None}
-    if options.minutes is not None:
-        values["max_seconds"] = 60.0 * options.minutes
-    return values
-
-
-def _reduced(options: Options) -> Iterator[str]:
-    for key, value in _smaller(options).items():
-        yield f"--{key.replace('_', '-')} {value:g}"
-    if options.suite is not None:
-        yield from (f"--presets {preset}" for preset in options.presets)
-        yield from (f"--set {text}" for text in options.set_)
-
-
-def _said(texts: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UserError(f"--set {text[:100]}: a name and a value are expected, such as max_seconds=60")
-        found[key.strip().replace("-", "_")] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
-    return found
-
-
-def _file(name: str) -> Path:
-    """A suite's file: as it was named, or one of those that come with the repository."""
-    path = Path(name)
-    if path.exists() or path.suffix == ".toml":
-        return path
-    there = sorted(path.stem for path in HERE.glob("*.toml"))
-    known([name], there, f"there is no file {name}, and the folder of suites")
-    return HERE / f"{name}.toml"
 
 
 def _folder_of_suite(options: Options) -> Path | None:

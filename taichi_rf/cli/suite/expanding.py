@@ -7,9 +7,10 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from taichi_rf.suite.definition import MOST_RUNS, Definition, known
 from taichi_rf.suite.plan import PlannedRun, check_names
 from taichi_rf.training.methods import registry
 from taichi_rf.training.run import folder_name
+
+LONGEST_FOLDER = 200
+"""Bytes of a run's name; its log's has four more, and file systems take 255."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +51,25 @@ def expand(definition: Definition, found: Sequence[Found]) -> tuple[PlannedRun, 
         UserError: a key or a value is unknown, a run would be refused by ``train.py``, two would share a folder, or
             there is none.
     """
-    kept = variants(definition)
-    count = len(found) * len(kept) * len(definition.seeds)
+    combinations = max(1, len(definition.variants)) * math.prod(map(len, definition.product.values()))
+    count = max(1, len(found)) * combinations * len(definition.seeds)
     if count > MOST_RUNS:
-        raise UserError(f"the suite {definition.name} has {count:,} runs, which is more than {MOST_RUNS:,}")
+        raise UserError(f"the suite {definition.name} has {count:,} combinations, which is more than {MOST_RUNS:,}")
+    kept = variants(definition)
+    checked = _Checked()
     exclude = [_exclusion(rule) for rule in definition.exclude]
     runs = []
+    told = {variant.label: tuple(_arguments(variant)) for variant in kept}
     for scene, variant in itertools.product(found, kept):
-        parsed = None
+        arguments = told[variant.label]
         for seed in definition.seeds:
             values = {**variant.settings, "scene": scene.label, "variant": variant.label, "seed": seed}
             if any(_matches(rule, values) for rule in exclude):
                 continue
-            arguments = tuple(_arguments(variant, scene))
-            if parsed is None:
-                parsed = _checked(arguments, variant, scene)
+            checked(arguments, variant, scene)
             name = "-".join(re.sub(r"[^\w.]+", "-", part) for part in (scene.label, variant.label, f"seed{seed}"))
+            if len(name.encode()) > LONGEST_FOLDER:
+                raise UserError(f"the name of a run is longer than {LONGEST_FOLDER} bytes: {name[:60]}...")
             runs.append(PlannedRun(name, scene.label, scene.source, variant.label, seed, arguments))
             if not 0 <= seed < 2**31:
                 raise UserError(f"seed {seed}: 0 to {2**31 - 1} is expected")
@@ -151,9 +158,9 @@ def _repeated(definition: Definition, axes: dict[str, tuple[Any, ...]]) -> None:
         if not values and name != "scenes":
             raise UserError(f"the list of {name} is empty")
         texts = [text_of(value) for value in values]
-        for text in texts:
-            if texts.count(text) > 1:
-                raise UserError(f"two runs would share a folder: {text[:100]} is listed twice among {name}")
+        if len(set(texts)) < len(texts):
+            twice = next(text for index, text in enumerate(texts) if text in texts[:index])
+            raise UserError(f"two runs would share a folder: {twice[:100]} is listed twice among {name}")
 
 
 def _label(chosen: dict[str, Any], axes: dict[str, tuple[Any, ...]]) -> Iterator[str]:
@@ -175,7 +182,7 @@ def _matches(rule: dict[str, Any], values: dict[str, Any]) -> bool:
     )
 
 
-def _arguments(variant: Variant, scene: Found) -> Iterator[str]:
+def _arguments(variant: Variant) -> Iterator[str]:
     """The options of ``train.py`` that say the variant."""
     keys, method = Keys(), variant.settings["method"]
     for key, value in variant.settings.items():
@@ -183,18 +190,34 @@ def _arguments(variant: Variant, scene: Found) -> Iterator[str]:
             yield from keys.arguments(key, value)
 
 
-def _checked(arguments: tuple[str, ...], variant: Variant, scene: Found) -> train_options.TrainOptions:
-    """What ``train.py`` understands. UserError for what it would refuse."""
+class _Checked:
+    """Refuses what ``train.py`` would refuse; reads each variant's options once, whatever the scene."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, ...], train_options.TrainOptions] = {}
+        self._known: set[tuple[tuple[str, ...], str]] = set()
+
+    def __call__(self, arguments: tuple[str, ...], variant: Variant, scene: Found) -> None:
+        """UserError for what ``train.py`` would refuse of ``arguments`` with ``scene``."""
+        if (arguments, scene.source) in self._known:
+            return
+        self._known.add((arguments, scene.source))
+        if arguments not in self._read:
+            self._read[arguments] = _parsed(arguments, variant)
+        options = dataclasses.replace(self._read[arguments], scene=scene.source)
+        try:
+            train_options.check(options)
+            scenes.check_world(scene.source, options.world)
+            new_recipe(options)
+        except UserError as error:
+            raise UserError(f"{scene.label}, {variant.label}: {error}") from None
+
+
+def _parsed(arguments: tuple[str, ...], variant: Variant) -> train_options.TrainOptions:
+    """The options of ``train.py``. UserError where it cannot read them."""
     try:
         with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(said):
-            options = train_options.parse(["scene", *arguments])
+            return train_options.parse(["scene", *arguments])
     except SystemExit:
         told = [line.strip("│ ").strip() for line in said.getvalue().splitlines() if line.strip("│╭╮╰╯─ ")]
         raise UserError(f"the variant '{variant.label}' is nothing to train.py: {' '.join(told)[:300]}") from None
-    options = dataclasses.replace(options, scene=scene.source)
-    try:
-        train_options.check(options)
-        new_recipe(options)
-    except UserError as error:
-        raise UserError(f"{scene.label}, {variant.label}: {error}") from None
-    return replace(options)

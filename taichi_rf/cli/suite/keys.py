@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -9,15 +10,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from taichi_rf.cli.train.options import Options
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
-from taichi_rf.suite.definition import flat, known
+from taichi_rf.suite.definition import MOST, flat, known
 from taichi_rf.training.configs.base import names_of
-from taichi_rf.training.configs.named import entry_names
+from taichi_rf.training.configs.named import INTERNAL, entry_names
 from taichi_rf.training.methods.registry import METHODS
 
 NOT_SETTINGS = ("scene", "out", "seed", "resume", "more", "begin_with", "overwrite", "view", "set_", "world", "threads")
 """Options of ``train.py`` that the suite says itself."""
 
 
+LONGEST = 1000
+"""Characters of a word."""
 _HINTS = {**get_type_hints(World), **get_type_hints(Options)}
 
 
@@ -35,7 +38,7 @@ class Keys:
         """Methods by the entries that are theirs, with and without a part before them."""
         for method in METHODS:
             kind = type(_config(method).strategy)
-            own = names_of(kind)
+            own = names_of(kind) - set(INTERNAL)
             for part, names in {"": own, "strategy.": own, f"{method.name}.": own}.items():
                 self._own(method.name, part, names)
             for group, members in kind.GROUPS.items():
@@ -80,7 +83,7 @@ class Keys:
             yield f"--{key.replace('_', '-')}"
         elif isinstance(value, list):
             yield f"--{key.replace('_', '-')}"
-            yield from map(text_of, value)
+            yield from (_no_option(text_of(part), key) for part in value)
         elif value is not False:
             yield f"--{key.replace('_', '-')}={text_of(value)}"
 
@@ -91,11 +94,22 @@ def text_of(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return ",".join(map(text_of, value))
-    if isinstance(value, float):
-        return f"{value:.15g}"
-    if isinstance(value, int | str):
-        return str(value)
+    if isinstance(value, int | float):
+        if not abs(value) <= MOST:
+            raise UserError(f"a setting is no number beyond {MOST:g}: {str(value)[:50]}")
+        return f"{value:.15g}" if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        if not value.isprintable() or len(value) > LONGEST:
+            raise UserError(f"a setting is a word of up to {LONGEST} characters, all of them printable: {value[:50]!r}")
+        return value
     raise UserError(f"a setting is a number, a word, true or false, or a list of these, not {str(value)[:50]}")
+
+
+def _no_option(text: str, key: str) -> str:
+    """``text``, which is to stand by itself on a command line. UserError where it would be read as an option there."""
+    if text.startswith("-") and not re.fullmatch(r"-(\d+\.?\d*|\.\d+)", text):
+        raise UserError(f"'{key}': {text[:50]} would be read as an option; a number without an exponent would not")
+    return text
 
 
 def _config(method: Any) -> Any:

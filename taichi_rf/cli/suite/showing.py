@@ -34,7 +34,7 @@ def show(folder: Path, plan: Plan, options: Options) -> None:
     found, without = measured(folder, plan)
     lines = rows(plan, found, options.levels)
     if options.plot is not None:
-        every = rows(plan, found, range(1, 1 + max((m.level for m in found), default=1)))
+        every = rows(plan, found, sorted({m.level for m in found}))
         save_picture(options.plot, np.asarray(chart.draw(tables.head(plan, lines, without=len(without)), every)))
         say(f"  {short(options.plot)}")
     text = _text(plan, lines, len(without), options)

@@ -19,12 +19,15 @@ from taichi_rf.training.limits import check_entries
 FIXED = ("method", "strategy", "preset")
 """Entries that say which configuration it is; they have options of their own."""
 
+INTERNAL = ("begun",)
+"""Entries that the program writes down of a training, and nobody says."""
+
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 
 
 def entry_names(config: Config) -> list[str]:
     """All entries that can be set, the method's own among them."""
-    return sorted((names_of(Config) | names_of(type(config.strategy))) - set(FIXED))
+    return sorted((names_of(Config) | names_of(type(config.strategy))) - {*FIXED, *INTERNAL})
 
 
 def find_name(config: Config, name: str) -> str:
@@ -41,6 +44,8 @@ def find_name(config: Config, name: str) -> str:
         if not part or (own and part in ("strategy", config.method)) or last in groups.get(part, ()):
             return last
     close = difflib.get_close_matches(last[:100], known, n=1, cutoff=0.55)
+    if last in INTERNAL:
+        raise UserError(f"'{name[:100]}' cannot be set: it is written down by a training that begins with a model")
     if last in FIXED:
         raise UserError(f"'{name[:100]}' cannot be set: it has an option of its own")
     if last in known:

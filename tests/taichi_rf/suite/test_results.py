@@ -133,11 +133,30 @@ def test_the_same_figures_come_out_of_every_kind_of_table(lines):
     text = tables.markdown(plan, lines)
     assert "with --downscale 4" in text
     assert "| average of 2 | x | 1 | 15.50 ± 0.71 |" in text
-    assert "Q\\|" in text
+    assert "| Q\\| |" in text
     table = list(csv.DictReader(tables.comma_separated(lines).splitlines()))
     assert float(next(r for r in table if (r["scene"], r["variant"], r["level"]) == ("a", "x", "1"))["psnr"]) == 21.0
     assert r"15.50 $\pm$ 0.71" in tables.latex(plan, lines)
     assert json.loads(tables.as_json(plan, lines))["rows"][0]["psnr"] == 21.0
+
+
+def test_names_are_no_more_than_text_in_every_kind_of_table(tmp_path):
+    name = "=x|\\input{y}![z](http://h)\x1b[2J\r\n _a_ b_c<b>$"
+    plan = Plan("suite", (PlannedRun("a-x-0", "a", "/a", name, 0, ()),), about="about\n\\input{y}\x9b")
+    found = rows(plan, measured(written(tmp_path, {("a", "x", 0): (20.0,)}), plan)[0])
+    said = {
+        "markdown": tables.markdown(plan, found), "latex": tables.latex(plan, found),
+        "csv": tables.comma_separated(found), "json": tables.as_json(plan, found),
+    }  # fmt: skip
+    for text in said.values():
+        assert not {c for c in text if c != "\n" and not c.isprintable()}
+    assert "=x\\|\\\\input{y}!\\[z\\](http://h)" in said["markdown"]
+    assert "\\_a\\_ b_c&lt;b&gt;$" in said["markdown"]
+    commands = [line for line in said["latex"].splitlines() if "\\input" in line]
+    assert commands == [line for line in commands if line.startswith("% suite: about\\n")] != []
+    assert r"=x$|$\textbackslash{}input\{y\}" in said["latex"]
+    assert next(csv.DictReader(said["csv"].splitlines()))["variant"].startswith("'=x|")
+    assert json.loads(said["json"])["rows"][0]["variant"] == name
 
 
 def test_a_chart_is_drawn_and_an_empty_one_refused(lines):
@@ -147,6 +166,16 @@ def test_a_chart_is_drawn_and_an_empty_one_refused(lines):
     assert {(0x21, 0x58, 0xD6), (0xD9, 0x56, 0x0B)} <= colours
     with pytest.raises(UserError, match="nothing to draw"):
         chart.draw(["suite"], [l for l in lines if not l.ours and l.psnr])
+
+
+def test_a_chart_of_more_than_a_page_holds_says_so(monkeypatch, lines):
+    monkeypatch.setattr(chart, "MOST_PANELS", 2)
+    monkeypatch.setattr(chart, "MOST_CURVES", 1)
+    written_down: list[str] = []
+    monkeypatch.setattr(chart.Page, "text", lambda self, at, text, *more, **options: written_down.append(text))
+    picture = chart.draw(["suite"], lines)
+    assert picture.height == chart.HEAD + 22 + 2 * chart.PANEL + chart.FOOT
+    assert "There is no room for all; left out are scenes: 1, curves: 3." in written_down
 
 
 def test_what_got_worse_is_found(tmp_path):
@@ -168,13 +197,35 @@ def test_a_plan_survives_its_file_and_spoilt_ones_are_refused(tmp_path):
         ("format", 0),
         ("runs", 3),
         ("runs", [{**values["runs"][0], "name": "../x"}]),
+        ("runs", [{**values["runs"][0], "seed": -1}]),
         ("levels", ["1"]),
+        ("levels", [10**9]),
+        ("name", "../x"),
+        ("published", [{**values["published"][0], "psnr": "1"}]),
+        ("published", [{**values["published"][0], "variant": ["x"]}]),
+        ("failures", {"a-x-0": {"code": "1"}}),
     ):
         (tmp_path / FILE).write_text(json.dumps({**values, key: value}))
         with pytest.raises(UserError):
             read_plan(tmp_path)
     with pytest.raises(UserError, match="not the folder of a suite"):
         read_plan(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"levels": [{"level": 10**12, "psnr": 1, "ssim": None, "bytes": 1}], "train_seconds": 1},
+        {"levels": [{"level": 1, "psnr": "nan", "ssim": None, "bytes": 1}], "train_seconds": 1},
+        {"levels": {}, "train_seconds": 1},
+        [],
+    ],
+)
+def test_results_that_no_run_writes_count_as_none(tmp_path, metrics):
+    plan = plan_of({("a", "x", 0): ()})
+    (tmp_path / "a-x-0").mkdir()
+    (tmp_path / "a-x-0" / "metrics.json").write_text(json.dumps(metrics))
+    assert measured(tmp_path, plan) == ([], list(plan.runs))
 
 
 def test_runs_that_would_share_a_folder_and_runs_made_otherwise_are_refused():

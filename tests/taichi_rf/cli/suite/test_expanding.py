@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from taichi_rf.cli.options import Suite
-from taichi_rf.cli.suite import command, expanding
+from taichi_rf.cli.suite import command, defining, expanding
+from taichi_rf.cli.suite.keys import Keys
 from taichi_rf.core.errors import UserError
 from taichi_rf.suite.definition import Definition
 from taichi_rf.training.configs.named import read_settings
@@ -69,13 +70,33 @@ def test_exclusions_leave_out_what_has_all_that_they_say():
         ({"product": {"bits": ()}}, "the list of bits is empty"),
         ({"exclude": ({"scene": "lantern"},)}, "has no runs"),
         ({"exclude": ({"scen": "lantern"},)}, "did you mean 'scene'?"),
-        ({"seeds": tuple(range(10_001))}, "10,001 runs"),
+        ({"seeds": tuple(range(10_001))}, "10,001 combinations"),
+        ({"product": {key: tuple(range(500)) for key in ("bits", "num_ranks", "grid")}}, "125,000,000 combinations"),
+        ({"settings": {"box": ["--view", "1", "1", "1", "1", "1"]}}, "'box': --view would be read as an option"),
+        ({"settings": {"upsilon": "0.1\x1b"}}, "all of them printable"),
+        ({"settings": {"iterations": 10**30}}, "no number beyond 1e+15"),
+        ({"settings": {"upsilon": float("nan")}}, "no number beyond 1e+15"),
+        ({"settings": {"begun": True}}, "train.py has no 'begun'"),
+        (
+            {"settings": {"space": "ndc"}},
+            "lantern, slimmerf: --space goes with a folder; 'lantern' is a built-in scene",
+        ),
+        ({"variants": {"x" * 300: {}}}, "the name of a run is longer than 200 bytes"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(entries, because):
     with pytest.raises(UserError) as error:
         runs(**entries)
     assert because in str(error.value)
+
+
+def test_negative_numbers_of_a_list_are_numbers():
+    keys = Keys()
+    box = [-1, -1.5, -0.5, 1, 1.5, 1e-7]
+    assert list(keys.arguments("box", box)) == ["--box", "-1", "-1.5", "-0.5", "1", "1.5", "1e-07"]
+    with pytest.raises(UserError, match="would be read as an option; a number without an exponent would not"):
+        list(keys.arguments("box", [-1e-7]))
+    assert list(keys.arguments("up", "-y")) == ["--up=-y"]
 
 
 def test_scenes_that_are_not_there_are_left_out_where_that_is_asked_for(tmp_path):
@@ -87,16 +108,58 @@ def test_scenes_that_are_not_there_are_left_out_where_that_is_asked_for(tmp_path
 
 def plan(**options):
     said = Suite(**options)
-    return command._plan(command._definition(said), said)
+    return command._plan(defining.define(said), said)
 
 
-@pytest.mark.parametrize("path", sorted(command.HERE.glob("*.toml")), ids=lambda path: path.stem)
-def test_the_suites_that_come_with_it_can_be_run_at_reduced_size(path):
-    found = plan(suite=path.stem, scenes=("lantern",), minutes=1.0, presets=("quick",), downscale=8)
+@pytest.mark.parametrize("path", sorted(defining.HERE.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_suites_that_come_with_it_can_be_run_at_reduced_size(path, tmp_path):
+    (tmp_path / "poses_bounds.npy").touch()  # what makes it a scene; some suites want a folder
+    found = plan(suite=path.stem, scenes=(str(tmp_path),), minutes=1.0, presets=("quick",), downscale=8)
     assert found.timed
     assert found.reduced == ("--downscale 8", "--max-seconds 60", "--presets quick")
     assert all("--max-seconds=60" in run.arguments and "--preset=quick" in run.arguments for run in found.runs)
     assert all("--downscale=8" in run.arguments for run in found.runs)
+
+
+SUITE = """
+scenes = ["lantern"]
+[settings]
+iterations = 5
+ranks.upsilon = 0.1
+[variants.a]
+max-seconds = 7
+downscale = 2
+ranks = "train"
+[variants.b]
+eval-views = 3
+ranks = "plain"
+"""
+
+
+def test_what_the_command_line_says_of_size_replaces_what_variants_say(tmp_path):
+    (tmp_path / "mine.toml").write_text(SUITE)
+    said = Suite(suite=str(tmp_path / "mine.toml"), minutes=1.0, downscale=4, eval_views=1, set_=("upsilon=0.2",))
+    size = ("--set=upsilon=0.2", "--downscale=4", "--max-seconds=60", "--eval-views=1")
+    found = expanding.variants(defining.define(said))
+    told = {variant.label: list(expanding._arguments(variant)) for variant in found}
+    assert {label: [text for text in texts if text in size] for label, texts in told.items()} == dict.fromkeys(
+        ("a", "b"), [size[0], "--downscale=4", "--eval-views=1", "--max-seconds=60"]
+    )
+    assert not [text for texts in told.values() for text in texts if "iterations" in text or "0.1" in text]
+
+
+@pytest.mark.parametrize(
+    ("options", "because"),
+    [
+        ({"ranks": ("prefix",)}, "--ranks does not go with a suite that compares values of it"),
+        ({"set_": ("ranks=prefix",)}, "--set ranks does not go with"),
+        ({"set_": ("max-seconds=3",)}, "--set max_seconds does not go with"),
+    ],
+)
+def test_the_command_line_does_not_say_what_a_suite_compares(tmp_path, options, because):
+    (tmp_path / "mine.toml").write_text(SUITE)
+    with pytest.raises(UserError, match=because):
+        defining.define(Suite(suite=str(tmp_path / "mine.toml"), **options))
 
 
 def test_runs_that_go_by_the_clock_run_one_at_a_time():
@@ -119,6 +182,8 @@ def test_runs_that_go_by_the_clock_run_one_at_a_time():
         ("frusta=perhaps", "true or false"),
         ("ranks=foo", "one of prefix, train, plain"),
         ("preset=paper", "an option of its own"),
+        ("begun=true", "'begun' cannot be set"),
+        ("strategy.begun=true", "'strategy.begun' cannot be set"),
         ("resolutions=3,4,5,6", "one entry more"),
     ],
 )
