@@ -11,7 +11,7 @@ from pathlib import Path
 from taichi_rf.cli.suite import working
 from taichi_rf.suite.plan import PlannedRun
 
-POLL = 0.1  # seconds between two looks at the processes
+POLL = 0.05  # seconds between two looks at the processes
 
 
 class LocalRuns:

@@ -1,7 +1,8 @@
 """``python -m taichi_rf.cli.train``: what ``train.py`` does, as a process that another one started and watches over.
 
 Suites start their runs so. It stops as by Ctrl-C, saved, when its standard input ends: because whoever started it wants
-that, or is gone. So no run is left behind, on any system, by a suite or a worker that was killed.
+that, or is gone. So no run is left behind, on any system, by a suite or a worker that was killed: not even one that
+hangs, for after ``LAST`` seconds it ends as it is.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ if __name__ == "__main__":
 
 import _thread
 import os
+import signal
 import threading
+import time
 
 from taichi_rf.cli.train import options as train_options
 from taichi_rf.core.errors import UserError
 
+LAST = 100.0
+"""Seconds from the end of the input to that of the process, if it does not end by itself: a step, or compiling a
+kernel, is not torn apart, and then it saves. Whoever goes on with the run waits a little longer for it."""
+
 
 def stop_with_input() -> None:
-    """Have the main thread stopped as by Ctrl-C when standard input ends."""
+    """Have the main thread stopped as by Ctrl-C when standard input ends, and ``LAST`` seconds later the process."""
     threading.Thread(target=_watch, name="standard input", daemon=True).start()
 
 
@@ -30,7 +37,13 @@ def _watch() -> None:
             pass
     except OSError:  # closed from the beginning: nobody watches over it
         return
-    _thread.interrupt_main()
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()  # does not wake a thread that sleeps or waits
+    time.sleep(LAST)
+    entry.complain("train.py", f"it was to stop and did not within {LAST:g} s: the last checkpoint is what is there")
+    os._exit(130)
 
 
 def work(options: train_options.TrainOptions, stopper: entry.Stopper) -> None:

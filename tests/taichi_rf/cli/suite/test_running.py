@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.suite.plan import Failure, Plan, PlannedRun, read_plan
 from taichi_rf.training.configs.slimmerf import QUICK
 from taichi_rf.training.run import CONFIG, Recipe
+from tests.places import ROOT
 
 STEPS = 5
 CHILD = Path(__file__).with_name("child.py")
@@ -91,6 +95,61 @@ def test_ctrl_c_has_what_runs_saved_and_the_same_again_goes_on(how, tmp_path):
     how.clear()
     assert not run(plan, tmp_path).failed
     assert "starts at 3" in log(tmp_path, "s-a")
+
+
+HANGS = """
+import time
+from taichi_rf.cli.train import __main__ as train
+train.LAST = 0.5
+train.stop_with_input()
+print("begun", flush=True)
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("asked to stop", flush=True)
+"""
+KILLED = """
+import sys, time
+from pathlib import Path
+from taichi_rf.cli.suite import working
+from taichi_rf.suite.plan import PlannedRun
+working.command = lambda *_: [sys.executable, "-c", sys.argv[2]]
+process = working.start(Path(sys.argv[1]), PlannedRun("r", "s", "/s", "v", 0, ()), None)
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_run_that_hangs_does_not_outlive_a_suite_that_was_killed(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), HANGS]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as suite:
+        run = int(suite.stdout.readline())
+        wait_until(lambda: "begun" in log(tmp_path, "r"))
+        suite.kill()
+    wait_until(lambda: not alive(run))
+    assert log(tmp_path, "r").splitlines() == [
+        "begun", "asked to stop",
+        "train.py: it was to stop and did not within 0.5 s: the last checkpoint is what is there",
+    ]  # fmt: skip
+
+
+def wait_until(what) -> None:
+    deadline = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs that is none of ours: one that has ended may wait for whoever looks after orphans."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_cores_are_shared_out():
