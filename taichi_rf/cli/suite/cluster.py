@@ -81,6 +81,8 @@ class ClusterRuns:
 
     def start(self, run: PlannedRun) -> None:
         """Hand a run to the cluster."""
+        with contextlib.suppress(OSError):  # until it begins there, it has printed nothing
+            working.log_of(self._folder, run).unlink(missing_ok=True)
         reference = self._task.options(name=run.name).remote(str(self._folder), run, self._threads, VERSION)
         self._running[reference] = run
 

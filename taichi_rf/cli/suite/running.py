@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.live import Live
-from rich.markup import escape
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from taichi_rf.cli import entry
-from taichi_rf.cli.console import console, duration, say
+from taichi_rf.cli.console import console, say
 from taichi_rf.cli.suite import working
+from taichi_rf.cli.suite.live import LiveTable
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.plain_text import visible
 from taichi_rf.suite.plan import Failure, Plan, PlannedRun, write_plan
 
 REFRESH = 0.5  # seconds between two pictures of the live table
-SHOWN_FAILURES = 5
-_WEIGHTS = {"starting": (0.0, 0.0), "compiling": (0.0, 0.02), "training": (0.02, 0.93), "evaluating": (0.95, 0.05)}
-"""Where each stage of a run begins and how much of it it is, for the time left."""
 
 
 class Runs(Protocol):
@@ -53,7 +49,8 @@ class Suite:
         self.done = [run for run in plan.runs if working.finished(folder, run)]
         ready = set(self.done)
         self._waiting = [run for run in plan.runs if run not in ready]
-        self._already, self._began = len(self.done), time.monotonic()
+        self._already = len(self.done)
+        self._live = LiveTable(folder, len(plan.runs), self._already)
         self.failed: dict[PlannedRun, Failure] = {}
 
     def run(self) -> None:
@@ -134,35 +131,5 @@ class Suite:
             yield live
 
     def _table(self) -> Table:
-        """What is running, how far it is, and what failed."""
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column(width=24)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        under_way = 0.0
-        for run in self._runs.running():
-            at = working.progress(self._folder, run)
-            begin, share = _WEIGHTS.get(at.stage, (0.0, 0.0))
-            fraction = begin + share * at.fraction
-            under_way += fraction
-            table.add_row(
-                escape(visible(run.name)), ProgressBar(1.0, fraction, width=24), escape(f"{at.stage} {at.details}")
-            )
-        for run, failure in list(self.failed.items())[-SHOWN_FAILURES:]:
-            last = failure.lines[-1] if failure.lines else "it said nothing"
-            table.add_row(escape(visible(run.name)), f"[red]failed ({failure.code})[/red]", escape(last))
-        ended, total = len(self.done) + len(self.failed), len(self.plan.runs)
-        table.add_row(
-            f"[bold]{len(self.done)} of {total} done[/bold]",
-            ProgressBar(float(total), ended + under_way, width=24),
-            self._left(ended - self._already + under_way, total - self._already),
-        )
-        return table
-
-    def _left(self, done: float, all_of_it: int) -> str:
-        words = [f"{len(self.failed)} failed"] if self.failed else []
-        spent = time.monotonic() - self._began
-        if done > 0.02:
-            words.append(f"{duration(spent / done * (all_of_it - done))} left")
-        words.append(f"{len(self._waiting)} waiting")
-        return ", ".join(words)
+        size = console.size
+        return self._live.table(self._runs.running(), len(self.done), self.failed, size.width, size.height - 1)

@@ -84,26 +84,28 @@ def start(folder: Path, run: PlannedRun, threads: int | None) -> subprocess.Pope
 
 def failure(folder: Path, run: PlannedRun, code: int) -> Failure:
     """How a run ended that is not finished: its exit code and the last lines that it printed."""
-    lines = [line for line in _last_text(log_of(folder, run)).splitlines() if line.strip()]
+    lines = [line for line in (_last_text(log_of(folder, run)) or "").splitlines() if line.strip()]
     return Failure(code, tuple(visible(line)[:500] for line in lines[-LAST_LINES:]))
 
 
-def progress(folder: Path, run: PlannedRun) -> Progress:
-    """Where a run stands that is running."""
-    for line in reversed(_last_text(log_of(folder, run)).splitlines()):
+def progress(folder: Path, run: PlannedRun) -> Progress | None:
+    """Where a run stands that is running; None where it has no log yet."""
+    if (text := _last_text(log_of(folder, run))) is None:
+        return None
+    for line in reversed(text.splitlines()):
         if found := _PERCENT.match(line):
             return Progress(found[1], min(int(found[2]), 100) / 100, visible(found[3]))
     return Progress()
 
 
-def _last_text(path: Path) -> str:
+def _last_text(path: Path) -> str | None:
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL))
             return file.read().decode(errors="replace")
     except OSError:
-        return ""
+        return None
 
 
 def _wait_for(where: Path) -> None:

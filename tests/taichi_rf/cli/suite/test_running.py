@@ -160,8 +160,10 @@ def test_cores_are_shared_out():
 
 def test_progress_is_the_last_that_was_printed(tmp_path):
     planned = plan_of("a").runs[0]
-    assert working.progress(tmp_path, planned).stage == "starting"
+    assert working.progress(tmp_path, planned) is None
     (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "s-a.log").write_text("loading\n")
+    assert working.progress(tmp_path, planned).stage == "starting"
     (tmp_path / "logs" / "s-a.log").write_text("loading images 100% 3 of 3\ntraining  42% 100 · 20.0 dB\nwarning: x\n")
     found = working.progress(tmp_path, planned)
     assert (found.stage, found.fraction, found.details) == ("training", 0.42, "100 · 20.0 dB")
