@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import scenes
 from taichi_rf.cli import entry
 from taichi_rf.cli.console import say
 from taichi_rf.cli.suite import working
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.version import VERSION
-from taichi_rf.suite.plan import PlannedRun
+from taichi_rf.suite.plan import FILE, PlannedRun
 
 POLL = 0.5  # seconds between two questions to the cluster
 LOST = 70
@@ -101,7 +102,7 @@ class ClusterRuns:
             except self._ray.exceptions.TaskCancelledError:
                 code, said = 130, ""
             except self._ray.exceptions.RayError as error:
-                code, said = LOST, str(error)
+                code, said = LOST, _lost(error)
             if said:
                 with contextlib.suppress(OSError), open(working.log_of(self._folder, run), "a") as log:
                     log.write(said + "\n")
@@ -129,10 +130,15 @@ def work(folder: str, run: PlannedRun, threads: int, version: str) -> tuple[int,
     Returns:
         Its exit code, and what to write to its log where the worker refuses it.
     """
+    here = f"the worker on {platform.node()}"
     if version != VERSION:
-        return 2, f"the worker on {platform.node()} has Taichi RF {VERSION}, not {version}"
-    if not Path(folder).is_dir():
-        return 2, f"the worker on {platform.node()} sees no folder {folder}: --out is to be one that all share"
+        return 2, f"{here} has Taichi RF {VERSION}, not {version}"
+    if not (Path(folder) / FILE).is_file():
+        return 2, f"{here} does not see the suite in {folder}: --out is to be a folder that all machines share"
+    try:
+        scenes.find(run.source)
+    except UserError as error:
+        return 2, f"{here} does not see the scene, which is to lie where all machines see it: {error}"
     try:
         process = working.start(Path(folder), run, threads)
     except UserError as error:
@@ -144,6 +150,14 @@ def work(folder: str, run: PlannedRun, threads: int, version: str) -> tuple[int,
     except BaseException:  # Ray cancels a task by an interrupt
         _stop(process)
         raise
+
+
+def _lost(error: Exception) -> str:
+    """What became of a task that gave no answer, in one line."""
+    if isinstance(error, ImportError) or "failed to import" in str(error):
+        return "a worker could not import Taichi RF: all machines are to have the same version installed"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"its workers were lost {_RETRIES + 1} times, or broke: {lines[0] if lines else type(error).__name__}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from taichi_rf.training.run import CONFIG, RunFolder
 
 LAST_LINES = 12
 """Of what a run printed that are kept of a failure."""
+_LITTLE = 1 << 20  # bytes that are free, below which a disk is full
 _TAIL = 16 << 10  # bytes at a log's end that are looked at
 _WAIT = 120.0  # seconds for a run that is being stopped elsewhere to let go of its folder
 _PERCENT = re.compile(r"^(\w[\w ]*?) +(\d{1,3})% ?(.*)$")
@@ -85,6 +87,12 @@ def start(folder: Path, run: PlannedRun, threads: int | None) -> subprocess.Pope
 def failure(folder: Path, run: PlannedRun, code: int) -> Failure:
     """How a run ended that is not finished: its exit code and the last lines that it printed."""
     lines = [line for line in (_last_text(log_of(folder, run)) or "").splitlines() if line.strip()]
+    if code == 0:
+        lines.append(
+            f"it ended well, but its results are not in {folder / run.name}: do all machines share that folder?"
+        )
+    elif not lines and shutil.disk_usage(folder).free < _LITTLE:
+        lines.append(f"the disk on which {folder} lies is full")
     return Failure(code, tuple(visible(line)[:500] for line in lines[-LAST_LINES:]))
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from taichi_rf.cli import entry
 from taichi_rf.cli.suite import command, local, running, working
 from taichi_rf.core.errors import UserError
+from taichi_rf.core.version import VERSION
 from taichi_rf.suite.plan import Failure, Plan, PlannedRun, read_plan
 from taichi_rf.training.configs.slimmerf import QUICK
 from taichi_rf.training.run import CONFIG, Recipe
@@ -112,6 +116,7 @@ while True:
 KILLED = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from taichi_rf.cli.suite import working
 from taichi_rf.suite.plan import PlannedRun
 working.command = lambda *_: [sys.executable, "-c", sys.argv[2]]
@@ -186,6 +191,30 @@ def test_a_folder_with_a_run_of_no_suite_is_left_alone(tmp_path):
 
     with pytest.raises(UserError, match="belongs to no suite"):
         command._prepared(plan_of("a"), tmp_path, Suite())
+
+
+def test_a_worker_says_in_one_line_what_it_lacks(tmp_path):
+    from taichi_rf.cli.suite.cluster import work
+
+    planned = PlannedRun("r", "s", str(tmp_path / "nowhere"), "v", 0, ())
+    assert work(str(tmp_path), planned, 1, "0.0.1") == (
+        2,
+        f"the worker on {platform.node()} has Taichi RF {VERSION}, not 0.0.1",
+    )
+    code, said = work(str(tmp_path), planned, 1, VERSION)
+    assert (code, "does not see the suite in" in said) == (2, True)
+    (tmp_path / "suite.json").write_text("{}")
+    code, said = work(str(tmp_path), planned, 1, VERSION)
+    assert (code, "does not see the scene" in said, "nowhere" in said, "\n" in said) == (2, True, True, False)
+
+
+def test_a_run_without_results_or_words_is_explained(tmp_path, monkeypatch):
+    planned = plan_of("a").runs[0]
+    (tmp_path / "logs").mkdir()
+    assert "do all machines share that folder?" in working.failure(tmp_path, planned, 0).lines[-1]
+    assert working.failure(tmp_path, planned, 2).lines == ()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert "is full" in working.failure(tmp_path, planned, 2).lines[-1]
 
 
 def test_without_a_cluster_that_is_said(tmp_path):
