@@ -17,7 +17,8 @@ from taichi_rf.coding.arrays import pack_arrays
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.fields.vm import factor_coding
 from taichi_rf.page.build import script_of
-from tests.e2e.pages import Opened, browser, hosted
+from tests.e2e.browsers import browser
+from tests.e2e.pages import Opened, hosted
 from tests.page_models import KINDS, PICTURES, SIDE, chunk_begins, page_text, spoilt, write_model
 
 ALIKE = 60.0  # dB; half precision alone costs 70
@@ -27,7 +28,7 @@ SMALL = (160, 120)  # what is on the screen besides costs time
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    driver = browser()
+    driver = browser(logs=True)
     yield driver
     driver.quit()
 
