@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from string import Template
 from typing import Any
+from urllib.parse import quote
 
 from taichi_rf.core.plain_text import visible
 from taichi_rf.page.build import WEB, script_of
@@ -42,11 +44,11 @@ def page_of(model: Shown, data: bytes | None, *, caption: str = "", file: str | 
         model: what it shows.
         data: the ``.trf`` that it holds; None where that lies beside it.
         caption: a text on the picture, of ``LONGEST_CAPTION`` characters at most.
-        file: the address of the ``.trf``, relative to the page, where it holds none.
+        file: the name of the ``.trf`` beside the page, where it holds none.
     """
     metadata = metadata_of(model.header)
     about = {
-        "file": file,
+        "file": None if file is None else quote(os.fsencode(file), safe=""),
         "sizes": model.sizes,
         "worldBox": model.world_box,
         "level": best_level(metadata, len(model.sizes)),

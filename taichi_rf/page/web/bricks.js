@@ -1,8 +1,6 @@
 // Which cells may hold anything, in bricks of 4 x 4 x 4 cells. A brick that holds none says how far it is to the next
 // that does, so that rays stride over it; of one that does, the values at its 5 x 5 x 5 nodes have a slot in an atlas.
 
-import { Refused } from "./bytes.js";
-
 export const BRICK = 4; // cells a side
 export const NODES = BRICK + 1;
 const OCCUPIED = 2 ** 31;
@@ -31,22 +29,16 @@ export class Bricks {
   /**
    * Number the occupied bricks, after all cells are marked.
    *
-   * @param largest the most texels along a side that a 3D texture may have.
+   * @param room called with how many there are, gives how many slots along x, y and z an atlas of them has.
    */
-  finish(largest) {
+  finish(room) {
     const { table, size } = this;
     const [bx, by, bz] = size;
     const owners = [];
     for (let brick = 0; brick < table.length / 4; brick++) {
       if (table[4 * brick + 2] || table[4 * brick + 3]) owners.push(brick);
     }
-    const most = Math.floor(largest / NODES);
-    const side = Math.max(1, Math.ceil(Math.cbrt(owners.length)));
-    const ax = Math.min(most, side);
-    const ay = Math.min(most, Math.max(1, Math.ceil(Math.sqrt(owners.length / ax))));
-    const az = Math.max(1, Math.ceil(owners.length / (ax * ay)));
-    if (az > most) throw new Refused("this model is too large for this browser's graphics");
-    this.atlas = [ax, ay, az];
+    const [ax, ay, az] = (this.atlas = room(owners.length));
     this.owners = new Uint32Array(ax * ay * az); // of each slot, its brick: x, y and z of ten bits and OCCUPIED
     this.count = owners.length;
     owners.forEach((brick, slot) => {
@@ -88,7 +80,7 @@ export class Bricks {
 }
 
 /** Bricks of the cells whose bits are set in `packed`, eight a byte, the lowest bit first and x fastest. */
-export function bricksOfBits(cells, packed, largest) {
+export function bricksOfBits(cells, packed, room) {
   const bricks = new Bricks(cells);
   const [nx, ny, nz] = cells;
   let bit = 0;
@@ -97,5 +89,5 @@ export function bricksOfBits(cells, packed, largest) {
       for (let x = 0; x < nx; x++, bit++) if ((packed[bit >> 3] >> (bit & 7)) & 1) bricks.mark(x, y, z);
     }
   }
-  return bricks.finish(largest);
+  return bricks.finish(room);
 }
