@@ -19,8 +19,7 @@ export class Bricks {
 
   /** Mark cell (x, y, z); gives its brick's index. */
   mark(x, y, z) {
-    const [bx, by] = this.size;
-    const brick = ((z >> 2) * by + (y >> 2)) * bx + (x >> 2);
+    const brick = ((z >> 2) * this.size[1] + (y >> 2)) * this.size[0] + (x >> 2);
     const bit = ((z & 3) << 4) | ((y & 3) << 2) | (x & 3);
     this.table[4 * brick + 2 + (bit >> 5)] |= 1 << (bit & 31);
     return brick;
@@ -54,39 +53,46 @@ export class Bricks {
 
   /** How many bricks away, diagonals counting as one, the nearest occupied brick is: two sweeps over the grid. */
   measure(bx, by, bz) {
-    const distance = new Uint8Array(bx * by * bz);
-    for (let i = 0; i < distance.length; i++) distance[i] = this.table[4 * i] ? 0 : FARTHEST;
-    const before = [];
-    for (let n = 0; n < 13; n++) before.push([(n % 3) - 1, (Math.floor(n / 3) % 3) - 1, Math.floor(n / 9) - 1]);
-    const sweep = (sign) => {
-      const last = distance.length - 1;
-      for (let n = 0; n <= last; n++) {
-        const at = sign > 0 ? n : last - n;
-        let least = distance[at];
-        if (least < 2) continue;
-        const [x, y, z] = [at % bx, Math.floor(at / bx) % by, Math.floor(at / (bx * by))];
-        for (const [dx, dy, dz] of before) {
-          const [ox, oy, oz] = [x + sign * dx, y + sign * dy, z + sign * dz];
-          if (ox < 0 || oy < 0 || oz < 0 || ox >= bx || oy >= by || oz >= bz) continue;
-          least = Math.min(least, distance[(oz * by + oy) * bx + ox] + 1);
+    const [row, slice] = [bx + 2, (bx + 2) * (by + 2)]; // with a margin, so that every brick has all its neighbours
+    const distance = new Uint8Array(slice * (bz + 2)).fill(FARTHEST);
+    const before = Int32Array.from({ length: 13 }, (_, n) => (n % 3) - 1 + ((Math.floor(n / 3) % 3) - 1) * row + (Math.floor(n / 9) - 1) * slice);
+    const places = new Int32Array(bx * by * bz);
+    let brick = 0;
+    for (let z = 1; z <= bz; z++) {
+      for (let y = 1; y <= by; y++) {
+        for (let x = 1; x <= bx; x++, brick++) {
+          places[brick] = z * slice + y * row + x;
+          if (this.table[4 * brick]) distance[places[brick]] = 0;
         }
-        distance[at] = least;
       }
-    };
-    sweep(1);
-    sweep(-1);
-    for (let i = 0; i < distance.length; i++) this.table[4 * i + 1] = distance[i];
+    }
+    for (let n = 0; n < brick; n++) nearer(distance, places[n], before, 1);
+    for (let n = brick - 1; n >= 0; n--) nearer(distance, places[n], before, -1);
+    for (let n = 0; n < brick; n++) this.table[4 * n + 1] = distance[places[n]];
   }
+}
+
+function nearer(distance, at, offsets, sign) {
+  let least = distance[at];
+  if (least < 2) return;
+  for (let n = 0; n < offsets.length; n++) {
+    const beside = distance[at + sign * offsets[n]] + 1;
+    if (beside < least) least = beside;
+  }
+  distance[at] = least;
 }
 
 /** Bricks of the cells whose bits are set in `packed`, eight a byte, the lowest bit first and x fastest. */
 export function bricksOfBits(cells, packed, room) {
   const bricks = new Bricks(cells);
   const [nx, ny, nz] = cells;
-  let bit = 0;
-  for (let z = 0; z < nz; z++) {
-    for (let y = 0; y < ny; y++) {
-      for (let x = 0; x < nx; x++, bit++) if ((packed[bit >> 3] >> (bit & 7)) & 1) bricks.mark(x, y, z);
+  const count = nx * ny * nz;
+  for (let byte = 0; byte < packed.length; byte++) {
+    if (!packed[byte]) continue;
+    for (let cell = 8 * byte, left = packed[byte]; left && cell < count; cell++, left >>= 1) {
+      if (!(left & 1)) continue;
+      const line = Math.floor(cell / nx);
+      bricks.mark(cell - line * nx, line % ny, Math.floor(line / ny));
     }
   }
   return bricks.finish(room);
