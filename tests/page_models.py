@@ -16,10 +16,9 @@ import numpy as np
 
 from taichi_rf.coding.arrays import pack_arrays, unpack_arrays
 from taichi_rf.fields.trees.octree import Octree
-from taichi_rf.kernels.spaces import read_space
-from taichi_rf.page.writing import Shown, page_of
+from taichi_rf.page.writing import page_of_file
 from taichi_rf.storage.model_file import checked, level_schema
-from taichi_rf.storage.trf import outline, read_trf, write_trf
+from taichi_rf.storage.trf import read_trf, write_trf
 from tests.places import ROOT
 
 DATA = ROOT / "tests" / "data"
@@ -134,9 +133,7 @@ def chunk_begins(path: Path) -> list[int]:
 
 def page_text(path: Path, *, file: str | None = None, caption: str = "") -> str:
     """The page of a model's file, which holds it or, where ``file`` says its address, does not."""
-    header, sizes = outline(path)
-    box = read_space(header.get("space")).world_box(np.array(header["box"])).tolist()
-    return page_of(Shown(header, sizes, box), None if file else path.read_bytes(), caption=caption, file=file)
+    return page_of_file(path, caption=caption, beside=file)
 
 
 def _render_all() -> None:

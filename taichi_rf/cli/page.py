@@ -15,8 +15,7 @@ from taichi_rf.cli.options import Page
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import atomic_write
 from taichi_rf.core.sizes import bytes_of, megabytes
-from taichi_rf.kernels.spaces import read_space
-from taichi_rf.page.writing import LONGEST_CAPTION, Shown, page_of
+from taichi_rf.page.writing import LONGEST_CAPTION, page_of_file
 from taichi_rf.storage.compress import Compactor
 from taichi_rf.storage.model_file import checked, load_model, model_path
 from taichi_rf.storage.trf import outline, read_trf, truncate_trf, write_trf
@@ -52,15 +51,12 @@ def run(command: Page) -> None:
         made = folder / "page.trf"
         how = _made(command, source, size, made, as_it_is=there)
         header, sizes = outline(made)
-        box = read_space(header.get("space")).world_box(header["box"]).tolist()
-        shown = Shown(header, sizes, box)
         if not command.split and sizes[-1] > MOST_EMBEDDED:
             raise UserError(
                 f"{megabytes(sizes[-1])} are too much for one page, {megabytes(MOST_EMBEDDED)} are the most: give "
                 "--size or --level for a smaller model, or --split to leave it beside the page"
             )
-        data, file = (None, beside.name) if command.split else (made.read_bytes(), None)
-        page = page_of(shown, data, caption=command.caption, file=file).encode()
+        page = page_of_file(made, caption=command.caption, beside=beside.name if command.split else None).encode()
         if command.split and not there:
             with atomic_write(beside) as target, open(made, "rb") as ready:
                 shutil.copyfileobj(ready, target)

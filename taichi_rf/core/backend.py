@@ -94,8 +94,7 @@ def init(arch: str = "auto", *, threads: int | None = None) -> Backend:
                     return _start(gpu, threads)
         return _start("cpu", threads)
     if not available(arch):
-        usable = [a for a in ARCHES[1:] if available(a)]
-        raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(usable)}")
+        raise UserError(f"arch '{arch}' is not available on this machine; available: {', '.join(_usable(arch))}")
     return _start(arch, threads)
 
 
@@ -133,6 +132,12 @@ def available(arch: str) -> bool:
 
     ti.set_logging_level(ti.CRITICAL)  # or it warns of every library that it looks for in vain
     return bool(is_arch_supported(getattr(ti, arch)))
+
+
+def _usable(refused: str) -> list[str]:
+    """Arches to take in place of the ``refused`` one. Drivers of Vulkan are asked in a process of their own."""
+    others = [arch for arch in ARCHES[1:] if arch != refused]
+    return [arch for arch in others if (vulkan.devices() if arch == "vulkan" else available(arch))]
 
 
 def current() -> Backend:

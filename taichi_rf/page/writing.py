@@ -9,17 +9,24 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import quote
+
+import numpy as np
 
 from taichi_rf.core.plain_text import visible
+from taichi_rf.kernels.spaces import read_space
 from taichi_rf.page.build import WEB, script_of
 from taichi_rf.storage.levels import best_level
 from taichi_rf.storage.metadata import title
 from taichi_rf.storage.quality import metadata_of
+from taichi_rf.storage.trf import outline
 
 LONGEST_CAPTION = 600
 """Characters."""
@@ -35,6 +42,18 @@ class Shown:
     world_box: list[list[float]]
 
 
+def page_of_file(path: Path, *, caption: str = "", beside: str | None = None) -> str:
+    """The page of the model in the file ``path``, which it holds; or which lies beside it under the name ``beside``.
+
+    Raises:
+        UserError: there is no model in that file, or it is damaged.
+    """
+    header, sizes = outline(path)
+    box = read_space(header.get("space")).world_box(np.array(header["box"])).tolist()
+    data = path.read_bytes() if beside is None else None
+    return page_of(Shown(header, sizes, box), data, caption=caption, file=beside)
+
+
 def page_of(model: Shown, data: bytes | None, *, caption: str = "", file: str | None = None) -> str:
     """The page as HTML.
 
@@ -42,11 +61,11 @@ def page_of(model: Shown, data: bytes | None, *, caption: str = "", file: str | 
         model: what it shows.
         data: the ``.trf`` that it holds; None where that lies beside it.
         caption: a text on the picture, of ``LONGEST_CAPTION`` characters at most.
-        file: the address of the ``.trf``, relative to the page, where it holds none.
+        file: the name of the ``.trf`` beside the page, where it holds none.
     """
     metadata = metadata_of(model.header)
     about = {
-        "file": file,
+        "file": None if file is None else quote(os.fsencode(file), safe=""),
         "sizes": model.sizes,
         "worldBox": model.world_box,
         "level": best_level(metadata, len(model.sizes)),

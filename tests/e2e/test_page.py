@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from taichi_rf.coding.arrays import pack_arrays
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.fields.vm import factor_coding
 from taichi_rf.page.build import script_of
-from tests.e2e.pages import Opened, browser, hosted
+from tests.e2e.browsers import browser
+from tests.e2e.pages import Opened, hosted
 from tests.page_models import KINDS, PICTURES, SIDE, chunk_begins, page_text, spoilt, write_model
 
 ALIKE = 60.0  # dB; half precision alone costs 70
@@ -27,7 +29,7 @@ SMALL = (160, 120)  # what is on the screen besides costs time
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    driver = browser()
+    driver = browser(logs=True)
     yield driver
     driver.quit()
 
@@ -239,6 +241,81 @@ def test_what_cannot_be_shown_is_said(where, said, chromium, tmp_path):
             chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added})
 
 
+@contextmanager
+def graphics(chromium: webdriver.Chrome, name: str, most: int) -> Iterator[None]:
+    """Pages that are opened meanwhile are told that WebGL's parameter ``name`` is ``most``."""
+    source = f"""{{
+        const asked = WebGL2RenderingContext.prototype.getParameter;
+        WebGL2RenderingContext.prototype.getParameter = function (name) {{
+            return name === this.{name} ? {most} : asked.call(this, name);
+        }};
+    }}"""
+    added = chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})["identifier"]
+    try:
+        yield
+    finally:
+        chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added})
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameter", "most", "said"),
+    [
+        # an atlas of 5 x 5 x 5 bricks, of which only the last level has more
+        ("octree", "MAX_3D_TEXTURE_SIZE", 25, "LOD 3 is too large to be shown on this device"),
+        ("compressed_tensor", "MAX_UNIFORM_BLOCK_SIZE", 2 * 1008, "rank 3 is too large to be shown on this device"),
+    ],
+)
+def test_of_a_model_that_is_too_large_for_the_device_the_levels_that_fit_are_shown(
+    kind, parameter, most, said, show, chromium, tmp_path
+):
+    with graphics(chromium, parameter, most):
+        page = show(write_model(kind, tmp_path / "model.trf"), size=SMALL)
+        state = page.loaded()
+        assert (state["levels"], state["total"]) == (2, 2)
+        assert said in page.toast()
+        assert "this shows 1 to 2" in page.toast()
+        assert page.sharp()["shown"] == 2
+
+
+def test_a_model_of_which_nothing_fits_is_refused_and_not_called_damaged(show, chromium, tmp_path):
+    with graphics(chromium, "MAX_TEXTURE_SIZE", 16):
+        said = show(write_model("tensor", tmp_path / "model.trf")).notice()
+    assert "too large to be shown on this device: a texture would be 27 texels long, its graphics allow 16" in said
+    assert "damaged" not in said
+
+
+def test_sizes_in_a_header_are_known_before_memory_is_taken(chromium, tmp_path):
+    """Of all levels: planes (8 bytes a texel and rank), vertices (64 bytes), cells (36; 64 more of the last)."""
+    document = tmp_path / "modules.html"
+    document.write_text(
+        f'<!doctype html><script type="module">{script_of("model.js")}\nwindow.fitting = module_limits_js.fitting;'
+        "</script>"
+    )
+    page = Opened(chromium, document.as_uri())
+
+    def fits(limits: dict[str, int], field: dict[str, object], count: int) -> dict[str, object]:
+        return page.driver.execute_script(
+            "return fitting(arguments[0], {field: arguments[1]}, arguments[2])", limits, field, count
+        )
+
+    large = {"side": 16384, "side3": 2048, "layers": 2048, "block": 65536}
+    tensor = {"kind": "vm", "resolution": [1024, 1024, 1024]}
+    # a table of 256^3 bricks takes 2^28 bytes of 2^30, and three planes 3 * 2^23 a rank
+    assert fits(large, tensor, 64)["levels"] == 32
+    assert "1073.7 MB" in fits(large, tensor, 64)["why"]
+    assert fits({**large, "layers": 20}, tensor, 64)["levels"] == 20
+    assert fits({**large, "block": 16384}, tensor, 64)["levels"] == 16
+    assert fits({**large, "side3": 255}, tensor, 64)["levels"] == 0
+    assert fits(large, {**tensor, "resolution": [64, 64, 64]}, 64) == {"levels": 64, "why": ""}
+    tree = {"kind": "octree", "base_depth": 5, "cells": [1 << 14, 1 << 17, 1 << 20, 1 << 23]}
+    tree["vertices"] = [2 * cells for cells in tree["cells"]]
+    # of the last level alone (64 * 2 + 36 + 64) * 2^23 bytes, 1.8 GB; of the one before an eighth, with all below
+    assert fits(large, tree, 4)["levels"] == 3
+    assert fits({**large, "side": 4096}, tree, 4)["levels"] == 3
+    assert fits({**large, "side": 2048}, tree, 4)["levels"] == 2  # 2^21 vertices are 4096 rows of 512
+    assert fits({**large, "side": 1024}, tree, 4)["levels"] == 0
+
+
 def test_what_a_file_says_is_text_and_no_markup(show, tmp_path):
     name = "</title></script><img src=x onerror='document.title=1'>"
     path = write_model("tensor", tmp_path / "model.trf", scene=name, method="<b>x</b>")
@@ -251,20 +328,21 @@ def test_what_a_file_says_is_text_and_no_markup(show, tmp_path):
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_split_page_fetches_what_is_wanted(ranges, chromium, tmp_path):
-    path = write_model("tensor", tmp_path / "m.trf", best_level=1)
-    (tmp_path / "m.html").write_text(page_text(path, file="m.trf"), encoding="utf-8")
+    name = "50% #1.trf"
+    path = write_model("tensor", tmp_path / name, best_level=1)
+    (tmp_path / "m.html").write_text(page_text(path, file=name), encoding="utf-8")
     begins = chunk_begins(path)
     with hosted(tmp_path, ranges=ranges) as (address, asked):
         page = Opened(chromium, f"{address}/m.html")
         assert page.sharp()["shown"] == 1
         if ranges:
-            assert [part for name, part in asked if name == "m.trf"][-1].endswith(f"-{begins[1] - 1}")
+            assert [part for file, part in asked if file == name][-1].endswith(f"-{begins[1] - 1}")
             assert page.state()["levels"] == 1
         page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.PAGE_DOWN)
         assert page.sharp()["shown"] == 2
         page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.END)
         assert page.sharp()["shown"] == 4
-        requests = [part for name, part in asked if name == "m.trf"]
+        requests = [part for file, part in asked if file == name]
         assert len(requests) == (4 if ranges else 1)
         with np.load(PICTURES) as pictures:
             assert psnr(page.picture(4, SIDE), pictures["tensor.4"].astype(float)) > ALIKE

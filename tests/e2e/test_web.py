@@ -1,16 +1,14 @@
 """The viewer in a real browser: headless Chromium, with a hand on its mouse and keyboard.
 
 Nothing here sleeps and hopes: the server writes a line of state for every turn of its loop, and the tests wait for the
-line, or for the page, that they want. A machine that lacks the browser fails these tests; ``make test`` installs it.
+line, or for the page, that they want.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,41 +20,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.common.exceptions import (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    MoveTargetOutOfBoundsException,
-    StaleElementReferenceException,
-)
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.e2e.browsers import PATIENCE, browser, patiently
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (1280, 720)
-PATIENCE = 90.0  # seconds; the browser draws in software, on a busy machine
 LEVELS = 4
-# What the browser says of a part of the page that is being laid out: it is gone, covered, without size or elsewhere.
-NOT_YET = (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    MoveTargetOutOfBoundsException,
-    StaleElementReferenceException,
-)
 PSNR = {1: 20.0, 2: 25.0, 3: 28.0, 4: 30.0}
-
-
-def patiently(look: Callable[[], object], what: str, say: Callable[[], object] = str) -> object:
-    """What ``look`` finds as soon as it finds something."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        with contextlib.suppress(*NOT_YET):
-            found = look()
-            if found:
-                return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited in vain for {what}: {say()}")
 
 
 class Server:
@@ -119,19 +93,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], Server]]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
     """One browser for all tests; it may not reach anything but this computer."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or "chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--use-angle=swiftshader",
-        "--enable-unsafe-swiftshader",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        f"--window-size={SIZE[0]},{SIZE[1] + 143}",  # the window's frame takes the rest
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = browser(SIZE)
     yield driver
     driver.quit()
 

@@ -1,4 +1,4 @@
-"""Writes what a session shows to disk: pictures, videos, slimmed models and the camera. No file is ever replaced."""
+"""Writes what a session shows to disk: pictures, videos, models, pages and the camera. No file is ever replaced."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.core.errors import UserError
-from taichi_rf.core.files import write_json, writing
+from taichi_rf.core.files import atomic_write, write_json, writing
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.evaluation.caption import Captions
 from taichi_rf.kernels.rays import Camera
@@ -25,6 +25,7 @@ from taichi_rf.motion.orbit import Orbit
 from taichi_rf.motion.recording import Recording, sweep
 from taichi_rf.motion.screenshot import Screenshot
 from taichi_rf.motion.video import FASTEST
+from taichi_rf.page.writing import page_of_file
 from taichi_rf.storage.metadata import title
 from taichi_rf.storage.model_file import save_model
 from taichi_rf.storage.trf import truncate_trf
@@ -200,12 +201,27 @@ class Keeper:
 
     def level(self) -> Path | None:
         """Write the model slimmed to the level shown."""
+        return self._kept(lambda: self._saved(self._session.level, self.made_folder(), self._name()))
+
+    def web_page(self) -> Path | None:
+        """Write a page that shows all levels that are there in any browser, with their numbers as they are."""
+
+        def write() -> Path:
+            folder = self.made_folder()
+            path = free_file(folder, self._name(), ".html")
+            with writing(path), tempfile.TemporaryDirectory(prefix=".page-", dir=folder) as scratch:
+                page = page_of_file(self._saved(self._session.levels.highest, Path(scratch), "model"))
+                with atomic_write(path) as file:
+                    file.write(page.encode())
+            return path
+
+        return self._kept(write)
+
+    def _saved(self, level: int, folder: Path, name: str) -> Path:
         session = self._session
         file = None if session.trainer is not None else self.file
         came = None if session.arrivals is None else session.arrivals.incoming
-        return self._kept(
-            lambda: save_level(session.model, came or file, session.level, self.made_folder(), self._name())
-        )
+        return save_level(session.model, came or file, level, folder, name)
 
     def camera(self) -> Path | None:
         """Write the camera as JSON."""

@@ -20,6 +20,7 @@ from websockets.protocol import State
 
 from viewer.web.complaints import Complaints, Handler, Once
 from viewer.web.hosts import is_foreign
+from viewer.web.offers import Offers
 from viewer.web.sieve import sift
 
 PAGES = 16
@@ -44,9 +45,11 @@ class Gate:
     Args:
         host: what the server listens on.
         complain: told of what goes wrong with a connection.
+        offers: pages that are there besides the viewer's own.
     """
 
-    def __init__(self, host: str, complain: Complaints) -> None:
+    def __init__(self, host: str, complain: Complaints, offers: Offers | None = None) -> None:
+        self._offers = offers or Offers()
         self.open = False
         """Whether the server is ready; until then everybody is asked to come back later."""
         self.control: Callable[[str], Any] = lambda name: None
@@ -69,7 +72,11 @@ class Gate:
     def check(self, connection: Any, request: Any, serve_file: Callable[..., Any]) -> Any:
         """The answer to a request, or None where it becomes a page's connection."""
         try:
-            answer = self._refusal(connection, request) or serve_file(connection, request)
+            answer = (
+                self._refusal(connection, request)
+                or self._offers.answer(connection, request.path)
+                or serve_file(connection, request)
+            )
         except Exception:  # a path that is too long, a header that comes twice
             answer = connection.respond(HTTPStatus.BAD_REQUEST, "This request cannot be understood.\n")
         if answer is not None:
@@ -103,6 +110,7 @@ class Gate:
     def leave(self, connection: Connection) -> None:
         """A socket was closed."""
         self._connections.pop(connection, None)
+        self._offers.sent(connection)
 
 
 class Connection(ServerConnection):

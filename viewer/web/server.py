@@ -16,6 +16,7 @@ from typing import Any
 
 from taichi_rf.core.errors import UserError
 from viewer.web.complaints import Complaints
+from viewer.web.offers import Offers
 
 # On narrow screens viser lays its panel over the lower right of the picture, 60 % of the height. Here it becomes a
 # sheet across the screen, and the picture ends where it begins, also while it is folded. The padding keeps the
@@ -37,11 +38,12 @@ setInterval(() => {{
 """
 
 
-def start(host: str, port: int, complain: Complaints | None = None) -> Any:
+def start(host: str, port: int, complain: Complaints | None = None, offers: Offers | None = None) -> Any:
     """A server that listens, without viser's own branding, prints, and the tunnel that any client could ask for.
 
     Args:
         complain: told of what goes wrong with a page.
+        offers: pages that it has besides the viewer's own.
 
     Raises:
         UserError: viser is missing, or the address cannot be listened on.
@@ -55,7 +57,7 @@ def start(host: str, port: int, complain: Complaints | None = None) -> Any:
     _check_address(host, port)
     warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")  # a browser left a moment ago
     complain = complain or Complaints()
-    gate = Gate(host, complain)
+    gate = Gate(host, complain, offers)
     with quiet(), _guarded_by(gate):
         server = viser.ViserServer(host, port, label="Taichi RF", verbose=False)
     loop = server.get_event_loop()

@@ -22,6 +22,7 @@ from viewer.session.session import Session
 from viewer.web.client_events import ClientEvents, Deeds, Report
 from viewer.web.complaints import Complaints
 from viewer.web.frame_sender import FrameSender
+from viewer.web.offers import Offers
 from viewer.web.page.page import Page, Waiting
 from viewer.web.page.places import Places
 from viewer.web.server import quiet, start
@@ -61,13 +62,13 @@ def serve(
     Raises:
         UserError: viser is not installed, or the address cannot be used.
     """
-    complain = Complaints()
-    server = start(host, port, complain)
+    complain, offers = Complaints(), Offers()
+    server = start(host, port, complain, offers)
     with quiet(), tempfile.TemporaryDirectory(prefix="taichi-rf-web-") as folder:
         try:
             if ready is not None:
                 ready(f"http://{f'[{host}]' if ':' in host else host}:{server.get_port()}")
-            site = Site(server, studio, complain=complain, root=root, folder=Path(folder))
+            site = Site(server, studio, complain=complain, root=root, folder=Path(folder), offers=offers)
             while not stop():
                 site.turn()
         finally:
@@ -84,6 +85,7 @@ class Site:
         complain: told of what goes wrong with a page.
         root: see :func:`serve`.
         folder: where what visitors download is made; the working directory when None.
+        offers: where the server looks for pages that were made for visitors.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class Site:
         complain: Complaints | None = None,
         root: Path | None = None,
         folder: Path | None = None,
+        offers: Offers | None = None,
     ) -> None:
+        self._offers = offers or Offers()
         self._server, self._studio, self._clock = server, studio, clock
         self._complain = complain or Complaints()
         self._wire = Wire(server.get_event_loop(), self._complain)
@@ -212,11 +216,12 @@ class Site:
             sender = FrameSender(
                 client, self._client_events.wake, self._wire, self._workers, self._complain, self._clock
             )
-            page = Page(client, self._client_events, self._wire, self._studio, self._places)
+            page = Page(client, self._client_events, self._wire, self._studio, self._places, self._offers)
             self._visitors[client.client_id] = visitor = Visitor(client, sender, page, self._wire, self._clock)
             self._try(self._admit, visitor)
         for number in events.left & self._visitors.keys():
             self._visitors.pop(number).leave()
+            self._offers.withdraw(number)
         if len(self._visitors) != before:
             for visitor in self._visitors.values():
                 visitor.fit(len(self._visitors))

@@ -8,19 +8,22 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from taichi_rf.cli.gpu_report.task import Keep, Task
 from taichi_rf.core import backend
-from taichi_rf.core.gpus import vulkan
+from taichi_rf.core.gpus import child, vulkan
 from taichi_rf.core.version import VERSION
 
 NVIDIA = ("name", "driver_version", "memory.total", "memory.used", "clocks.max.memory")
 """What is asked of each card of NVIDIA's."""
 ASKING = 30.0
 """Seconds that the driver's own program, or Taichi, may take to answer."""
+MOST_PRINTED = 1 << 20
+"""Bytes of an answer that are looked at."""
 _START = """
 import taichi as ti
 if {index!r}:
@@ -56,14 +59,9 @@ def used_by_taichi(name: str) -> str:
     """The Vulkan device that Taichi starts on where it is to be the one called ``name``, or any, by what it says itself
     in a process of its own; "" where it says nothing."""
     index = next((str(entry.index) for entry in vulkan.devices() if entry.name == name), "")
-    command = [sys.executable, "-c", _START.format(index=index)]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=ASKING
-        )
-        said = re.search(r'Vulkan Device "(.*)" supports', done.stdout.decode("utf-8", "replace"))
-        return said[1] if said else ""
-    return ""
+    printed = _printed([sys.executable, "-c", _START.format(index=index)], well=False)
+    said = re.search(r'Vulkan Device "(.*)" supports', printed)
+    return said[1] if said else ""
 
 
 def _processor() -> str:
@@ -76,10 +74,16 @@ def _processor() -> str:
 
 def _cards() -> list[dict[str, str]]:
     """What ``nvidia-smi`` says of each card; none where it is missing or does not answer."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(NVIDIA)}", "--format=csv,noheader"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=ASKING, check=True, text=True
-        )
-        return [dict(zip(NVIDIA, map(str.strip, line.split(",")))) for line in done.stdout.splitlines()]
-    return []
+    printed = _printed(["nvidia-smi", f"--query-gpu={','.join(NVIDIA)}", "--format=csv,noheader"])
+    return [dict(zip(NVIDIA, map(str.strip, line.split(",")))) for line in printed.splitlines()]
+
+
+def _printed(command: list[str], *, well: bool = True) -> str:
+    """What ``command`` prints; "" where it is missing, takes longer than ``ASKING``, or, being asked to end ``well``,
+    does not. Of one that need not, its complaints are there, too."""
+    with contextlib.suppress(OSError), tempfile.TemporaryFile() as output:
+        errors = subprocess.DEVNULL if well else subprocess.STDOUT
+        if child.ran(command, ASKING, output=output, errors=errors) or not well:
+            output.seek(0)
+            return output.read(MOST_PRINTED).decode("utf-8", "replace")
+    return ""

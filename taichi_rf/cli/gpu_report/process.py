@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.core.gpus.child import kill
+
 LOOK_EVERY = 0.25
 """Seconds between two looks at a process."""
 LINES, LINE, LOG_BYTES = 12, 300, 1 << 14
@@ -79,8 +81,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
+    kill(process)
     if process.stdin is not None:
         process.stdin.close()
 

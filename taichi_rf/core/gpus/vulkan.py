@@ -9,13 +9,15 @@ from __future__ import annotations
 import glob
 import json
 import os
-import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from taichi_rf.core.gpus import child
 
 SECONDS = 20.0
 """Within which all drivers have to be loaded and to answer. It takes a moment, but for a disk that is busy."""
@@ -81,11 +83,15 @@ def devices() -> tuple[Device, ...]:
 
 
 def asked(command: Sequence[str], seconds: float = SECONDS) -> tuple[Device, ...]:
-    """What ``command`` prints, as :func:`devices`; nothing where it crashes, or takes longer than ``seconds``."""
+    """What ``command`` writes into the file that is named as its last argument, as :func:`devices`; nothing where it
+    crashes, or takes longer than ``seconds``. What it prints is not looked at: drivers print, too."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
-        return tuple(_read(entry) for entry in json.loads(done.stdout))
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):
+        with tempfile.TemporaryDirectory(prefix="taichi-rf-", ignore_cleanup_errors=True) as folder:
+            answer = Path(folder) / "devices.json"
+            if not child.ran([*command, str(answer)], seconds, what="the Vulkan drivers to say which GPUs there are"):
+                return ()
+            return tuple(_read(entry) for entry in json.loads(answer.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError):
         return ()
 
 

@@ -1,4 +1,4 @@
-"""Asks the Vulkan loader what devices there are, and prints them as JSON.
+"""Asks the Vulkan loader what devices there are, and writes them as JSON: ``vulkan_query.py FILE``.
 
 Run as a script, in a process of its own: loading every driver of a machine runs code that may crash. It needs nothing
 but Python's standard library, and imports nothing of this package, so that it starts in a moment.
@@ -141,4 +141,6 @@ def _check(code: int, good: tuple[int, ...]) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(devices(loader())))
+    found = json.dumps(devices(loader()))
+    with open(sys.argv[1], "w", encoding="utf-8") as answer:  # not stdout, on which drivers may print
+        answer.write(found)

@@ -4,11 +4,15 @@ import bakeSource from "./bake.glsl";
 import { Refused } from "./bytes.js";
 import { NODES, bricksOfBits } from "./bricks.js";
 import { program, quad, texture, use } from "./gl.js";
+import { BASIS_ROWS, MAX_BYTES, VERTEX_ROW, atlasOf } from "./limits.js";
 import { FEATURES } from "./tensor.js";
 
-export const BASIS_ROWS = 63; // vec4 of a rank: three modes, three components, 28 numbers each
-const VERTEX_ROW = 512; // vertices side by side in the texture of their numbers
-const MAX_BYTES = 2 ** 30; // of the textures of one level
+const INDEX_BYTES = 4; // of a texel's vertex, while an octree is baked
+
+/** Bytes that a texel of an atlas takes with so many textures of features. */
+function texelBytes(features) {
+  return 2 + 8 * features;
+}
 
 /** Textures of a field at one level. */
 class Baked {
@@ -17,8 +21,7 @@ class Baked {
     this.bricks = bricks;
     this.size = bricks.atlas.map((n) => n * NODES);
     this.texels = this.size[0] * this.size[1] * this.size[2];
-    if (2 * this.texels > MAX_BYTES) throw new Refused("this model takes more graphics memory than a page may ask for");
-    this.large = (2 + 8 * features) * this.texels > MAX_BYTES;
+    this.large = texelBytes(features) * this.texels > MAX_BYTES;
     this.table = texture(gl, gl.TEXTURE_3D, gl.RGBA32UI, bricks.size, {
       data: bricks.table, layout: [gl.RGBA_INTEGER, gl.UNSIGNED_INT],
     });
@@ -36,7 +39,7 @@ class Baked {
 
   /** Graphics memory that is taken. */
   get bytes() {
-    return (2 + 8 * this.features.length) * this.texels;
+    return texelBytes(this.features.length) * this.texels;
   }
 
   makeFeatures() {
@@ -88,26 +91,37 @@ export function checkGraphics(gl) {
 
 /** Bakes a tensor, whose ranks come one after the other. */
 export class TensorBaker {
-  /** @param occupancy the bits of the base chunk. */
-  constructor(gl, field, occupancy) {
+  /**
+   * @param limits of limits.js.
+   * @param ranks as many as there may be.
+   * @param occupancy the bits of the base chunk. Throws TooLarge.
+   */
+  constructor(gl, limits, field, ranks, occupancy) {
     this.gl = gl;
     this.field = field;
     this.nodes = field.resolution;
-    const largest = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
-    this.bricks = bricksOfBits(this.nodes.map((n) => n - 1), occupancy, largest);
+    this.bricks = bricksOfBits(this.nodes.map((n) => n - 1), occupancy, (count) => atlasOf(limits, count, texelBytes(0)));
     const [nx, ny, nz] = this.nodes;
-    const ranks = field.num_levels;
     const layers = (size) => texture(gl, gl.TEXTURE_2D_ARRAY, gl.RGBA16F, [...size, ranks], { linear: true });
     this.planes = [[nx, ny], [nx, nz], [ny, nz]].map(layers);
     this.lines = layers([Math.max(nx, ny, nz), 3]);
     const size = BASIS_ROWS * ranks * 16;
-    if (size > gl.getParameter(gl.MAX_UNIFORM_BLOCK_SIZE)) {
-      throw new Refused(`${ranks} ranks are more than the graphics of this browser can show`);
-    }
     this.basis = gl.createBuffer();
     gl.bindBuffer(gl.UNIFORM_BUFFER, this.basis);
     gl.bufferData(gl.UNIFORM_BUFFER, size, gl.STATIC_DRAW);
-    this.shaders = [0, 1, 2].map((part) => program(gl, bakeSource, { FIELD: 0, PART: part, BASIS: BASIS_ROWS * ranks }));
+    this.ranks = ranks;
+    this.shaders = [];
+    this.shader(0);
+  }
+
+  /** The shader of a part: 0 density, 1 and 2 features. Begins to compile it where that has not been done. */
+  shader(part) {
+    return (this.shaders[part] ??= program(this.gl, bakeSource, { FIELD: 0, PART: part, BASIS: BASIS_ROWS * this.ranks }));
+  }
+
+  /** Begin to compile what the first picture does without. */
+  rest() {
+    for (const part of [1, 2]) this.shader(part);
   }
 
   /** Take rank `level` (1, 2, ...): factors (4, texels) and basis (3, 3, 27). */
@@ -153,7 +167,7 @@ export class TensorBaker {
    */
   bake(level, into = null) {
     const baked = into ?? new Baked(this.gl, this.bricks, 7);
-    const shader = this.shaders[0];
+    const shader = this.shader(0);
     baked.fill([baked.density], shader, { nodes: this.nodes, ...this.factors(shader, level) });
     baked.level = level;
     baked.filled = 0;
@@ -169,7 +183,7 @@ export class TensorBaker {
     const first = baked.filled - part * size[2];
     const last = Math.min(first + slices, size[2]);
     const targets = part ? baked.features.slice(4) : baked.features.slice(0, 4);
-    const shader = this.shaders[1 + part];
+    const shader = this.shader(1 + part);
     baked.fill(targets, shader, { nodes: this.nodes, ...this.factors(shader, baked.level) }, first, last);
     baked.filled += last - first;
     baked.ready = baked.filled === 2 * size[2];
@@ -178,21 +192,30 @@ export class TensorBaker {
 
 /** Bakes an octree, whose levels of detail come one after the other. */
 export class OctreeBaker {
-  constructor(gl, tree, features) {
+  /** @param features whether it has any besides its density. */
+  constructor(gl, limits, tree, features) {
     this.gl = gl;
+    this.limits = limits;
     this.tree = tree;
-    this.features = features;
-    this.largest = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
+    this.features = features ? 4 : 0;
     this.shaders = [0, 1].map((part) =>
       program(gl, bakeSource, { FIELD: 1, PART: part, ROW: VERTEX_ROW }));
+    this.room = (count) => atlasOf(limits, count, texelBytes(this.features) + INDEX_BYTES);
   }
+
+  /** Throws TooLarge where a level of the tree takes more than there is. */
+  check(level) {
+    this.room(this.tree.bricks(level));
+  }
+
+  /** All that there is to compile is needed for the first picture. */
+  rest() {}
 
   bake(level, into = null) {
     const { gl, tree } = this;
     into?.free(); // another level has other cells
-    const { bricks, nodes, totals } = tree.placed(level, this.largest);
-    const baked = new Baked(gl, bricks, this.features ? 4 : 0);
-    if (baked.large) throw new Refused("this model takes more graphics memory than a page may ask for");
+    const { bricks, nodes, totals } = tree.placed(level, this.room);
+    const baked = new Baked(gl, bricks, this.features);
     const vertices = texture(gl, gl.TEXTURE_3D, gl.R32UI, baked.size, {
       data: nodes, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
     });

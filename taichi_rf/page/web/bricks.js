@@ -1,8 +1,6 @@
 // Which cells may hold anything, in bricks of 4 x 4 x 4 cells. A brick that holds none says how far it is to the next
 // that does, so that rays stride over it; of one that does, the values at its 5 x 5 x 5 nodes have a slot in an atlas.
 
-import { Refused } from "./bytes.js";
-
 export const BRICK = 4; // cells a side
 export const NODES = BRICK + 1;
 const OCCUPIED = 2 ** 31;
@@ -21,8 +19,7 @@ export class Bricks {
 
   /** Mark cell (x, y, z); gives its brick's index. */
   mark(x, y, z) {
-    const [bx, by] = this.size;
-    const brick = ((z >> 2) * by + (y >> 2)) * bx + (x >> 2);
+    const brick = ((z >> 2) * this.size[1] + (y >> 2)) * this.size[0] + (x >> 2);
     const bit = ((z & 3) << 4) | ((y & 3) << 2) | (x & 3);
     this.table[4 * brick + 2 + (bit >> 5)] |= 1 << (bit & 31);
     return brick;
@@ -31,22 +28,16 @@ export class Bricks {
   /**
    * Number the occupied bricks, after all cells are marked.
    *
-   * @param largest the most texels along a side that a 3D texture may have.
+   * @param room called with how many there are, gives how many slots along x, y and z an atlas of them has.
    */
-  finish(largest) {
+  finish(room) {
     const { table, size } = this;
     const [bx, by, bz] = size;
     const owners = [];
     for (let brick = 0; brick < table.length / 4; brick++) {
       if (table[4 * brick + 2] || table[4 * brick + 3]) owners.push(brick);
     }
-    const most = Math.floor(largest / NODES);
-    const side = Math.max(1, Math.ceil(Math.cbrt(owners.length)));
-    const ax = Math.min(most, side);
-    const ay = Math.min(most, Math.max(1, Math.ceil(Math.sqrt(owners.length / ax))));
-    const az = Math.max(1, Math.ceil(owners.length / (ax * ay)));
-    if (az > most) throw new Refused("this model is too large for this browser's graphics");
-    this.atlas = [ax, ay, az];
+    const [ax, ay, az] = (this.atlas = room(owners.length));
     this.owners = new Uint32Array(ax * ay * az); // of each slot, its brick: x, y and z of ten bits and OCCUPIED
     this.count = owners.length;
     owners.forEach((brick, slot) => {
@@ -62,40 +53,47 @@ export class Bricks {
 
   /** How many bricks away, diagonals counting as one, the nearest occupied brick is: two sweeps over the grid. */
   measure(bx, by, bz) {
-    const distance = new Uint8Array(bx * by * bz);
-    for (let i = 0; i < distance.length; i++) distance[i] = this.table[4 * i] ? 0 : FARTHEST;
-    const before = [];
-    for (let n = 0; n < 13; n++) before.push([(n % 3) - 1, (Math.floor(n / 3) % 3) - 1, Math.floor(n / 9) - 1]);
-    const sweep = (sign) => {
-      const last = distance.length - 1;
-      for (let n = 0; n <= last; n++) {
-        const at = sign > 0 ? n : last - n;
-        let least = distance[at];
-        if (least < 2) continue;
-        const [x, y, z] = [at % bx, Math.floor(at / bx) % by, Math.floor(at / (bx * by))];
-        for (const [dx, dy, dz] of before) {
-          const [ox, oy, oz] = [x + sign * dx, y + sign * dy, z + sign * dz];
-          if (ox < 0 || oy < 0 || oz < 0 || ox >= bx || oy >= by || oz >= bz) continue;
-          least = Math.min(least, distance[(oz * by + oy) * bx + ox] + 1);
+    const [row, slice] = [bx + 2, (bx + 2) * (by + 2)]; // with a margin, so that every brick has all its neighbours
+    const distance = new Uint8Array(slice * (bz + 2)).fill(FARTHEST);
+    const before = Int32Array.from({ length: 13 }, (_, n) => (n % 3) - 1 + ((Math.floor(n / 3) % 3) - 1) * row + (Math.floor(n / 9) - 1) * slice);
+    const places = new Int32Array(bx * by * bz);
+    let brick = 0;
+    for (let z = 1; z <= bz; z++) {
+      for (let y = 1; y <= by; y++) {
+        for (let x = 1; x <= bx; x++, brick++) {
+          places[brick] = z * slice + y * row + x;
+          if (this.table[4 * brick]) distance[places[brick]] = 0;
         }
-        distance[at] = least;
       }
-    };
-    sweep(1);
-    sweep(-1);
-    for (let i = 0; i < distance.length; i++) this.table[4 * i + 1] = distance[i];
+    }
+    for (let n = 0; n < brick; n++) nearer(distance, places[n], before, 1);
+    for (let n = brick - 1; n >= 0; n--) nearer(distance, places[n], before, -1);
+    for (let n = 0; n < brick; n++) this.table[4 * n + 1] = distance[places[n]];
   }
 }
 
+function nearer(distance, at, offsets, sign) {
+  let least = distance[at];
+  if (least < 2) return;
+  for (let n = 0; n < offsets.length; n++) {
+    const beside = distance[at + sign * offsets[n]] + 1;
+    if (beside < least) least = beside;
+  }
+  distance[at] = least;
+}
+
 /** Bricks of the cells whose bits are set in `packed`, eight a byte, the lowest bit first and x fastest. */
-export function bricksOfBits(cells, packed, largest) {
+export function bricksOfBits(cells, packed, room) {
   const bricks = new Bricks(cells);
   const [nx, ny, nz] = cells;
-  let bit = 0;
-  for (let z = 0; z < nz; z++) {
-    for (let y = 0; y < ny; y++) {
-      for (let x = 0; x < nx; x++, bit++) if ((packed[bit >> 3] >> (bit & 7)) & 1) bricks.mark(x, y, z);
+  const count = nx * ny * nz;
+  for (let byte = 0; byte < packed.length; byte++) {
+    if (!packed[byte]) continue;
+    for (let cell = 8 * byte, left = packed[byte]; left && cell < count; cell++, left >>= 1) {
+      if (!(left & 1)) continue;
+      const line = Math.floor(cell / nx);
+      bricks.mark(cell - line * nx, line % ny, Math.floor(line / ny));
     }
   }
-  return bricks.finish(largest);
+  return bricks.finish(room);
 }

@@ -4,6 +4,7 @@ export class Refused extends Error {}
 
 /** The bytes that a text in base64 stands for. */
 export function fromBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text.trim());
   const raw = atob(text.trim());
   const bytes = new Uint8Array(raw.length);
   for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
@@ -22,22 +23,17 @@ export function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-/** The number that 16 bits of half precision stand for. */
-export function halfToNumber(bits) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return exponent ? sign * (1 + fraction / 1024) * 2 ** (exponent - 15) : sign * fraction * 2 ** -24;
-}
-
-let halves = null; // all 65,536 of them, made when the first is wanted
-
 /** Half precision (Uint16Array of its bits) as Float32Array. */
 export function halvesToFloats(bits) {
-  halves ??= Float32Array.from({ length: 65536 }, (_, n) => halfToNumber(n));
   const floats = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) floats[i] = halves[bits[i]];
+  const words = new Uint32Array(floats.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    const exponent = bits[i] & 0x7c00;
+    const fraction = bits[i] & 0x3ff;
+    const sign = (bits[i] & 0x8000) << 16;
+    if (!exponent) floats[i] = (sign ? -fraction : fraction) * 2 ** -24;
+    else words[i] = sign | (exponent === 0x7c00 ? 0x7f800000 : (exponent << 13) + 0x38000000) | (fraction << 13);
+  }
   return floats;
 }
 

@@ -68,31 +68,32 @@ export class Decoder {
     this.words = words;
     this.models = models;
     this.left = words.length;
-    this.high = this.low = 0;
+    this.state = new Uint32Array(2); // high and low
     for (let i = 0; i < 2 && this.left; i++) this.refill();
   }
 
   refill() {
-    this.high = this.low;
-    this.low = this.words[--this.left];
+    this.state[0] = this.state[1];
+    this.state[1] = this.words[--this.left];
   }
 
   /** Take away a symbol that begins at `start` of 2^24 and has `share` of it. */
   advance(start, share) {
-    const rest = (this.low & 0xffffff) - start;
-    const top = this.high * 256 + (this.low >>> 24); // the state over 2^24: 40 bits
-    const upper = Math.floor(top / 1048576);
-    const lower = (top % 1048576) * share + rest;
+    const high = this.state[0];
+    const low = this.state[1];
+    // the state over 2^24, 40 bits, in two halves of 20
+    const lower = (((high & 0xfff) << 8) | (low >>> 24)) * share + (low & 0xffffff) - start;
     const carry = Math.floor(lower / 1048576);
-    const above = upper * share + carry; // the new state over 2^20
-    this.high = Math.floor(above / 4096);
-    this.low = (above % 4096) * 1048576 + (lower - carry * 1048576);
-    if (this.high === 0 && this.left) this.refill();
+    const above = (high >>> 12) * share + carry; // the new state over 2^20
+    const rest = Math.floor(above / 4096);
+    this.state[0] = rest;
+    this.state[1] = (above - rest * 4096) * 1048576 + (lower - carry * 1048576);
+    if (rest === 0 && this.left) this.refill();
   }
 
   symbol(context) {
     const { starts, guess } = this.models;
-    const place = this.low & 0xffffff;
+    const place = this.state[1] & 0xffffff;
     const from = context * (SYMBOLS + 1);
     let symbol = guess[context * 256 + (place >>> 16)];
     while (starts[from + symbol + 1] <= place) symbol++;
@@ -102,7 +103,7 @@ export class Decoder {
 
   uniform(bits) {
     const share = PRECISION / 2 ** bits;
-    const value = Math.floor((this.low & 0xffffff) / share);
+    const value = Math.floor((this.state[1] & 0xffffff) / share);
     this.advance(value * share, share);
     return value;
   }
@@ -121,6 +122,8 @@ export class Decoder {
     const order = new Int32Array(count);
     for (let i = 0; i < count; i++) order[ends[contexts[i]]++] = i;
     const symbols = new Uint8Array(count);
+    const wide = new Int32Array(count); // those whose class leaves something open
+    let open = 0;
     const numbers = new Int32Array(count);
     let widest = 0;
     for (let j = 0; j < count; j++) {
@@ -128,11 +131,12 @@ export class Decoder {
       const kind = (symbol + 1) >> 1;
       symbols[j] = symbol;
       numbers[j] = FIRSTS[kind];
+      if (WIDTHS[kind]) wide[open++] = j;
       if (WIDTHS[kind] > widest) widest = WIDTHS[kind];
     }
     for (let bits = 1; bits <= widest; bits++) {
-      for (let j = 0; j < count; j++) {
-        if (WIDTHS[(symbols[j] + 1) >> 1] === bits) numbers[j] += this.uniform(bits);
+      for (let n = 0; n < open; n++) {
+        if (WIDTHS[(symbols[wide[n]] + 1) >> 1] === bits) numbers[wide[n]] += this.uniform(bits);
       }
     }
     const found = new Int32Array(count);
@@ -142,6 +146,6 @@ export class Decoder {
 
   /** Throws Refused if something is left. */
   finish() {
-    if (this.left || this.high || this.low) throw new Refused("a coded stream is longer than what it codes");
+    if (this.left || this.state[0] || this.state[1]) throw new Refused("a coded stream is longer than what it codes");
   }
 }

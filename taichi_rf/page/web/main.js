@@ -12,6 +12,7 @@ import { Stage } from "./stage.js";
 import { Memory } from "./trf.js";
 
 const DARK = [0.05, 0.055, 0.066];
+const PATIENCE = 3000; // ms for which levels wait for the first picture
 const TURN = (2 * Math.PI) / 24; // radians a second of the turntable
 const byId = (id) => document.getElementById(id);
 
@@ -22,24 +23,35 @@ class Page {
     this.turning = false;
     this.held = false;
     this.dark = true;
+    this.times = {};
+    this.loading = true; // until all is here that is wanted
   }
 
   async open() {
+    this.mark("opened");
+    const { file, sizes } = this.about;
+    const source = file ? new Remote(file, sizes) : new Memory(fromBase64(byId("model").textContent));
+    const ahead = source.read(0, 1); // asked for before the graphics are started, which takes a while
+    ahead.catch(() => {}); // said below
     const gl = this.canvas.getContext("webgl2", { antialias: false, alpha: false, powerPreference: "high-performance" });
     if (!gl) throw new Refused("This page draws with WebGL2, which this browser does not have or has turned off. Any current browser has it; where graphics are blocked, hardware acceleration may have to be allowed in its settings.");
     this.canvas.addEventListener("webglcontextlost", () => this.notice("The graphics card was taken away from this page. Load it again."));
     this.renderer = new Renderer(gl);
-    this.stage = new Stage(this.renderer, this.canvas, () => this.report());
-    const { file, sizes } = this.about;
-    const source = file ? new Remote(file, sizes) : new Memory(fromBase64(byId("model").textContent));
+    this.stage = new Stage(this.renderer, this.canvas, (what) => this.report(what));
+    this.mark("graphics");
+    await ahead;
     this.model = new Model(gl, source);
-    await this.model.open();
+    await this.model.open(file ? Infinity : sizes.length);
     const { header } = this.model;
     this.own = header.background;
-    this.renderer.prepare(header, this.model.weights);
+    this.renderer.prepare(header, this.model.most); // shaders are compiled while the first level is read
+    this.mark("header");
+    await this.model.first();
+    this.renderer.weights = this.model.weights;
+    this.mark("read");
     this.first = Orbit.of(this.about.worldBox, header.metadata?.view);
     this.stage.view = this.first.copy();
-    this.total = Math.max(1, Math.min(this.model.reader.totalLevels, header.field.num_levels, file ? Infinity : sizes.length));
+    this.total = this.model.most;
     this.level = Math.min(this.about.level, this.total);
     this.other = Math.max(1, Math.round(this.level / 4));
     this.backdrop();
@@ -48,8 +60,19 @@ class Page {
     byId("notice").hidden = true;
     document.body.classList.add("open");
     this.update();
-    requestAnimationFrame((now) => this.frame(now));
+    this.frame(performance.now());
+    // levels that follow wait for the first picture, but for a page that nobody looks at, which draws none
+    await Promise.race([this.stage.began, new Promise((go) => setTimeout(go, PATIENCE))]);
+    this.renderer.rest();
+    this.model.baker.rest();
+    this.loading = false;
     await this.load();
+    this.mark("loaded");
+  }
+
+  /** Note when something was first done, in ms since the page was asked for. */
+  mark(what) {
+    this.times[what] ??= Math.round(performance.now());
   }
 
   /** Read levels: all of an embedded file, of one that lies elsewhere those that are wanted. */
@@ -268,6 +291,7 @@ class Page {
     this.placeLine();
   }
 
+  /** Called once a frame of the screen, and at once where nothing has been drawn. */
   frame(now) {
     if (this.turning && !this.held) {
       this.stage.view.azimuth += TURN * Math.min((now - (this.before ?? now)) / 1000, 0.1);
@@ -283,8 +307,10 @@ class Page {
     requestAnimationFrame((next) => this.frame(next));
   }
 
-  report() {
-    document.body.classList.add("drawn");
+  /** A first picture, or a sharp one, is done. */
+  report(what) {
+    this.mark(what);
+    if (what === "sharp") document.body.classList.add("drawn");
   }
 
   toast(text) {
@@ -308,7 +334,7 @@ class Page {
       shown: stage.left?.level ?? 0, compared: stage.right?.level ?? 0, split: stage.split, sharp: stage.sharp,
       scale: stage.scale, frames: stage.frames, pixels: stage.shown ?? null, turning: this.turning,
       azimuth: stage.view.azimuth, elevation: stage.view.elevation, distance: stage.view.distance,
-      bytes: stage.left?.bytes ?? 0, baked: stage.left?.ready ?? false, warning: model.warning,
+      bytes: stage.left?.bytes ?? 0, baked: stage.left?.ready ?? false, warning: model.warning, times: this.times,
     };
   }
 

@@ -4,6 +4,7 @@ import { OctreeBaker, TensorBaker } from "./bake.js";
 import { Refused } from "./bytes.js";
 import { unpackArrays } from "./arrays.js";
 import { checkHeader, levelName } from "./header.js";
+import { TooLarge, fitting, limitsOf } from "./limits.js";
 import { Octree, octreeSchema } from "./octree.js";
 import { PERCEPTRONS, decoderSchema, weightBuffers, weightsOf } from "./perceptron.js";
 import { TensorLevels, tensorSchema } from "./tensor.js";
@@ -15,15 +16,30 @@ export class Model {
     this.gl = gl;
     this.reader = new TrfReader(source);
     this.levels = 0; // that are here
+    this.most = 0; // that can be shown on this device
     this.warning = ""; // what is wrong with those that are not
     this.ended = false;
   }
 
-  /** Read header and first level. Throws Refused where there is nothing to show. */
-  async open() {
+  /**
+   * Read the header. Throws Refused where there is nothing to show.
+   *
+   * @param count levels that the file is known to have; it may have fewer than its header says.
+   */
+  async open(count = Infinity) {
     this.header = await this.reader.start();
     checkHeader(this.header, 1);
     this.name = levelName(this.header.field);
+    this.limits = limitsOf(this.gl);
+    const told = Math.min(this.reader.totalLevels, this.header.field.num_levels, count);
+    const { levels, why } = fitting(this.limits, this.header, told);
+    this.most = told;
+    if (why) this.limit(levels, why);
+    if (!levels) throw new Refused(this.warning);
+  }
+
+  /** Read the first level, and the decoder with it. Throws Refused where it is not there. */
+  async first() {
     if (!(await this.next())) {
       throw new Refused(this.warning || "the file ends before the base chunk");
     }
@@ -33,9 +49,13 @@ export class Model {
   async next() {
     if (this.ended) return false;
     const level = this.levels + 1;
+    if (level > this.most) {
+      this.ended = true;
+      return false;
+    }
     try {
       const chunk = await this.reader.next();
-      if (chunk === null || level > this.header.field.num_levels) {
+      if (chunk === null) {
         this.ended = true;
         return false;
       }
@@ -43,6 +63,10 @@ export class Model {
     } catch (error) {
       if (!(error instanceof Damaged || error instanceof Refused)) throw error;
       this.ended = true;
+      if (error instanceof TooLarge) {
+        this.limit(level - 1, error.message);
+        return false;
+      }
       this.warning =
         level === 1
           ? `the base chunk is damaged (${error.message})`
@@ -50,12 +74,21 @@ export class Model {
       return false;
     }
     this.levels = level;
-    this.ended = level === this.reader.totalLevels;
+    this.ended = level === this.most;
     return true;
   }
 
+  /** Show no more than so many levels, for a reason that is this device's. */
+  limit(levels, why) {
+    this.most = levels;
+    this.warning =
+      levels === 0
+        ? `This model is too large to be shown on this device: ${why}.`
+        : `${this.name} ${levels + 1} is too large to be shown on this device (${why}): this shows 1 to ${levels}.`;
+  }
+
   async take(level, chunk) {
-    const { gl, header } = this;
+    const { gl, header, limits } = this;
     const { field } = header;
     const tensor = field.kind === "vm";
     let schema = tensor ? tensorSchema(field, level) : octreeSchema(field, level);
@@ -68,14 +101,17 @@ export class Model {
       if (PERCEPTRONS[header.decoder]) this.weights = weightBuffers(gl, header.decoder, weightsOf(header, arrays));
       if (tensor) {
         this.tensor = new TensorLevels(field);
-        this.baker = new TensorBaker(gl, field, arrays.occupancy);
+        this.baker = new TensorBaker(gl, limits, field, this.most, arrays.occupancy);
       } else {
         this.tree = new Octree(field);
-        this.baker = new OctreeBaker(gl, this.tree, header.decoder !== "none");
+        this.baker = new OctreeBaker(gl, limits, this.tree, header.decoder !== "none");
       }
     }
     if (tensor) this.baker.put(level, this.tensor.factors(arrays), arrays.basis);
-    else this.tree.add(arrays);
+    else {
+      this.tree.add(arrays);
+      this.baker.check(level);
+    }
   }
 
   /** Bytes of the file up to each level that is here. */

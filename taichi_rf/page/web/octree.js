@@ -171,14 +171,22 @@ export class Octree {
     }
   }
 
+  /** How many bricks a level's cells are in: those of one follow each other. */
+  bricks(level) {
+    const { cells } = this.layers[level - 1];
+    let count = 0;
+    for (let i = 0; i < cells.length; i++) if (i === 0 || cells[i] >>> 6 !== cells[i - 1] >>> 6) count++;
+    return count;
+  }
+
   /** Bricks of a level's cells, the vertex of every node in the atlas, and the numbers of the vertices. */
-  placed(level, largest) {
+  placed(level, room) {
     const layer = this.layers[level - 1];
     const side = 2 ** layer.depth;
     const bricks = new Bricks([side, side, side]);
     const owner = new Uint32Array(layer.cells.length);
     for (let i = 0; i < owner.length; i++) owner[i] = bricks.mark(...coordinates(layer.cells[i]));
-    bricks.finish(largest);
+    bricks.finish(room);
     const [ax, ay, az] = bricks.atlas.map((n) => n * NODES);
     const nodes = new Uint32Array(ax * ay * az);
     for (let i = 0; i < owner.length; i++) {

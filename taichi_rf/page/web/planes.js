@@ -22,7 +22,8 @@ const CLASS = (() => {
 })();
 
 function classOf(value, classes) {
-  return Math.min(CLASS[Math.min(value, 4095)], classes - 1);
+  const found = CLASS[value < 4095 ? value : 4095];
+  return found < classes ? found : classes - 1;
 }
 
 function capped(value) {
@@ -71,6 +72,7 @@ export class Activity {
 export function decodedPlanes(n, scales, activity, decoder) {
   const { rows, columns } = activity;
   const planes = new Int32Array(n * rows * columns);
+  const near = new Int32Array(n * (rows + 2) * (columns + 2)); // the same, capped, with a margin of zeros
   for (let index = 0; index < LATTICES.length; index++) {
     const [row, column] = LATTICES[index];
     const [down, across] = [Math.ceil((rows - row) / 2), Math.ceil((columns - column) / 2)];
@@ -82,14 +84,19 @@ export function decodedPlanes(n, scales, activity, decoder) {
         for (let i = 0; i < classes.length; i++) contexts[k * classes.length + i] = scales[k] * ACTIVITIES + classes[i];
       }
     } else {
-      neighbours(planes, n, activity, index, contexts, signs);
+      neighbours(near, n, activity, index, contexts, signs);
     }
     const numbers = decoder.take(contexts);
     let at = 0;
     for (let k = 0; k < n; k++) {
       for (let y = row; y < rows; y += 2) {
         const line = (k * rows + y) * columns;
-        for (let x = column; x < columns; x += 2, at++) planes[line + x] = numbers[at] * signs[at];
+        const beside = (k * (rows + 2) + y + 1) * (columns + 2) + 1;
+        for (let x = column; x < columns; x += 2, at++) {
+          const value = numbers[at] * signs[at];
+          planes[line + x] = value;
+          near[beside + x] = capped(value);
+        }
       }
     }
   }
@@ -98,38 +105,35 @@ export function decodedPlanes(n, scales, activity, decoder) {
 }
 
 /** Contexts and signs of one lattice after the first, by what lies at the sides and at the corners. */
-function neighbours(planes, n, { rows, columns }, index, contexts, signs) {
+function neighbours(near, n, { rows, columns }, index, contexts, signs) {
   const [row, column] = LATTICES[index];
   const base = FIRST + (index - 1) * MAGNITUDES * LEANS;
-  const sides = index > 1;
-  const corners = index !== 2;
-  const weight = sides ? 1 : 2; // of corners: they count double where they are the nearest there is
+  const sides = index > 1 ? 2 : 0;
+  const corners = index === 2 ? 0 : sides ? 1 : 2; // they count double where they are the nearest there is
+  const width = columns + 2;
   let at = 0;
   for (let k = 0; k < n; k++) {
     for (let y = row; y < rows; y += 2) {
-      const line = (k * rows + y) * columns;
-      const [up, under] = [y > 0, y + 1 < rows];
+      const line = (k * (rows + 2) + y + 1) * width + 1;
       for (let x = column; x < columns; x += 2, at++) {
-        const [left, right] = [x > 0, x + 1 < columns];
+        const here = line + x;
         let lean = 0;
         let size = 0;
-        const look = (there, place, times) => {
-          if (!there) return;
-          const value = capped(planes[place]);
-          lean += times * value;
-          size += times * (value < 0 ? -value : value);
-        };
         if (sides) {
-          look(up, line - columns + x, 2);
-          look(under, line + columns + x, 2);
-          look(left, line + x - 1, 2);
-          look(right, line + x + 1, 2);
+          const a = near[here - width];
+          const b = near[here + width];
+          const c = near[here - 1];
+          const d = near[here + 1];
+          lean = sides * (a + b + c + d);
+          size = sides * (Math.abs(a) + Math.abs(b) + Math.abs(c) + Math.abs(d));
         }
         if (corners) {
-          look(up && left, line - columns + x - 1, weight);
-          look(up && right, line - columns + x + 1, weight);
-          look(under && left, line + columns + x - 1, weight);
-          look(under && right, line + columns + x + 1, weight);
+          const a = near[here - width - 1];
+          const b = near[here - width + 1];
+          const c = near[here + width - 1];
+          const d = near[here + width + 1];
+          lean += corners * (a + b + c + d);
+          size += corners * (Math.abs(a) + Math.abs(b) + Math.abs(c) + Math.abs(d));
         }
         contexts[at] = base + classOf(size, MAGNITUDES) * LEANS + classOf(Math.abs(lean) >> 2, LEANS);
         if (lean < 0) signs[at] = -1;

@@ -4,9 +4,10 @@ import blitSource from "./blit.glsl";
 import marchSource from "./march.glsl";
 import raysSource from "./rays.glsl";
 import surfaceSource from "./surface.glsl";
-import { BASIS_ROWS, checkGraphics } from "./bake.js";
+import { checkGraphics } from "./bake.js";
 import { program, quad, texture, use } from "./gl.js";
 import { stepSize } from "./header.js";
+import { BASIS_ROWS } from "./limits.js";
 import { PERCEPTRONS } from "./perceptron.js";
 
 const FARTHEST = 1000; // of a contraction, in half sides of its inner cube
@@ -25,11 +26,11 @@ export class Renderer {
     this.targets = {};
   }
 
-  /** Show models with this header from now on. `weights` are the decoder's buffers, if it has any. */
-  prepare(header, weights) {
+  /** Show a model with this header and up to `levels` levels from now on; `weights`, its decoder's buffers, come later. */
+  prepare(header, levels) {
     const { gl } = this;
     this.header = header;
-    this.weights = weights;
+    this.weights = null;
     const space = header.space?.kind ?? "box";
     this.solid = header.render === "surface";
     const defines = {
@@ -40,9 +41,16 @@ export class Renderer {
         ? { INPUTS: PERCEPTRONS[header.decoder].inputs, HIDDEN: PERCEPTRONS[header.decoder].hidden } : {}),
     };
     const source = raysSource + (this.solid ? surfaceSource : marchSource);
-    this.shader = program(gl, source, { ...defines, DIRECT: 0 });
-    if (header.field.kind !== "vm") return;
-    this.direct = program(gl, source, { ...defines, DIRECT: 1, BASIS: BASIS_ROWS * header.field.num_levels });
+    this.built = {};
+    // in the order in which they are wanted: the first picture of a tensor looks features up in planes and lines
+    this.shader = (ready) =>
+      (this.built[ready] ??= program(gl, source, ready ? { ...defines, DIRECT: 0 } : { ...defines, DIRECT: 1, BASIS: BASIS_ROWS * levels }));
+    this.shader(header.field.kind !== "vm");
+  }
+
+  /** Begin to compile what the first picture does without. */
+  rest() {
+    this.shader(true);
   }
 
   /** A frame to draw in, at least `width` x `height` pixels large. */
@@ -72,7 +80,7 @@ export class Renderer {
    */
   draw(baked, camera, target, width, height, part, quick, baker) {
     const { gl, header } = this;
-    const shader = baked.ready ? this.shader : this.direct;
+    const shader = this.shader(baked.ready);
     gl.bindFramebuffer(gl.FRAMEBUFFER, target.frame);
     gl.viewport(0, 0, width, height);
     gl.enable(gl.SCISSOR_TEST);

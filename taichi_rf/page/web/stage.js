@@ -6,24 +6,29 @@ const MOST_BAKING = 1500; // ms that the features of a level may take: slower gr
 const SCREEN = 17; // ms that nothing takes less than, because it is asked once a frame of the screen
 const FIRST_TEXELS = 150_000; // whose features are baked at first, to see how long that takes
 const LEAST_ROWS = 40; // of a band: each waits for the screen's next frame
+const LONG = 300; // ms above which a sharp picture is preceded by a middling one
 const REST = 180; // ms without a change after which the sharp picture is begun
 const COARSEST = 0.12; // of the sharp picture's side
+const MIDDLE = 0.35; // likewise, of what is shown until the sharp picture is done
 const MOST_PIXELS = 3.2e6;
 
 export class Stage {
   /**
    * @param renderer of renderer.js.
    * @param canvas its canvas.
-   * @param told called when a sharp picture is done.
+   * @param told called with "first" when the first picture is on the screen, with "sharp" when a sharp one is.
    */
   constructor(renderer, canvas, told) {
     this.renderer = renderer;
     this.gl = renderer.gl;
     this.canvas = canvas;
     this.told = told;
-    this.scale = 0.35;
+    this.scale = MIDDLE;
     this.band = 64;
+    this.began = new Promise((go) => (this.begun = go)); // the first picture is there
     this.frames = 0;
+    this.cost = Infinity; // ms that the last sharp picture took
+    this.behind = false; // whether what is shown is of another level
     this.split = null; // where the line between two levels is, 0 to 1; null without one
     this.left = this.right = null; // baked fields; the right one is shown beyond the line
     this.wanted = { left: 0, right: 0 }; // their levels; 0 for none
@@ -44,14 +49,15 @@ export class Stage {
       const level = this.wanted[side];
       if ((this[side]?.level ?? 0) === level) continue;
       if (level) {
-        this.began = performance.now();
+        this.since = performance.now();
         this[side] = this.baker.bake(level, this[side]);
-        this.submitted("bake");
+        if (this.shown) this.submitted("bake"); // the first picture follows at once
       } else {
         this[side].free();
         this[side] = null;
       }
       this.changed(true);
+      this.behind = true;
       return true;
     }
     return false;
@@ -61,7 +67,8 @@ export class Stage {
   changed(still = false) {
     this.moved = still ? 0 : performance.now();
     this.stale = true;
-    this.done = 0; // rows of the sharp picture
+    this.done = 0; // rows of the picture that is being drawn
+    this.share = MIDDLE; // of the sharp one's side that it has
     this.sharp = false;
   }
 
@@ -86,20 +93,22 @@ export class Stage {
       if (state === gl.TIMEOUT_EXPIRED) return;
       gl.deleteSync(this.fence);
       this.fence = null;
-      this.measured(performance.now() - this.began);
+      this.measured(performance.now() - this.since);
     }
-    if (this.bake()) return;
+    if (this.bake() && this.shown) return;
+    if (!this.shown) return this.preview(COARSEST);
     const moving = this.stale && now - this.moved < REST;
-    if (!moving && this.shown && this.finish()) return;
+    if (!moving && this.share === 1 && this.finish()) return;
     if (moving) this.preview();
     else if (!this.sharp) this.sharpen();
   }
 
   /** Bake features on, slice by slice, where that is worth it; whether there was anything to do. */
   finish() {
+    if (this.done) return false; // the picture that is being drawn comes first
     const baked = [this.left, this.right].find((one) => one && !one.ready && !one.large);
     if (!baked || this.slow) return false;
-    this.began = performance.now();
+    this.since = performance.now();
     this.slices ??= Math.ceil(FIRST_TEXELS / (baked.size[0] * baked.size[1]));
     this.baker.more(baked, this.slices);
     this.passes = (2 * baked.size[2]) / this.slices;
@@ -116,11 +125,16 @@ export class Stage {
       this.seemed = slow;
       this.slices = Math.max(1, Math.min(256, Math.round(this.slices * Math.min(BAND / Math.max(taken, 1), 4))));
     }
-    if (this.kind === "preview") {
+    if (this.kind === "first") {
+      this.told("first");
+      this.begun();
+    } else if (this.kind === "preview") {
       const wanted = Math.min(Math.max(Math.sqrt(FRAME / Math.max(taken, 4)), 0.6), 1.15);
       this.scale = Math.min(Math.max(this.scale * wanted, COARSEST), 1);
       this.frames++;
     } else if (this.kind === "band") {
+      this.spent += taken;
+      if (this.sharp) this.cost = this.spent;
       this.band = Math.ceil(Math.min(Math.max(this.band * Math.min(BAND / Math.max(taken, 4), 2), LEAST_ROWS), 4096));
     }
   }
@@ -131,31 +145,44 @@ export class Stage {
     this.gl.flush();
   }
 
-  preview() {
-    this.began = performance.now();
-    const [width, height] = [this.canvas.width, this.canvas.height].map((n) => Math.max(1, Math.round(n * this.scale)));
+  /** Draw a coarse picture, whose side is `scale` of the sharp one's. */
+  preview(scale = this.scale) {
+    this.since = performance.now();
+    const [width, height] = this.sized(scale);
     const target = this.renderer.target("preview", width, height);
     this.rows(target, width, height, 0, height, true);
     this.renderer.show(target, width, height);
+    this.submitted(this.shown ? "preview" : "first");
     this.shown = [width, height];
-    this.submitted("preview");
+    this.behind = false;
     this.done = 0;
   }
 
+  sized(scale) {
+    return [this.canvas.width, this.canvas.height].map((n) => Math.max(1, Math.round(n * scale)));
+  }
+
+  /** Draw a band of the picture that follows: a middling one where what is shown is coarser, then the sharp one. */
   sharpen() {
-    this.began = performance.now();
-    const { width, height } = this.canvas;
-    if (!this.shown) return this.preview(); // something at once
+    this.since = performance.now();
+    if (!this.done) {
+      this.spent = 0;
+      if (this.cost < LONG || (!this.behind && this.shown[0] >= this.sized(MIDDLE)[0])) this.share = 1;
+    }
+    const [width, height] = this.sized(this.share);
     const target = this.renderer.target("sharp", width, height);
     const rows = Math.min(this.band, height - this.done);
-    this.rows(target, width, height, height - this.done - rows, rows, false);
+    this.rows(target, width, height, height - this.done - rows, rows, this.share < 1);
     this.done += rows;
     if (this.done >= height) {
       this.renderer.show(target, width, height);
-      this.sharp = true;
-      this.stale = false;
       this.shown = [width, height];
-      this.told();
+      this.behind = false;
+      this.done = 0;
+      this.sharp = this.share === 1;
+      this.stale = !this.sharp;
+      this.share = 1;
+      if (this.sharp) this.told("sharp");
     }
     this.submitted("band");
   }

@@ -49,6 +49,10 @@ def test_a_split_page_lies_beside_its_model(tmp_path):
     assert embedded(text) == b""
     assert '"file": "web.trf"' in text
     assert "connect-src 'self'" in text
+    # an address is not a name: what a browser would read as a query, an escape or a scheme is encoded
+    odd = tmp_path / "out" / "50% #1? a:b<i>.html"
+    command.run(Page(str(path), odd, split=True))
+    assert '"file": "50%25%20%231%3F%20a%3Ab%3Ci%3E.trf"' in odd.read_text()
     # of a model that lies there already no copy is made
     before = path.stat().st_mtime_ns
     command.run(Page(str(path), tmp_path / "model.html", split=True))

@@ -26,6 +26,7 @@ from viewer.web.client_events import ClientEvents, Report
 from viewer.web.complaints import Complaints
 from viewer.web.gate import Allowance
 from viewer.web.hosts import is_foreign, own_names
+from viewer.web.offers import Offers
 from viewer.web.page.controls import Controls
 from viewer.web.server import start
 from viewer.web.wire import Wire
@@ -51,6 +52,29 @@ def studio():
     clock, shown = Clock(), Studio()
     shown.session = Session(trainer=FakeTrainer(clock, steps=100_000), render=FakeRender(clock), clock=clock)
     return shown
+
+
+def test_a_page_that_was_made_is_sent_by_the_rules_of_the_others_and_belongs_to_no_site(tmp_path):
+    (tmp_path / "page.html").write_text("<p>it</p>")
+    offers = Offers()
+    server = start("127.0.0.1", 0, offers=offers)
+    try:
+        address = f"http://127.0.0.1:{server.get_port()}{offers.offer(7, tmp_path / 'page.html')}"
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+            assert answer.read() == b"<p>it</p>"
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            policies = answer.headers.get_all("Content-Security-Policy")
+            assert {"sandbox allow-scripts", "frame-ancestors 'none'"} <= set(policies)
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+            with pytest.raises(HTTPError, match="403"):
+                urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=PATIENCE)
+        offers.withdraw(7)
+        assert not (tmp_path / "page.html").exists()
+        with pytest.raises(HTTPError, match="404"):
+            urllib.request.urlopen(address, timeout=PATIENCE)
+    finally:
+        server.stop()
 
 
 # Threads

@@ -9,6 +9,7 @@ from viewer.app.catalogue import builtin_scenes
 from viewer.app.studio import Studio
 from viewer.session.session import Session
 from viewer.web.client_events import ClientEvents, Deeds
+from viewer.web.offers import Offers
 from viewer.web.page.controls import Controls
 from viewer.web.page.figures import percent, plain
 from viewer.web.page.keep import KeepPage
@@ -60,13 +61,16 @@ class Page:
         wire: to viser's loop, which alone touches controls.
         studio: opens and trains.
         places: what may be opened.
+        offers: where the server looks for pages that were made for visitors.
     """
 
-    def __init__(self, client: Any, client_events: ClientEvents, wire: Wire, studio: Studio, places: Places) -> None:
+    def __init__(
+        self, client: Any, client_events: ClientEvents, wire: Wire, studio: Studio, places: Places, offers: Offers
+    ) -> None:
         self._wire, self._opens = wire, places.root is not None
         self._controls = Controls(client, client_events, wire)
         self._panel = Panel(self._controls)
-        self._keep = KeepPage(client, self._controls, wire)
+        self._keep = KeepPage(client, self._controls, wire, offers)
         self._open = OpenPage(self._controls, studio, places)
 
     def build(self, session: Session | None) -> None:

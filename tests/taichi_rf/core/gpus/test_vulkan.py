@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
-from taichi_rf.core.gpus import vulkan, vulkan_query
+from taichi_rf.core.gpus import child, vulkan, vulkan_query
 
 CARD = vulkan.Device(0, "AMD Radeon RX 7800 XT (RADV NAVI32)", "discrete", "1.3", True, True, 1 << 32)
 BUILT_IN = replace(CARD, index=1, name="Intel(R) UHD Graphics 770", type="integrated")
@@ -125,13 +127,61 @@ def test_the_device_that_the_person_made_visible_is_the_only_one() -> None:
     assert vulkan.best([CARD, BUILT_IN, LAVAPIPE], "") == CARD
 
 
+def wrote(text: str) -> str:
+    """Code that writes ``text`` as its answer."""
+    return f"import sys; open(sys.argv[1], 'w').write({text!r})"
+
+
 @pytest.mark.parametrize(
-    "code", ["import os; os.abort()", "import time; time.sleep(60)", "raise OSError", "print('[{]')", "print('[{}]')"]
+    "code",
+    ["import os; os.abort()", "import time; time.sleep(60)", "print('[]')", wrote("[{]"), wrote("[{}]"), wrote("7")],
 )
 def test_a_loader_that_crashes_hangs_or_babbles_offers_nothing(code: str) -> None:
     seconds = 0.5 if "sleep" in code else 20
     assert vulkan.asked([sys.executable, "-I", "-S", "-c", code], seconds) == ()
     assert vulkan.asked(["/nowhere/python"]) == ()
+
+
+def test_a_driver_that_prints_spoils_nothing_and_a_slow_one_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "UNTOLD", 0.05)
+    code = f"print('driver: hello', flush=True); import time; time.sleep(0.3); {wrote(json.dumps([asdict(CARD)]))}"
+    with pytest.warns(UserWarning, match="waiting for the Vulkan drivers .* up to 20 s"):
+        assert vulkan.asked([sys.executable, "-I", "-S", "-c", code]) == (CARD,)
+
+
+def test_a_killed_process_that_stays_is_waited_for_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    class Stuck:
+        """A process that the kernel holds."""
+
+        killed = False
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def poll(self) -> None: ...
+
+        def kill(self) -> None:
+            self.killed = True
+
+        def wait(self, seconds: float) -> int:
+            waits.append(seconds)
+            raise subprocess.TimeoutExpired("it", seconds)
+
+    monkeypatch.setattr(child.subprocess, "Popen", Stuck)
+    assert not child.ran(["it"], 0.5)
+    assert 0.4 < waits[0] <= 0.5
+    assert waits[1:] == [1.0]
+
+
+def test_the_refusal_of_an_arch_loads_no_driver_of_vulkan_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(backend, "available", lambda arch: bool(asked.append(arch)) or arch == "cpu")
+    for found, said in (((LAVAPIPE,), "cpu, vulkan"), ((), "cpu")):
+        monkeypatch.setattr(vulkan, "devices", lambda found=found: found)
+        with pytest.raises(UserError, match=f"arch 'cuda' is not available on this machine; available: {said}$"):
+            backend.init("cuda")
+    assert "vulkan" not in asked
 
 
 def test_nobody_is_asked_where_there_is_nothing_to_drive_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

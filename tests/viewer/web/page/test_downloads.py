@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import io
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from taichi_rf.page.writing import page_of_file
 from tests.places import ROOT
 from tests.viewer.web.browsers import Browsers, Client, studio_with
 from tests.viewer_fakes import Clock, FakeModel, FakeRender
 from viewer.session.session import Session
+from viewer.web.offers import Offers
 from viewer.web.page import keep
 
 pytestmark = pytest.mark.usefixtures("lossless")
 
 
 @pytest.fixture
-def site(tmp_path):
+def offers():
+    return Offers()
+
+
+@pytest.fixture
+def site(tmp_path, offers):
     clock = Clock()
     session = Session(FakeModel(), render=FakeRender(clock), clock=clock, file=ROOT / "tests/data/tensor.trf")
-    return Browsers(studio_with(session), clock, folder=tmp_path)
+    return Browsers(studio_with(session), clock, folder=tmp_path, offers=offers)
 
 
 def until_sent(site, client):
@@ -77,3 +86,41 @@ def test_a_visitor_who_leaves_leaves_nothing(site, tmp_path):
     site.leave(client)
     site.turns(50)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_page_is_offered_at_an_address_until_another_is_made_or_its_visitor_leaves(site, offers, tmp_path):
+    client = site.join(Client())
+    site.settle()
+    addresses = []
+    for _ in range(2):
+        before = client.gui.made["add_html"].content
+        client.gui.made["Render in this browser"].change(True)
+        site.turns(3)
+        shown = client.gui.made["add_html"]
+        assert shown.visible
+        assert shown.content != before
+        addresses.append(re.search('href="([^"]+)"', shown.content)[1])
+    assert offers.answer(None, addresses[0]) is None
+    body = offers.answer(None, addresses[1]).body
+    assert body.decode() == page_of_file(ROOT / "tests/data/tensor.trf")
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+    site.leave(client)
+    site.turns(3)
+    assert offers.answer(None, addresses[1]) is None
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_of_many_pages_on_their_way_those_that_began_first_are_ended(offers, tmp_path):
+    (tmp_path / "page.html").write_text("it")
+    address, ended = offers.offer(0, tmp_path / "page.html"), []
+
+    class Connection:
+        def __init__(self, number):
+            self.transport = SimpleNamespace(abort=lambda: ended.append(number))
+
+    connections = [Connection(number) for number in range(4)]
+    offers.answer(connections[0], address)
+    offers.sent(connections[0])
+    for connection in connections[1:]:
+        offers.answer(connection, address)
+    assert ended == [1]
