@@ -15,6 +15,7 @@ from taichi_rf.meshing.body import Body, DensityBody, DistanceBody, check_thresh
 from taichi_rf.meshing.colours import surface_colours
 from taichi_rf.meshing.grid import Grid, grid_over
 from taichi_rf.meshing.places import in_the_world, voxels
+from taichi_rf.meshing.refining import refined
 from taichi_rf.meshing.surface import SLAB_NODES, Mesh, marched
 from taichi_rf.meshing.threshold import choosing
 from taichi_rf.meshing.tidying import Pieces, holes, merged, vertex_normals, without_small
@@ -122,7 +123,13 @@ def meshing(model: Model, level: int, wishes: Wishes) -> Steps:
         raise UserError(body.nothing())
     yield "tidying", 0.0
     unit, pieces = without_small(mesh, wishes.keep)
-    mesh = in_the_world(model, unit)
+    steps = refined(body, grid, unit)
+    while True:
+        try:
+            yield "finding the surface", next(steps)
+        except StopIteration as end:
+            mesh = in_the_world(model, end.value)
+            break
     if wishes.faces is not None:
         yield "merging triangles", 0.0
         mesh = merged(mesh, wishes.faces)
