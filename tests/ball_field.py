@@ -13,17 +13,23 @@ SHIFT = -10.0
 STEEP = 40.0
 
 
-def ball_model(radius: float = 0.7, nodes: int = 65, *, half: float = 1.0, space: Space = BOX) -> RadianceModel:
-    """A model whose feature is SHIFT + STEEP (radius^2 - |x|^2) at the nodes of the box of +-half: exact in a tensor.
+def ball_model(
+    radius: float = 0.7, nodes: int = 65, *, half: float = 1.0, space: Space = BOX, shift: float = SHIFT,
+    activation: str = "softplus",
+) -> RadianceModel:  # fmt: skip
+    """A model whose feature is shift + STEEP (radius^2 - |x|^2) at the nodes of the box of +-half: exact in a tensor.
 
-    Its density is above softplus(SHIFT) inside the ball of ``radius`` and nowhere else. Its colour is red where x is
-    above 0 and blue where it is below, from every side.
+    Its density is above softplus(shift), or relu(shift), inside the ball of ``radius`` and nowhere else. Its colour is
+    red where x is above 0 and blue where it is below, from every side.
     """
-    field = VMField(ranks=2, resolution=(nodes, nodes, nodes), density_shift=0.0, rows=1 << 12, seed=None, trains=False)
+    field = VMField(
+        ranks=2, resolution=(nodes, nodes, nodes), density_shift=0.0, rows=1 << 12, seed=None, trains=False,
+        activation=activation,
+    )  # fmt: skip
     at = np.linspace(-half, half, nodes).astype(np.float32)
     factors = field.factors()
     (xy, _, _), (z, _, _) = factors[0]
-    xy[..., 0], z[:, 0] = SHIFT + STEEP * (radius**2 - at[:, None] ** 2 - at[None] ** 2), 1.0
+    xy[..., 0], z[:, 0] = shift + STEEP * (radius**2 - at[:, None] ** 2 - at[None] ** 2), 1.0
     xy[..., 1], z[:, 1] = -STEEP, at**2
     (xy, _, _), (z, _, _) = factors[1]  # appearance
     xy[..., 0], z[:, 0] = np.sign(at)[None, :], 1.0

@@ -223,6 +223,15 @@ class Mesh:
     # How far a scene without an end is meshed: in half sides of the cube in the middle, where all of space is
     # contracted (Default: 4), or in distances of the nearest plane, where cameras look ahead (Default: 16).
     reach: float | None = None
+    # Where colours come from: the photographs that the model was trained on, or the model itself. Default: photographs
+    # where they are still there, and the model for what they do not show.
+    colours: Literal["photographs", "model"] | None = None
+    # The scene's folder, or the name of a built-in one, to take colours from. Default: the one it was trained on.
+    scene: str | None = None
+    # Of the photographs: average this many pixels a side into one. Default: as in training.
+    downscale: int | None = None
+    # Read images to which links lead out of the scene's folder.
+    follow_links: bool = False
     # Replace the output if it is there.
     overwrite: bool = False
     # The device to compute on.

@@ -2,7 +2,8 @@
 
 Of a radiance field it is the density before its activation, less the threshold's: there a tensor is trilinear between
 its nodes, so that marching cubes finds its surface as smooth as it is. Densities themselves rise a thousandfold within
-a voxel, and interpolating them makes steps. Of a solid it is minus the signed distance.
+a voxel, and interpolating them makes steps. Where the activation is relu, what is below zero is lost: it is the density
+over the threshold's, less 1. Of a solid it is minus the signed distance.
 """
 
 from __future__ import annotations
@@ -80,13 +81,16 @@ class DensityBody(Body):
         self.threshold = threshold
         self.highest = 0.0
         """The highest density that was met so far, in the threshold's unit."""
-        self._cut = float(before_activation(np.array(threshold / model.distance_scale)))
+        self._dense = threshold / model.distance_scale
+        self._relu = getattr(model.field, "activation", "softplus") == "relu"
 
     def values(self, places: Float32Array) -> Float32Array:
         density = self.asked(places)
         if len(density):
             self.highest = max(self.highest, float(density.max()) * self.model.distance_scale)
-        return (before_activation(density) - self._cut).astype(np.float32)
+        if self._relu:
+            return (density / self._dense - 1).astype(np.float32)
+        return (before_activation(density) - before_activation(np.array(self._dense))).astype(np.float32)
 
     def nothing(self) -> str:
         return (

@@ -14,7 +14,9 @@ from taichi_rf.kernels.spaces import BOX
 from taichi_rf.meshing.body import Body, DensityBody, DistanceBody, check_threshold
 from taichi_rf.meshing.colours import surface_colours
 from taichi_rf.meshing.grid import Grid, grid_over
+from taichi_rf.meshing.photographs import Photographs, photograph_colours
 from taichi_rf.meshing.places import in_the_world, voxels
+from taichi_rf.meshing.refining import refined
 from taichi_rf.meshing.surface import SLAB_NODES, Mesh, marched
 from taichi_rf.meshing.threshold import choosing
 from taichi_rf.meshing.tidying import Pieces, holes, merged, vertex_normals, without_small
@@ -89,8 +91,11 @@ class Surface:
     holes: int
 
 
-def meshing(model: Model, level: int, wishes: Wishes) -> Steps:
+def meshing(model: Model, level: int, wishes: Wishes, photographs: Photographs | None = None) -> Steps:
     """Make the mesh of a model at a level.
+
+    Args:
+        photographs: to take colours from; what they do not show, and without any everything, has the model's.
 
     Yields:
         What is being done and its share; the generator's value in the end is the :class:`Surface`.
@@ -122,7 +127,13 @@ def meshing(model: Model, level: int, wishes: Wishes) -> Steps:
         raise UserError(body.nothing())
     yield "tidying", 0.0
     unit, pieces = without_small(mesh, wishes.keep)
-    mesh = in_the_world(model, unit)
+    steps = refined(body, grid, unit)
+    while True:
+        try:
+            yield "finding the surface", next(steps)
+        except StopIteration as end:
+            mesh = in_the_world(model, end.value)
+            break
     if wishes.faces is not None:
         yield "merging triangles", 0.0
         mesh = merged(mesh, wishes.faces)
@@ -131,19 +142,39 @@ def meshing(model: Model, level: int, wishes: Wishes) -> Steps:
     normals = vertex_normals(mesh)
     colours = None
     if not model.has_surface:
-        parts = surface_colours(model, level, mesh.vertices, normals)
-        while True:
-            try:
-                yield "colours", next(parts)
-            except StopIteration as end:
-                colours = end.value
-                break
+        for stage, share, colours in _colours(model, level, mesh, normals, photographs):  # noqa: B007
+            yield stage, share
     middle = voxels(model, np.array([[0.5, 0.5, 0.5 if model.space is BOX else 0.0]]), grid.spacing)
     density = body if isinstance(body, DensityBody) else None
     return Surface(
         mesh, normals, colours, resolution, threshold, None if density is None else density.highest,
         float(middle[0]), pieces, holes(mesh),
     )  # fmt: skip
+
+
+def _colours(
+    model: Model, level: int, mesh: Mesh, normals: npt.NDArray[np.float64], photographs: Photographs | None
+) -> Generator[tuple[str, float, npt.NDArray[np.float32]], None, None]:
+    """The colours (n, 3) of a mesh's vertices as far as they are known: what is being done, what share of it is done,
+    and they."""
+    colours, unseen = np.zeros((len(mesh.vertices), 3), np.float32), np.ones(len(mesh.vertices), bool)
+    if photographs is not None and len(photographs.cameras):
+        found = photograph_colours(mesh, photographs)
+        while True:
+            try:
+                yield "colours of photographs", next(found), colours
+            except StopIteration as end:
+                colours, seen = end.value
+                unseen = ~seen
+                break
+    parts = surface_colours(model, level, mesh.vertices[unseen], normals[unseen])
+    while True:
+        try:
+            yield "colours", next(parts), colours
+        except StopIteration as end:
+            colours[unseen] = end.value
+            break
+    yield "colours", 1.0, colours
 
 
 def chosen_resolution(model: Model) -> int:

@@ -3,7 +3,8 @@
 A run that is made longer is at the point of its schedule where a training of the new length would be: the learning rate
 is what it would be there, and what is behind stays as it is. A run that begins with a model has the second half of a
 schedule before it: the learning rate falls from where half of a training would have brought it to where a whole one
-ends, prefixes of ranks are trained from the first step on, and the box is not cut again.
+ends, and the box is not cut again. Prefixes of ranks are trained from the same fraction on as in any training: until
+then all steps are on the whole, so that two halves have as many steps on the whole as one training of both lengths.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from taichi_rf.training.strategies.base import Begun
 from taichi_rf.training.trainer import Trainer
 
 HALF_WAY = 0.5
-"""Of a schedule: where a training that begins with a model takes up the learning rate."""
+"""Of a schedule: where a training that begins with a model takes up the learning rate. In one go the rate is counted
+from the last refinement of the grid before that, and so it is here."""
 
 
 def begun_config(config: Config, header: dict[str, Any]) -> Config:
@@ -36,15 +38,16 @@ def begun_config(config: Config, header: dict[str, Any]) -> Config:
         "distance_scale": header["distance_scale"],
         "begun": True,
         "shrink_at": 1.0,
-        "prefix_from": 0.0,
         "occupancy_from": 0.0,
     }
     if not config.strategy.begun:  # else what it was made from has the second half of a schedule already
-        fallen = config.decay**HALF_WAY
+        own = config.strategy
+        restarts = [at for at, _ in own.grids[1:] if at < HALF_WAY] if own.restart_on_upsample else []
+        fallen = config.decay ** (HALF_WAY - max(restarts, default=0.0))
         entries |= {
-            "factor_rate": config.strategy.factor_rate * fallen,
+            "factor_rate": own.factor_rate * fallen,
             "network_rate": config.network_rate * fallen,
-            "decay": config.decay / fallen,
+            "decay": config.decay ** (1 - HALF_WAY),
         }
     return config.changed(**entries)
 
@@ -78,14 +81,20 @@ def begun_words(trainer: Trainer, begun: Begun, decoder: str) -> list[str]:
     return [f"kept: {', '.join(kept)}", f"anew: {', '.join(anew)}", rate_words(trainer)]
 
 
-def longer_words(trainer: Trainer) -> list[str]:
-    """At what point of its schedule a training is that was made longer, in sentences."""
+def longer_words(trainer: Trainer, before: Config) -> list[str]:
+    """At what point of its schedule a training is that was made longer, or shorter, than ``before`` says, in
+    sentences."""
+    if before.max_seconds is not None:
+        over = trainer.elapsed / before.max_seconds
+    else:
+        over = trainer.iteration / before.iterations
+    made = "made longer" if trainer.progress < over else "made shorter"
     most = trainer.config.iterations
     end = f"{trainer.config.max_seconds:g} s" if trainer.config.max_seconds is not None else f"iteration {most:,}"
     left = trainer.milestones.entries[trainer.milestones.done :]
     come = ", ".join(f"{name} at {at:.0%}" for at, name, _ in left) or "nothing, so that grid and box stay"
     return [
-        f"made longer, to {end}: {trainer.progress:.0%} of its schedule are over; still to come: {come}",
+        f"{made}, to {end}: {trainer.progress:.0%} of its schedule are over; still to come: {come}",
         rate_words(trainer),
     ]
 

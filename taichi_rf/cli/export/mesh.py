@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import scenes
+from scenes.origin import judged, source_of
 from taichi_rf.cli.console import bar, say, warn
 from taichi_rf.cli.options import Mesh
+from taichi_rf.coding.headers import is_whole
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.sizes import megabytes
@@ -15,15 +18,22 @@ from taichi_rf.kernels.spaces import BOX
 from taichi_rf.meshing.formats import check_name, write_mesh, write_points
 from taichi_rf.meshing.libraries import library
 from taichi_rf.meshing.mesher import Surface, Wishes, meshing
+from taichi_rf.meshing.photographs import Photographs
 from taichi_rf.meshing.points import MOST_POINTS, scattered
 from taichi_rf.storage.levels import best_level, checked_level
+from taichi_rf.storage.metadata import is_builtin
 from taichi_rf.storage.model_file import load_model, model_path
+from taichi_rf.storage.world import World
 
 
 def run(command: Mesh) -> None:
     """Write the mesh of a model, or points on it. UserError for what the user can mend."""
     source, output = model_path(command.model), command.output
     check_name(output, command.points is not None)
+    if command.downscale is not None and command.downscale < 1:
+        raise UserError(f"--downscale {command.downscale}: 1 or more is expected")
+    if command.colours == "model" and command.scene is not None:
+        raise UserError("--scene is where photographs are, which --colours model does not look at: leave one")
     if command.points is not None and not 1 <= command.points <= MOST_POINTS:
         raise UserError(f"--points {command.points}: 1 to {MOST_POINTS:,} is expected")
     _check_output(source, output, command.overwrite)
@@ -37,7 +47,8 @@ def run(command: Mesh) -> None:
     if command.level is not None:
         level = checked_level(command.level, total, model.field.level_name)
     wishes = Wishes(command.resolution, command.threshold, command.keep_largest, command.faces, command.reach)
-    surface = _surface(model, level, wishes)
+    wishes.check(model)
+    surface = _surface(model, level, wishes, photographs_for(command, model, source))
     tell(surface, model, level)
     if command.points is not None:
         size = write_points(output, *scattered(surface, command.points))
@@ -67,9 +78,44 @@ def tell(surface: Surface, model: Any, level: int) -> None:
         say("the scene has no end: what is far away is left out, and the mesh is open there (--reach says how far)")
 
 
-def _surface(model: Any, level: int, wishes: Wishes) -> Surface:
+def photographs_for(command: Mesh, model: Any, path: Path) -> Photographs | None:
+    """The photographs to take a mesh's colours from, and a line that says which; None where the model's are to do.
+
+    Raises:
+        UserError: photographs are asked for that cannot be had.
+    """
+    if model.has_surface or command.colours == "model":
+        return None
+    asked = command.colours == "photographs" or command.scene is not None
+    try:
+        source = command.scene or source_of(path, model.metadata)
+        if scenes.is_mesh(source):
+            raise UserError(f"{source} is a mesh, and photographs are expected")
+        trained_at, views = model.metadata.get("downscale"), model.metadata.get("views")
+        downscale = command.downscale or (trained_at if is_whole(trained_at, 1, 1 << 16) else 1)
+        with bar("loading images") as show:
+            scene = scenes.load(
+                source, downscale=downscale, views=views if not command.scene and is_whole(views, 2, 1 << 20) else None,
+                max_test_views=0, progress=show.counted, stage=show.begin, depth=False,
+                follow_links=command.follow_links,
+                world=None if is_builtin(scenes.find(source)) else World.of(model.metadata),
+            )  # fmt: skip
+    except UserError as error:
+        if asked:
+            raise
+        say(f"colours are the model's, for its photographs are not to be had: {error}")
+        return None
+    warn(scene.warnings)
+    if not asked and downscale == trained_at and judged(path, model.metadata, scene)[0] is False:
+        say(f"colours are the model's, for {source} does not hold what it was trained on: --scene takes another")
+        return None
+    say(f"colours are those of the {len(scene.train)} training views of {scene.name}")
+    return Photographs(scene.train.cameras, scene.train.pixels)
+
+
+def _surface(model: Any, level: int, wishes: Wishes, photographs: Photographs | None) -> Surface:
     """The surface, with a bar."""
-    steps = meshing(model, level, wishes)
+    steps = meshing(model, level, wishes, photographs)
     title = ""
     with bar("meshing") as show:
         while True:

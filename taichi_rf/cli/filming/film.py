@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 
 from taichi_rf.cli import entry
 from taichi_rf.cli.console import Bar, bar, duration, say
-from taichi_rf.cli.filming.frames import Form, FrameFolder, Shot, digest_of, unit_of
+from taichi_rf.cli.filming.frames import Form, FrameFolder, Shot, unit_of
+from taichi_rf.cli.filming.recipe import differences, digest_of, recipe_of
 from taichi_rf.cli.filming.request import frame_range, is_folder, level_range
 from taichi_rf.cli.options import PROGRAM, Render
 from taichi_rf.cli.picture_request import SIZE, PictureRequest
@@ -92,7 +94,7 @@ def write_film(command: Render, request: PictureRequest) -> None:
     )
     shots = [Shot(f"{index:05}", camera, level) for index, (camera, level) in enumerate(zip(cameras, shown))]
     if is_folder(command.output):
-        folder = _folder(command, model, shots, command.output)
+        folder = _folder(command, model, shots, command.output, captioned=finish is not None)
         _frames(model, folder, [shots[index] for index in chosen], finish)
         say(
             f"{command.output}: {sum(map(folder.has, shots))} of {count} frames, {cameras[0].width}x{cameras[0].height}"
@@ -129,11 +131,20 @@ def render_shot(model: Any, shot: Shot, form: Form, progress: Callable[[float], 
     return Seen(render_from_anywhere(model, shot.camera, level=shot.level, mode=form.mode), None, None)
 
 
-def _folder(command: Render, model: Any, shots: list[Shot], where: Path) -> FrameFolder:
-    form = form_of(command)
-    unit = unit_of(farthest([shot.camera for shot in shots], model.world_box))
+def _folder(command: Render, model: Any, shots: list[Shot], where: Path, *, captioned: bool) -> FrameFolder:
+    return frame_folder(command, model, shots, where, captioned=captioned and not command.transparent)
+
+
+def frame_folder(
+    command: Render, model: Any, shots: list[Shot], where: Path, *, captioned: bool = False, photographs: str = ""
+) -> FrameFolder:
+    """The folder for the frames of ``shots``, see :class:`FrameFolder`; what else is given is as in
+    :func:`~taichi_rf.cli.filming.recipe.recipe_of`."""
+    form, unit = form_of(command), unit_of(farthest([shot.camera for shot in shots], model.world_box))
+    recipe = recipe_of(identity_of(command), shots, form, unit, captioned=captioned, photographs=photographs)
+    differs = functools.partial(differences, recipe=recipe)
     return FrameFolder(
-        where, identity_of(command), shots, form, unit, resume=command.resume, overwrite=command.overwrite
+        where, recipe, differs, shots, form, unit, resume=command.resume, overwrite=command.overwrite
     )
 
 
@@ -169,7 +180,8 @@ def _in_two_parts(
     """Keep the frames beside the video until it is whole."""
     if command.output.exists():
         raise UserError(f"{command.output} is there already, and whole: choose another --output, or give --overwrite")
-    folder = _folder(command, model, shots, command.output.with_name(command.output.name + ".frames"))
+    beside = command.output.with_name(command.output.name + ".frames")
+    folder = _folder(command, model, shots, beside, captioned=finish is not None)
     wanted = [shots[index] for index in chosen]
     _frames(model, folder, wanted, finish)
     width, height = wanted[0].camera.width, wanted[0].camera.height

@@ -6,13 +6,10 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, write_json, writing
@@ -21,6 +18,8 @@ from taichi_rf.motion.layers import STEPS, Layer, Seen, save_colour, save_depth,
 
 PLAN, CAMERAS = "frames.json", "transforms.json"
 """What the folder's frames are of, and their cameras as other programs read them."""
+TABLE, PAGE, SCORES = "metrics.csv", "index.html", "scores.jsonl"
+"""What a scene's views have beside their frames."""
 OURS = re.compile(r"\d{5}[\w.-]*\.(png|exr)")
 """Names of frames."""
 
@@ -69,36 +68,38 @@ class FrameFolder:
 
     Args:
         path: is made where it is not there.
-        model: what identifies the model, see :func:`digest_of`.
+        recipe: what identifies the rendering, see :mod:`taichi_rf.cli.filming.recipe`.
+        differs: in what another recipe is not this one, in words; the folder's own is given to it.
         shots: all of the journey, of which only some may be asked for now.
         unit: of depth.
-        resume: keep the frames that are there, if they are of the same journey.
-        overwrite: replace them.
+        resume: keep the frames that are there, if they were made by the same recipe.
+        overwrite: replace them, and what was written beside them.
 
     Raises:
         UserError: there are frames and neither is asked for, they are of something else, or the folder cannot be used.
     """
 
     def __init__(
-        self, path: Path, model: str, shots: Sequence[Shot], form: Form, unit: float, *, resume: bool, overwrite: bool
+        self,
+        path: Path,
+        recipe: dict[str, Any],
+        differs: Callable[[Any], list[str]],
+        shots: Sequence[Shot],
+        form: Form,
+        unit: float,
+        *,
+        resume: bool,
+        overwrite: bool,
     ) -> None:
         self.path, self.shots, self.form, self.unit = path, shots, form, unit
-        plan = {
-            "model": model,
-            "journey": _journey(shots),
-            "layers": list(form.layers),
-            "alpha": form.alpha,
-            "exr": form.exr,
-            "mode": form.mode,
-        }
         with writing(path):
             there = sorted(os.listdir(path)) if path.is_dir() else []
         if PLAN in there and not overwrite:
             if not resume:
                 raise UserError(f"{path} holds frames already: go on with --resume, or replace them with --overwrite")
-            if read_json(path / PLAN) != plan:
+            if different := differs(read_json(path / PLAN)):
                 raise UserError(
-                    f"{path} holds frames of another model, journey or size: choose another --output, or give "
+                    f"{path} holds frames of another {', '.join(different)}: choose another --output, or give "
                     "--overwrite"
                 )
         elif there and PLAN not in there:
@@ -106,11 +107,11 @@ class FrameFolder:
         elif PLAN in there:
             with writing(path):
                 for name in there:
-                    if OURS.fullmatch(name):
+                    if OURS.fullmatch(name) or name in (CAMERAS, TABLE, PAGE, SCORES):
                         (path / name).unlink()
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_json(path / PLAN, plan)
+        write_json(path / PLAN, recipe)
 
     def has(self, shot: Shot) -> bool:
         """Whether all files of a frame are there; what is there is whole."""
@@ -121,9 +122,12 @@ class FrameFolder:
         self.form.save(self.path, shot.stem, seen, self.unit)
 
     def finish(self) -> None:
-        """Write the cameras of the frames that are there, as instant-ngp, nerfstudio and this program read them."""
+        """Write the cameras of the frames that are there, as instant-ngp, nerfstudio and this program read them, where
+        frames are colours, which can be learnt from; else see that there are none."""
         pinholes = [shot for shot in self.shots if self.has(shot) and shot.camera.lens is None]
-        if not pinholes or "colour" not in self.form.layers:
+        if not pinholes or "colour" not in self.form.layers or self.form.mode != "colour":
+            with writing(self.path):
+                (self.path / CAMERAS).unlink(missing_ok=True)
             return
         entries = []
         for shot in pinholes:
@@ -157,25 +161,3 @@ def unit_of(farthest: float) -> float:
     exact = farthest / (STEPS - 1)
     digit = 10.0 ** (math.floor(math.log10(exact)) - 2)
     return float(f"{math.ceil(exact / digit) * digit:.3g}")
-
-
-def digest_of(path: Path | None, name: str) -> str:
-    """What identifies a model: the bytes of its file, or ``name`` where it has none."""
-    digest = blake2b(digest_size=16)
-    if path is None:
-        digest.update(name.encode())
-        return digest.hexdigest()
-    with writing(path), open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _journey(shots: Sequence[Shot]) -> str:
-    digest = blake2b(digest_size=16)
-    for shot in shots:
-        camera = shot.camera
-        digest.update(camera.pose.tobytes())
-        numbers = (camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height, shot.level)
-        digest.update(np.array(numbers, np.float64).tobytes())
-    return digest.hexdigest()

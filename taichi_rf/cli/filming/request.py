@@ -19,7 +19,7 @@ def level_range(text: str | None) -> tuple[int | None, int | None]:
     """The first and the last level of "4" (None, 4), "2:16" (2, 16), or nothing (None, None).
 
     Raises:
-        UserError: it is none of these.
+        UserError: it is none of these, or one end is level 0.
     """
     if text is None:
         return None, None
@@ -28,6 +28,8 @@ def level_range(text: str | None) -> tuple[int | None, int | None]:
     found = _RANGE.fullmatch(text)
     if found is None or not all(found.groups()):
         raise UserError(f"--level {text}: a level is expected, such as 4, or two to go between, such as 2:16")
+    if not (int(found[1]) and int(found[2])):
+        raise UserError(f"--level {text}: levels are counted from 1")
     return int(found[1]), int(found[2])
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from scenes.origin import load_to_judge, source_of
 from taichi_rf.cli.console import bar, say, warn
-from taichi_rf.cli.filming.film import form_of, goes_on, identity_of
-from taichi_rf.cli.filming.frames import FrameFolder, Shot, unit_of
+from taichi_rf.cli.filming.film import form_of, frame_folder, goes_on
+from taichi_rf.cli.filming.frames import PAGE, SCORES, TABLE, FrameFolder, Shot
+from taichi_rf.cli.filming.recipe import photographs_of
 from taichi_rf.cli.filming.request import frame_range
 from taichi_rf.cli.options import PROGRAM, Render
 from taichi_rf.cli.picture_request import PictureRequest
@@ -27,13 +28,12 @@ from taichi_rf.core.plain_text import visible
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.evaluation.gallery import View, error_colours, gallery, view_of
 from taichi_rf.evaluation.image_metrics import psnr, ssim
-from taichi_rf.motion.layers import farthest, save_colour, see
+from taichi_rf.motion.layers import save_colour, see
 from taichi_rf.storage.levels import size_at
 from taichi_rf.storage.metadata import title
 from taichi_rf.storage.model_file import model_path
 from taichi_rf.streaming.transport import is_address
 
-TABLE, PAGE, SCORES = "metrics.csv", "index.html", "scores.jsonl"
 COLUMNS = ("frame", "name", "level", "psnr", "ssim")
 
 
@@ -57,10 +57,8 @@ def write_views(command: Render, request: PictureRequest) -> None:
         raise UserError(f"{scene.name} has no {command.views} views")
     shots = [Shot(_stem(index, split.names[index]), split.cameras[index], level) for index in range(len(split))]
     chosen = frame_range(command.frames, len(shots))
-    unit = unit_of(farthest([shot.camera for shot in shots], model.world_box))
-    folder = FrameFolder(
-        command.output, identity_of(command), shots, form, unit, resume=command.resume, overwrite=command.overwrite
-    )
+    photographs = photographs_of(scene, command.views)
+    folder = frame_folder(command, model, shots, command.output, photographs=photographs)
     known = _known(folder, resume=command.resume)
     views: list[tuple[Shot, str, View]] = []
     with goes_on(folder.path), bar(f"rendering {command.views} views") as show:

@@ -13,7 +13,7 @@ from taichi_rf.cli import command_line
 from taichi_rf.cli.options import SCENE, Arch
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.world import World
-from taichi_rf.training.configs.base import names_of
+from taichi_rf.training.configs.base import Config, names_of
 from taichi_rf.training.methods.registry import METHODS, DecoderName, MethodName, PresetName
 
 WITH_RESUME = (
@@ -22,6 +22,8 @@ WITH_RESUME = (
 """Options that go with --resume; all others are the run's own."""
 
 MOST_THREADS = 1024
+MOST_ITERATIONS = int(Config.LIMITS["iterations"][1])
+"""More than this no run's config.json may say."""
 
 
 ABOUT = ". ".join(dict.fromkeys(f"{method.name}: {method.about}" for method in METHODS))
@@ -79,11 +81,12 @@ class TrainOptions:
     # Go on with the run in this folder. Its own options hold; only training time and iterations may change.
     resume: Path | None = None
     # With --resume: take so many iterations more than the run has, be it finished or not. (--iterations says how many
-    # there are to be in all.)
+    # there are to be in all.) The learning rate goes back up to where the longer schedule has it at this point, and
+    # falls to the same end; it is said.
     more: int | None = None
     # Begin a new run with this model, a .trf file or the folder of a run: with another preset, grid, number of ranks
     # or box, on the same scene at another --downscale or on one that shares its coordinates. What is not said is as in
-    # that run.
+    # that run. The learning rate starts again, at what it is half-way through a training, and the optimiser anew.
     begin_with: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     # Replace the run that --out holds.
     overwrite: bool = False
@@ -120,8 +123,8 @@ def check(options: TrainOptions) -> None:
         raise UserError("--max-seconds and --iterations both say how long to train: give one of the two")
     if options.max_seconds is not None and not 0 < options.max_seconds < 1e9:
         raise UserError(f"--max-seconds {options.max_seconds:g}: more than 0 is expected")
-    if options.iterations is not None and options.iterations < 1:
-        raise UserError(f"--iterations {options.iterations}: 1 or more is expected")
+    if options.iterations is not None and not 1 <= options.iterations <= MOST_ITERATIONS:
+        raise UserError(f"--iterations {options.iterations}: 1 to {MOST_ITERATIONS:,} is expected")
     if options.seed is not None and not 0 <= options.seed < 2**31:
         raise UserError(f"--seed {options.seed}: 0 to {2**31 - 1} is expected")
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
@@ -133,8 +136,8 @@ def check(options: TrainOptions) -> None:
     if options.more is not None:
         if options.resume is None:
             raise UserError("--more goes with --resume; how long a new run is, --iterations says")
-        if options.more < 1:
-            raise UserError(f"--more {options.more}: 1 or more is expected")
+        if not 1 <= options.more <= MOST_ITERATIONS:
+            raise UserError(f"--more {options.more}: 1 to {MOST_ITERATIONS:,} is expected")
         if options.max_seconds is not None or options.iterations is not None:
             raise UserError("--more, --iterations and --max-seconds all say how long to train: give one of them")
     if options.begin_with is not None and options.resume is not None:

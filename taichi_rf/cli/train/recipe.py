@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import scenes
-from taichi_rf.cli.train.options import TrainOptions
+from taichi_rf.cli.train.options import MOST_ITERATIONS, TrainOptions
 from taichi_rf.coding.headers import is_whole
 from taichi_rf.core.errors import UserError
 from taichi_rf.evaluation.autorank import PIXELS
@@ -56,6 +56,18 @@ def new_recipe(options: TrainOptions, stored: StoredModel | None = None) -> Reci
     )
 
 
+def suited_config(recipe: Recipe, options: TrainOptions, scene: Any) -> Config:
+    """The configuration of a new run as suits ``scene``: what options say stays, also where it is what the preset says
+    anyway, and so does all that comes from the run of the model that the new one begins with, which suited it already.
+    """
+    if _run_before(recipe.config.method, options) is not None:
+        return recipe.config
+    said = set(_entries(options, registry.find(recipe.config.method, registry.teacher_of(scene))))
+    said |= {"background"} if options.background is not None else set()
+    said |= {"num_ranks", "decoder"} if options.begin_with is not None else set()  # the model's, where nothing is said
+    return registry.suited(recipe.config, scene, said)
+
+
 def settings(options: TrainOptions, config: Config, said: Container[str] = ()) -> dict[str, Any]:
     """What ``--set`` says of ``config``.
 
@@ -89,8 +101,8 @@ def _begun_recipe(options: TrainOptions, stored: StoredModel) -> Recipe:
     method = registry.find(options.method, registry.teacher_for(mesh=scenes.is_mesh(source)))
     entries: dict[str, Any] = {"num_ranks": len(stored.levels)} if method.name == "slimmerf" else {}
     entries |= _entries(options, method)
-    if before is not None and options.preset is None and before.config.method == method.name:
-        config = before.config
+    if (run := _run_before(method.name, options)) is not None:
+        config = run.config
     else:
         config = method.preset(options.preset or "quick")
         if options.preset is None and options.decoder is None and stored.header["decoder"] in method.decoders:
@@ -119,6 +131,15 @@ def _begun_recipe(options: TrainOptions, stored: StoredModel) -> Recipe:
     return replace(recipe, world=recipe.world.with_said(options.world), **said)
 
 
+def _run_before(method: str, options: TrainOptions) -> Recipe | None:
+    """The run whose configuration a new one has but for what is said: that of the model it begins with, if it is of the
+    same method and no preset is given."""
+    if options.begin_with is None or options.preset is not None:
+        return None
+    before = recipe_beside(model_path(options.begin_with))
+    return before if before is not None and before.config.method == method else None
+
+
 def resumed_recipe(recipe: Recipe, options: TrainOptions, taken: int) -> Recipe:
     """What a run goes on as whose ``config.json`` says ``recipe``, and which has taken so many iterations.
 
@@ -136,6 +157,10 @@ def resumed_recipe(recipe: Recipe, options: TrainOptions, taken: int) -> Recipe:
             )
         config = config.changed(iterations=options.iterations, max_seconds=None)
     if options.more is not None:
+        if taken + options.more > MOST_ITERATIONS:
+            raise UserError(
+                f"--more {options.more}: the run has {taken:,} already, and no run has more than {MOST_ITERATIONS:,}"
+            )
         config = config.changed(iterations=taken + options.more, max_seconds=None)
     recipe = replace(
         recipe,

@@ -13,7 +13,7 @@ import scenes
 from taichi_rf.cli import entry
 from taichi_rf.cli.console import announce_memory, bar, duration, rate_distortion, say, waiting
 from taichi_rf.cli.train.options import TrainOptions
-from taichi_rf.cli.train.recipe import new_recipe, resumed_recipe, settings
+from taichi_rf.cli.train.recipe import new_recipe, resumed_recipe, settings, suited_config
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import write_json
@@ -67,7 +67,7 @@ def train(options: TrainOptions, stopper: entry.Stopper, watch: Watch | None = N
         recipe = made or resumed_recipe(folder.recipe(), options, checkpoint.taken(folder / checkpoint.NAME))
         trainer = _trainer(recipe, folder, options, stored, new=new)
         if before is not None and before.config != trainer.config and not trainer.done:
-            for text in longer_words(trainer):
+            for text in longer_words(trainer, before.config):
                 say(text)
         recipe = replace(recipe, source=trainer.scene.source, config=trainer.config)  # good from any folder
         if recipe.downscale == "auto":
@@ -128,7 +128,7 @@ def _trainer(
 def _configured(recipe: Recipe, options: TrainOptions, scene: Any, stored: StoredModel | None) -> Config:
     """The configuration as suits ``scene``, and ``stored`` where the training begins with that, save for what ``--set``
     says, which is printed beside what it replaces."""
-    config = suited(recipe.config, scene)
+    config = suited_config(recipe, options, scene)
     said = settings(options, config)
     if said:
         preset = suited(find_preset(config.method, config.preset, mesh=scenes.is_mesh(recipe.source)), scene)

@@ -6,7 +6,7 @@ Strategy and sampler are named and looked up when a training begins, for they im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Any, Literal
@@ -62,11 +62,13 @@ class Method:
             raise UserError(f"there is no preset '{name}': choose one of {', '.join(self.presets)}")
         return self.presets[name]
 
-    def suited(self, config: Config, scene: Any) -> Config:
+    def suited(self, config: Config, scene: Any, said: Container[str] = ()) -> Config:
         """``config`` as suits the space of ``scene``: what a preset says otherwise for it, unless somebody has changed
-        that very entry already."""
+        that very entry already, or has ``said`` it: an entry that is named has the preset's own value on purpose."""
         preset, space = self.presets.get(config.preset), getattr(scene, "space", None)
         if preset is None or space is None:
             return config
         entries = self.spaces.get(space.kind, {}).get(config.preset, {})
-        return config.changed(**{key: value for key, value in entries.items() if config.get(key) == preset.get(key)})
+        return config.changed(
+            **{key: value for key, value in entries.items() if key not in said and config.get(key) == preset.get(key)}
+        )

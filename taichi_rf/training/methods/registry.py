@@ -6,6 +6,7 @@ new, and its entry here.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any, Literal
 
 from taichi_rf.coding.checks import shown
@@ -86,9 +87,9 @@ def find(name: str, teacher: Teacher = "photographs") -> Method:
     raise UserError(f"--method {name} cannot fit a {'mesh' if teacher == 'mesh' else 'scene'}: give {others}")
 
 
-def suited(config: Config, scene: Any) -> Config:
+def suited(config: Config, scene: Any, said: Container[str] = ()) -> Config:
     """``config`` as suits ``scene``, see :meth:`Method.suited`: for a training that begins."""
-    return find(config.method, teacher_of(scene)).suited(config, scene)
+    return find(config.method, teacher_of(scene)).suited(config, scene, said)
 
 
 def find_preset(method: str, name: str, *, mesh: bool = False) -> Config:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,17 @@ from taichi_rf.cli.options import Mesh as Command
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
 from taichi_rf.meshing.body import DensityBody
-from taichi_rf.meshing.formats import Y_UP, write_mesh, write_points
+from taichi_rf.meshing.formats import Y_UP, glb, write_mesh, write_points
 from taichi_rf.meshing.grid import grid_over
 from taichi_rf.meshing.mesher import Surface, Wishes, meshing
+from taichi_rf.meshing.photographs import Photographs, photograph_colours
 from taichi_rf.meshing.points import scattered
+from taichi_rf.meshing.refining import refined
 from taichi_rf.meshing.surface import Mesh, marched
 from taichi_rf.meshing.tidying import holes, volume, without_small
 from taichi_rf.storage.model_file import save_model
 from tests.ball_field import SHIFT, ball_model
+from tests.tiny import BALLS, tiny_scene
 
 RADIUS = 0.7
 THRESHOLD = math.log1p(math.exp(SHIFT))
@@ -35,7 +40,7 @@ def model():
     return ball_model(RADIUS, 33)
 
 
-def _made(steps) -> Surface:
+def _made(steps):
     while True:
         try:
             next(steps)
@@ -52,6 +57,21 @@ def test_a_ball_has_its_volume_no_holes_and_its_colours(model):
     assert (surface.colours[right] < [1.1, 0.6, 0.1]).all()
     outwards = surface.mesh.vertices / np.linalg.norm(surface.mesh.vertices, axis=1, keepdims=True)
     assert (surface.normals * outwards).sum(axis=1).min() > 0.99
+
+
+def test_a_field_cut_off_at_zero_has_the_same_size_at_every_resolution():
+    relu = ball_model(RADIUS, 33, shift=2.0, activation="relu")
+    body = DensityBody(relu, 2, 2.0)
+    spacing = 2 / 32
+    # between nodes a squared coordinate is at most (spacing / 2)^2 too large, so that the ball is smaller by that
+    within = 3 * (spacing / 2) ** 2 / (2 * RADIUS)
+    for resolution in (14, 25, 41):  # none is aligned with the field's own grid
+        grid = grid_over(relu, body.cells, resolution)
+        mesh = _made(refined(body, grid, _made(marched(body, grid))))
+        radii = np.linalg.norm(2 * mesh.vertices - 1, axis=1)
+        assert radii.min() > RADIUS - 1.05 * within
+        assert radii.max() < RADIUS + 1e-4
+        assert holes(mesh) == 0
 
 
 def test_slabs_join_without_a_seam(model):
@@ -105,11 +125,56 @@ def test_files_open_elsewhere_and_are_the_same_every_time(model, tmp_path: Path)
         assert read.volume == pytest.approx(VOLUME, rel=0.03)
         vertices = read.vertices if name != "a.glb" else read.vertices @ Y_UP  # back to z up
         assert np.allclose(vertices, surface.mesh.vertices, atol=1e-5)
-        assert np.abs(read.visual.vertex_colors[:, :3] / 255 - surface.colours).max() < 0.01
+        if name != "a.glb":
+            assert np.abs(read.visual.vertex_colors[:, :3] / 255 - surface.colours).max() < 0.01
     write_points(tmp_path / "p.ply", *scattered(surface, 500))
     cloud = trimesh.load(tmp_path / "p.ply")
     assert len(cloud.vertices) == 500
     assert np.linalg.norm(cloud.vertices, axis=1) == pytest.approx(RADIUS, rel=0.02)
+
+
+def test_gltf_has_linear_colours_that_are_not_lit():
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], float)
+    colours = np.array([[0, 0.04045, 1], [0.5, 0.7354, 0.2], [1, 1, 1]], np.float32)
+    data = glb(Mesh(corners, np.array([[0, 1, 2]])), np.tile([0.0, 0, 1], (3, 1)), colours)
+    assert len(data) == struct.unpack_from("<I", data, 8)[0]
+    length = struct.unpack_from("<I", data, 12)[0]
+    head, body = json.loads(data[20 : 20 + length]), data[28 + length :]
+    (surface,) = head["meshes"][0]["primitives"]
+    assert "KHR_materials_unlit" in head["materials"][surface["material"]]["extensions"]
+    assert head["extensionsUsed"] == ["KHR_materials_unlit"]
+    accessor = head["accessors"][surface["attributes"]["COLOR_0"]]
+    assert (accessor["componentType"], accessor["normalized"], accessor["type"]) == (5123, True, "VEC4")
+    first = head["bufferViews"][accessor["bufferView"]]["byteOffset"]
+    stored = np.frombuffer(body, "<u2", 12, first).reshape(3, 4) / 65535
+    expected = [[0, 0.003131, 1], [0.214041, 0.5, 0.033105], [1, 1, 1]]  # IEC 61966-2-1
+    assert np.allclose(stored[:, :3], expected, atol=2e-5)
+    assert (stored[:, 3] == 1).all()
+
+
+def test_vertices_have_the_colours_of_the_photographs_that_see_them(model):
+    scene, balls = tiny_scene(train=24), [trimesh.creation.icosphere(3, radius) for _, radius in BALLS]
+    for ball, (centre, _) in zip(balls, BALLS):
+        ball.apply_translation(centre)
+    both = trimesh.util.concatenate(balls)
+    mesh = Mesh(np.asarray(both.vertices), np.asarray(both.faces))
+    steps = photograph_colours(mesh, Photographs(scene.train.cameras, scene.train.pixels))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            colours, seen = end.value
+            break
+    normals = np.concatenate([(np.asarray(b.vertices) - c) / r for b, (c, r) in zip(balls, BALLS)])
+    hidden = [
+        np.linalg.norm(np.asarray(balls[i].vertices) - BALLS[1 - i][0], axis=1) < BALLS[1 - i][1] for i in range(2)
+    ]
+    assert not seen[np.concatenate(hidden)].any(), "what lies within the other ball"
+    assert not colours[~seen].any()
+    assert seen.mean() > 0.6
+    off = np.abs(colours - (0.5 + 0.45 * normals))[seen]
+    assert off.mean() < 0.03
+    assert np.quantile(off, 0.95) < 0.1
 
 
 def test_the_command_writes_and_does_not_overwrite(model, tmp_path: Path):

@@ -65,8 +65,9 @@ def test_a_finished_training_that_is_made_longer_is_the_same_each_time_and_says_
     outcomes = []
     for _ in range(2):
         trainer = Trainer.resume(folder, tiny_scene(), CONFIG.changed(iterations=STEPS + 8), rows=ROWS)
-        said = longer_words(trainer)
-        assert f"to iteration {STEPS + 8}: 83% of its schedule are over" in said[0]
+        said = longer_words(trainer, CONFIG)
+        assert f"made longer, to iteration {STEPS + 8}: 83% of its schedule are over" in said[0]
+        assert "made shorter" in longer_words(trainer, CONFIG.changed(iterations=STEPS + 9))[0]
         rate = 0.1 * CONFIG.decay ** (STEPS / (STEPS + 8) - trainer.rate.restarted_at)
         assert f"factors {rate:.2g} to " in said[1]
         while not trainer.done:
@@ -114,7 +115,7 @@ def test_fewer_ranks_are_those_of_the_prefix(stored):
 
 def test_a_finer_grid_comes_when_it_is_due_and_a_coarser_one_at_once(stored):
     nodes = np.prod(stored.header["field"]["resolution"])
-    finer = begin(stored, grid=28)
+    finer = begin(stored, resolutions=(24, 28))  # the model's own grid comes first, also before the preset's first
     assert np.prod(finer.model.field.resolution) == nodes
     for _ in range(STEPS // 2 + 2):
         finer.step()
@@ -160,6 +161,9 @@ def test_what_begins_with_what_had_begun_does_not_learn_more_slowly_each_time(st
     assert begun_config(once, stored.header) == once
     assert once.get("factor_rate") == pytest.approx(CONFIG.get("factor_rate") * CONFIG.decay**0.5)
     assert once.get("factor_rate") * once.decay == pytest.approx(CONFIG.get("factor_rate") * CONFIG.decay)
+    refined = begun_config(CONFIG.changed(upsample_at=(0.2,)), stored.header)  # the rate is counted from there
+    assert refined.get("factor_rate") == pytest.approx(CONFIG.get("factor_rate") * CONFIG.decay**0.3)
+    assert refined.get("prefix_from") == CONFIG.get("prefix_from")
 
 
 def test_what_does_not_fit_is_refused(stored):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from taichi_rf.cli.filming.frames import PLAN, Form, FrameFolder, Shot, unit_of
+from taichi_rf.cli.filming.recipe import differences, recipe_of
 from taichi_rf.cli.filming.request import check, frame_range, level_range
 from taichi_rf.cli.filming.views import _stem
 from taichi_rf.cli.options import Render
@@ -23,9 +26,12 @@ SEEN = Seen(np.full((6, 8, 3), 0.5, np.float32), np.full((6, 8), 2.0, np.float32
 
 
 def folder(path: Path, *, resume: bool = False, overwrite: bool = False, **changes: object) -> FrameFolder:
-    usual = {"model": "a", "shots": SHOTS, "form": Form(("colour", "depth")), "unit": 1e-3}
-    given: dict[str, object] = usual | changes
-    return FrameFolder(path, resume=resume, overwrite=overwrite, **given)  # type: ignore[arg-type]
+    given: Any = {"model": "a", "shots": SHOTS, "form": Form(("colour", "depth")), "unit": 1e-3} | changes
+    recipe = recipe_of(**given)
+    return FrameFolder(
+        path, recipe, functools.partial(differences, recipe=recipe), given["shots"], given["form"], given["unit"],
+        resume=resume, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def test_ranges_of_frames_and_levels():
@@ -39,7 +45,7 @@ def test_ranges_of_frames_and_levels():
             frame_range(wrong, 9)
     assert level_range("4") == (None, 4)
     assert level_range("16:2") == (16, 2)
-    for wrong in ("2:", ":4", "x", "-1", "1.5", "9" * 12):
+    for wrong in ("2:", ":4", "x", "-1", "1.5", "9" * 12, "2:0", "0:4"):
         with pytest.raises(UserError, match="--level"):
             level_range(wrong)
 
@@ -52,13 +58,8 @@ def test_frames_are_kept_for_the_same_journey_and_for_no_other(tmp_path):
     with pytest.raises(UserError, match="go on with --resume"):
         folder(place)
     assert [folder(place, resume=True).has(shot) for shot in SHOTS] == [True, False, False]
-    others = (
-        {"model": "b"}, {"shots": SHOTS[:2]}, {"form": Form(("colour",))},
-        {"form": Form(("colour", "depth"), alpha=True)}, {"shots": [replace(shot, level=1) for shot in SHOTS]},
-    )  # fmt: skip
-    for other in others:
-        with pytest.raises(UserError, match="another model, journey or size"):
-            folder(place, resume=True, **other)
+    with pytest.raises(UserError, match="frames of another model, --caption: choose another --output"):
+        folder(place, resume=True, model="b", captioned=True)
     assert not folder(place, overwrite=True, model="b").has(SHOTS[0])
 
 
@@ -82,6 +83,15 @@ def test_cameras_are_written_for_the_frames_that_are_there(tmp_path):
     assert (entry["file_path"], entry["depth_file_path"]) == ("00001.png", "00001-depth.png")
     assert np.allclose(np.array(entry["transform_matrix"])[:3], CAMERA.pose)
     assert file["depth_unit_scale_factor"] == 1e-3
+    for form in (Form(("depth",)), Form(mode="normals")):  # nothing to learn from
+        made.finish()
+        (made.path / "metrics.csv").touch()
+        other = folder(made.path, form=form, overwrite=True)
+        assert [path.name for path in other.path.iterdir()] == [PLAN]
+        other.save(SHOTS[1], SEEN)
+        (other.path / "transforms.json").touch()
+        other.finish()
+        assert not (other.path / "transforms.json").exists()
     made.remove()
     assert not (tmp_path / "frames").exists()
 
