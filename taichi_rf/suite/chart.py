@@ -60,7 +60,10 @@ def _curves(lines: Sequence[Row], scene: str) -> list[Curve]:
         if line.scene != scene:
             continue
         if line.psnr is not None and line.bytes:
-            found.setdefault((line.variant, True), []).append((line.level, line.bytes, line.psnr))
+            name = line.variant
+            if line.lacks:  # a curve of its own: it is over other scenes
+                name += f" ({len(line.scenes)} of {len(line.scenes) + len(line.lacks)} scenes)"
+            found.setdefault((name, True), []).append((line.level, line.bytes, line.psnr))
         if line.published is not None and line.published_bytes:
             name = f"{line.variant} (published)"
             found.setdefault((name, False), []).append((line.level, line.published_bytes, line.published))

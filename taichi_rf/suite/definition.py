@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.coding.headers import is_number
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import open_regular
 
@@ -43,6 +44,8 @@ else:
 
 MOST_BYTES = 1 << 20
 MOST_RUNS = 10_000
+MOST = 1e15
+"""Of any figure."""
 AVERAGE = "average"
 """What stands in place of a scene for the mean over all."""
 
@@ -51,7 +54,8 @@ Values = Mapping[str, Any]
 _KEYS = (
     "name", "about", "scenes", "seeds", "levels", "timed", "settings", "variants", "product", "exclude", "published"
 )  # fmt: skip
-_PUBLISHED = ("name", "variant", "scene", "levels", "psnr", "ssim", "bytes", "source")
+_FIGURES = ("psnr", "ssim", "bytes", "chamfer")
+_PUBLISHED = ("name", "variant", "scene", "levels", "source", *_FIGURES)
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Published:
     ssim: float | None = None
     bytes: float | None = None
     source: str = ""
+    chamfer: float | None = None
+    """Of a solid, in lengths of the unit box."""
 
 
 @dataclass(frozen=True)
@@ -150,24 +156,30 @@ def flat(values: Values, before: str = "") -> dict[str, Any]:
 
 
 def _published(values: Values) -> list[Published]:
-    """The figures of one table: by scene where ``psnr`` names scenes, by level where it is a list beside ``levels``."""
+    """The figures of one table: by scene where one of them names scenes, by level where it is a list beside
+    ``levels``."""
     known(values, _PUBLISHED, "a published figure")
     name = _text(values.get("name", ""), "published.name")
     if not name:
         raise UserError("a published figure has no 'name'")
     levels = _list(values.get("levels", []), "published.levels", int)
-    psnr = values.get("psnr")
-    by_scene = psnr if isinstance(psnr, dict) else {values.get("scene", AVERAGE): psnr}
+    columns = {key: values.get(key) for key in _FIGURES}
+    variant = values.get("variant")
+    alone = _text(values.get("scene", AVERAGE), "published.scene")
+    by_scene = [column for column in columns.values() if isinstance(column, dict)]
+    if by_scene and "scene" in values:
+        raise UserError(f"{name}: figures by scene do not go with 'scene'")
     rows = []
-    for scene, figures in by_scene.items():
-        columns = {"psnr": figures, "ssim": values.get("ssim"), "bytes": values.get("bytes")}
+    for scene in dict.fromkeys(scene for column in by_scene for scene in column) if by_scene else [alone]:
+        # A figure that stands alone beside others by scene is every scene's.
+        own = {key: column.get(scene) if isinstance(column, dict) else column for key, column in columns.items()}
         for index, level in enumerate(levels or (None,)):
-            entries = {key: _figure(column, index, len(levels), f"{name}: {key}") for key, column in columns.items()}
+            entries = {key: _figure(column, index, len(levels), f"{name}: {key}") for key, column in own.items()}
             rows.append(
                 Published(
                     name,
-                    _text(scene, "published.scene"),
-                    values.get("variant"),
+                    scene,
+                    None if variant is None else _text(variant, "published.variant"),
                     level,
                     source=_text(values.get("source", ""), "published.source"),
                     **entries,
@@ -183,8 +195,8 @@ def _figure(column: Any, index: int, count: int, where: str) -> float | None:
         column = column[index]
     if column is None:
         return None
-    if isinstance(column, bool) or not isinstance(column, int | float):
-        raise UserError(f"{where}: numbers are expected")
+    if not is_number(column, -MOST, MOST):
+        raise UserError(f"{where}: numbers are expected, none beyond {MOST:g}")
     return float(column)
 
 

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.coding.headers import is_number
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json, write_json
 from taichi_rf.core.version import VERSION
-from taichi_rf.suite.definition import Published, known
+from taichi_rf.suite.definition import MOST, Published, known
 
 FILE, LOGS = "suite.json", "logs"
 FORMAT = 1
@@ -120,9 +121,12 @@ def _check(plan: Plan) -> None:
         if run.name != os.path.basename(run.name) or run.name in ("", ".", "..", LOGS) or "\\" in run.name:
             raise ValueError(f"'{run.name[:50]}' is no name of a folder")
     for row in plan.published:
-        numbers = (row.psnr, row.ssim, row.bytes, row.level)
-        if not all(number is None or isinstance(number, int | float) for number in numbers):
+        numbers = (row.psnr, row.ssim, row.bytes, row.chamfer, row.level)
+        texts = (row.name, row.scene, row.source, row.variant or "")
+        if not all(number is None or is_number(number, -MOST, MOST) for number in numbers):
             raise ValueError("a published figure is malformed")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("the name of a published figure is malformed")
     if not all(isinstance(text, str) for text in (plan.name, plan.about, *plan.reduced, *plan.absent)):
         raise ValueError("a text is malformed")
     if not all(isinstance(level, int) for level in plan.levels):

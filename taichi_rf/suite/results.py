@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from taichi_rf.coding.checks import number, whole
 from taichi_rf.core.errors import UserError
 from taichi_rf.core.files import read_json
-from taichi_rf.suite.definition import AVERAGE, Published
+from taichi_rf.suite.definition import AVERAGE, MOST, Published
 from taichi_rf.suite.plan import Plan, PlannedRun
 
 METRICS = "metrics.json"
+MOST_LEVELS = 1024
+"""Of a run whose ``metrics.json`` is believed."""
 SMALL_DIFFERENCE = 0.1
 """Decibels below which a difference of single runs is said to be none."""
 
@@ -53,8 +56,10 @@ class Row:
     bytes: float | None = None
     seconds: float | None = None
     seeds: int = 0
-    scenes: int = 1
+    scenes: tuple[str, ...] = ()
     """That an average is over."""
+    lacks: tuple[str, ...] = ()
+    """Scenes of the suite that an average is not over, because their runs have no results or were left out."""
     published: float | None = None
     """PSNR of the paper."""
     published_bytes: float | None = None
@@ -78,27 +83,31 @@ def measured(folder: Path, plan: Plan) -> tuple[list[Measured], list[PlannedRun]
 
 
 def _of_run(folder: Path, run: PlannedRun) -> list[Measured]:
+    """What a run came to at each level. UserError, KeyError or TypeError for what no run writes."""
+    where = f"{run.name}: {METRICS}"
     metrics = read_json(folder / run.name / METRICS)
     levels = metrics["levels"]
+    if not isinstance(levels, list) or len(levels) > MOST_LEVELS:
+        raise UserError(f"{where} has no list of up to {MOST_LEVELS} levels")
     return [
         Measured(
             run.scene,
             run.variant,
             run.seed,
-            int(level["level"]),
+            whole(level["level"], 1, MOST_LEVELS, where),
             index == len(levels) - 1,
-            _number(level["psnr"]),
-            _number(level["ssim"]),
-            float(level["bytes"]),
-            float(metrics["train_seconds"]),
-            _number(level.get("chamfer")),
+            _number(level["psnr"], where),
+            _number(level["ssim"], where),
+            number(level["bytes"], 0, MOST, where),
+            number(metrics["train_seconds"], 0, MOST, where),
+            _number(level.get("chamfer"), where),
         )
         for index, level in enumerate(levels)
     ]
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _number(value: Any, where: str) -> float | None:
+    return None if value is None else number(value, -MOST, MOST, where)
 
 
 def rows(plan: Plan, found: Sequence[Measured], levels: Sequence[int] = ()) -> list[Row]:
@@ -137,29 +146,41 @@ def _of_scene(plan: Plan, scene: str, kept: Sequence[Measured]) -> list[Row]:
 
 
 def _line(plan: Plan, scene: str, variant: str, level: int, at: Sequence[Measured], *, last: bool) -> Row:
-    by_seed: dict[int, list[Measured]] = {}
-    for m in at:
-        by_seed.setdefault(m.seed, []).append(m)
-    count = max(len(ms) for ms in by_seed.values())
-    whole = [ms for ms in by_seed.values() if len(ms) == count]  # an average over fewer scenes is another one
-    psnr = [mean for ms in whole if (mean := _mean(m.psnr for m in ms)) is not None]
+    kept, over = _of_same_scenes(plan, at)
+    psnr = [mean for ms in kept if (mean := _mean(m.psnr for m in ms)) is not None]
     beside = _beside(plan, scene, variant, level, last=last)
+    average = scene == AVERAGE
     return Row(
         scene,
         variant,
         level,
         _mean(psnr),
         statistics.stdev(psnr) if len(psnr) > 1 else None,
-        _mean(m.ssim for ms in whole for m in ms),
-        _mean(m.chamfer for ms in whole for m in ms),
-        _mean(m.bytes for ms in whole for m in ms),
-        _mean(m.seconds for ms in whole for m in ms),
-        seeds=len(whole),
-        scenes=count if scene == AVERAGE else 1,
+        _mean(m.ssim for ms in kept for m in ms),
+        _mean(m.chamfer for ms in kept for m in ms),
+        _mean(m.bytes for ms in kept for m in ms),
+        _mean(m.seconds for ms in kept for m in ms),
+        seeds=len(kept),
+        scenes=over if average else (),
+        lacks=tuple(s for s in plan.scenes if s not in over) if average else (),
         published=beside.psnr if beside else None,
         published_bytes=beside.bytes if beside else None,
         source=f"{beside.name}, {beside.source}".strip(", ") if beside else "",
     )
+
+
+def _of_same_scenes(plan: Plan, at: Sequence[Measured]) -> tuple[list[list[Measured]], tuple[str, ...]]:
+    """The results of seeds that have the same scenes, and those scenes: as many as any seed has, and of several such
+    sets the one that most seeds have. A mean over other scenes is another figure, whatever the seed."""
+    by_seed: dict[int, dict[str, Measured]] = {}
+    for m in at:
+        by_seed.setdefault(m.seed, {})[m.scene] = m
+    sets: dict[tuple[str, ...], list[list[Measured]]] = {}
+    for found in by_seed.values():
+        over = tuple(scene for scene in plan.scenes if scene in found)
+        sets.setdefault(over, []).append([found[scene] for scene in over])
+    over = max(sets, key=lambda over: (len(over), len(sets[over])))
+    return sets[over], over
 
 
 def _beside(plan: Plan, scene: str, variant: str, level: int, *, last: bool) -> Published | None:
@@ -176,8 +197,8 @@ def _published_alone(published: Iterable[Published], scene: str, ours: Sequence[
     """Lines of figures that stand beside none of ours."""
     return [
         Row(
-            scene, row.name, row.level, ssim=row.ssim, published=row.psnr, published_bytes=row.bytes, ours=False,
-            source=row.source,
+            scene, row.name, row.level, ssim=row.ssim, chamfer=row.chamfer, published=row.psnr,
+            published_bytes=row.bytes, ours=False, source=row.source,
         )
         for row in published
         if row.scene == scene and (row.variant is None or row.variant not in ours)
@@ -185,20 +206,28 @@ def _published_alone(published: Iterable[Published], scene: str, ours: Sequence[
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
+    """None where a value is missing: the mean of the others would be over fewer scenes than its line says."""
+    known = list(values)
+    numbers = [value for value in known if value is not None]
+    return math.fsum(numbers) / len(numbers) if known and len(numbers) == len(known) else None
 
 
 def notes(lines: Sequence[Row]) -> list[str]:
-    """Where the best variant of a scene and level is not told from the next one: their spreads overlap, or there is one
-    seed. One sentence for all levels of a scene."""
+    """Which averages lack scenes; and where the best variant of a scene and level is not told from the next one: their
+    spreads overlap, or there is one seed. One sentence for all levels of a scene. Averages are compared with those over
+    the same scenes alone."""
     single = [line for line in lines if line.ours and line.seeds == 1]
     said = ["Figures of a single seed: differences between them may be chance."] if single else []
-    for scene in dict.fromkeys(line.scene for line in lines):
+    for variant, lacks in dict.fromkeys((line.variant, line.lacks) for line in lines if line.lacks):
+        said.append(f"The average of {variant} is without {', '.join(lacks)}: it is not compared with those over more.")
+    for scene, over in dict.fromkeys((line.scene, line.scenes) for line in lines if line.ours):
         close: dict[tuple[str, str], list[str]] = {}
-        of_scene = [line for line in lines if line.scene == scene and line.ours and line.psnr is not None]
+        of_scene = [line for line in lines if line.ours and (line.scene, line.scenes) == (scene, over)]
         for level in dict.fromkeys(line.level for line in of_scene):
-            at = sorted((l for l in of_scene if l.level == level), key=lambda l: -(l.psnr or 0.0))
+            at = sorted(
+                (line for line in of_scene if line.level == level and line.psnr is not None),
+                key=lambda line: -(line.psnr or 0.0),
+            )
             if len(at) > 1 and not apart(at[0], at[1]):
                 close.setdefault((at[0].variant, at[1].variant), []).append(str(level))
         for (first, second), levels in close.items():
@@ -240,10 +269,18 @@ class Change:
 
 
 def changes(old: Sequence[Row], new: Sequence[Row]) -> list[Change]:
-    """The lines that two tables have in common, in the order of the new one."""
-    before = {(line.scene, line.variant, line.level): line for line in old if line.ours}
-    return [
-        Change(before[key], line)
-        for line in new
-        if line.ours and (key := (line.scene, line.variant, line.level)) in before
-    ]
+    """The lines that two tables have in common, in the order of the new one; of averages those over the same scenes,
+    whose names may come in any order."""
+    before = {_key(line): line for line in old if line.ours}
+    return [Change(before[_key(line)], line) for line in new if line.ours and _key(line) in before]
+
+
+def _key(line: Row) -> tuple[str, str, int | None, frozenset[str]]:
+    return line.scene, line.variant, line.level, frozenset(line.scenes)
+
+
+def averages_over_others(old: Sequence[Row], new: Sequence[Row]) -> list[str]:
+    """Variants that have an average in both tables, but over other scenes, so that :func:`changes` leaves it out."""
+    before = {_key(line)[:3]: _key(line) for line in old if line.ours}
+    found = [line.variant for line in new if line.ours and before.get(_key(line)[:3], _key(line)) != _key(line)]
+    return list(dict.fromkeys(found))

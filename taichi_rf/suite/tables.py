@@ -43,7 +43,7 @@ def head(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> list[str]:
 def cells(lines: Sequence[Row], *, without: Sequence[str] = ()) -> list[list[str]]:
     """A table's cells, headings first; columns that would be empty are left out, and those called ``without``."""
     columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("scene", lambda l: l.scene + (f" of {l.scenes}" if l.ours and l.scene == AVERAGE else "")),
+        ("scene", _scene),
         ("variant", lambda l: l.variant),
         ("level", lambda l: "" if l.level is None else str(l.level)),
         ("PSNR", lambda l: _plus(l.psnr, l.spread)),
@@ -59,6 +59,13 @@ def cells(lines: Sequence[Row], *, without: Sequence[str] = ()) -> list[list[str
     table = [[heading, *map(cell, lines)] for heading, cell in columns]
     kept = [column for column in table if any(column[1:]) or column[0] in ("scene", "variant", "level", "PSNR")]
     return [list(row) for row in zip(*(column for column in kept if column[0] not in without))]
+
+
+def _scene(line: Row) -> str:
+    if not line.ours or line.scene != AVERAGE:
+        return line.scene
+    count = len(line.scenes)
+    return f"{AVERAGE} of {count}" + (f" of {count + len(line.lacks)} scenes" if line.lacks else "")
 
 
 def markdown(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
@@ -105,6 +112,8 @@ def as_json(plan: Plan, lines: Sequence[Row], *, without: int = 0) -> str:
 
 def _csv(value: Any) -> Any:
     """A formula to a spreadsheet is no longer one behind an apostrophe: names come from files."""
+    if isinstance(value, tuple):
+        value = " ".join(value)
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 

@@ -18,7 +18,7 @@ from taichi_rf.core.plain_text import visible
 from taichi_rf.motion.screenshot import save_picture
 from taichi_rf.suite import chart, tables
 from taichi_rf.suite.plan import Plan, read_plan
-from taichi_rf.suite.results import Row, changes, measured, notes, rows
+from taichi_rf.suite.results import Row, averages_over_others, changes, measured, notes, rows
 from taichi_rf.training.run import short
 
 WIDE = 100
@@ -63,6 +63,8 @@ def compare(old: Path, new: Path, levels: Sequence[int] = ()) -> None:
         plan = read_plan(folder)
         tabled.append(rows(plan, measured(folder, plan)[0], levels))
     found = changes(*tabled)
+    if others := averages_over_others(*tabled):
+        say(f"averages over other scenes than before are not compared: {', '.join(others)}")
     if not found:
         raise UserError(f"{old} and {new} have no scene, variant and level in common")
     table = _table("scene", "variant", "level", "before", "now", "change", "size")

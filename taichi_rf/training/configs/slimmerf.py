@@ -62,7 +62,7 @@ class SlimmerfConfig(StrategyConfig):
     """TRaIn: the relative change of the loss from batch to batch above which a rank is added (0.2 for Ficus and
     T&T)."""
     eta: float = 0.0
-    """TRaIn: least fraction of the training between two increments (paper: 0, LLFF 100 of 30,000 iterations)."""
+    """TRaIn: least fraction of the training between two increments (paper: 0, LLFF 100 iterations)."""
     rank_deadlines: tuple[float, float] = (0.3, 0.6)
     """The second rank is in at the first fraction at the latest, the last one at the second; evenly between."""
 
@@ -192,7 +192,7 @@ SPACES: dict[str, dict[str, dict[str, Any]]] = {
             "tv_density": 1.0,
             "tv_appearance": 1.0,
             "upsilon": 0.1,
-            "eta": 100 / 30_000,
+            "eta": 100 / 25_000,
         },
     },
 }

@@ -12,7 +12,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.suite import chart, tables
 from taichi_rf.suite.definition import Published
 from taichi_rf.suite.plan import FILE, Plan, PlannedRun, check_names, merged, read_plan, write_plan
-from taichi_rf.suite.results import changes, measured, notes, rows
+from taichi_rf.suite.results import averages_over_others, changes, measured, notes, rows
 
 # (scene, variant, seed): PSNR of level 1 and level 2
 FIGURES = {
@@ -34,7 +34,7 @@ def written(folder, figures, shift=0.0):
     for (scene, variant, seed), psnr in figures.items():
         (folder / f"{scene}-{variant}-{seed}").mkdir(parents=True)
         levels = [
-            {"level": i + 1, "psnr": value + shift, "ssim": 0.5, "bytes": 1000 * (i + 1)}
+            {"level": i + 1, "psnr": None if value is None else value + shift, "ssim": 0.5, "bytes": 1000 * (i + 1)}
             for i, value in enumerate(psnr)
         ]
         metrics = {"levels": levels, "train_seconds": 10.0}
@@ -63,9 +63,42 @@ def test_means_and_spreads_are_those_of_the_seeds(lines):
 
 def test_an_average_is_over_scenes_first_and_of_seeds_that_have_them_all(lines):
     both = line(lines, "average", "x", 1)  # seed 0: (20 + 10) / 2, seed 1: (22 + 10) / 2
-    assert (both.psnr, both.spread, both.scenes) == (15.5, pytest.approx(math.sqrt(0.5)), 2)
+    assert (both.psnr, both.spread, both.scenes) == (15.5, pytest.approx(math.sqrt(0.5)), ("a", "b"))
     assert line(lines, "average", "y", 1).psnr == 16.0  # seed 1 has no scene b
     assert line(lines, "average", "y", 1).seeds == 1
+
+
+def test_averages_over_other_scenes_are_marked_and_not_compared(tmp_path):
+    there = {key: value for key, value in FIGURES.items() if key != ("b", "y", 0)}  # of y, scene a alone is there
+    plan = plan_of(FIGURES)
+    some, every = (
+        rows(plan, measured(written(tmp_path / name, figures), plan)[0])
+        for name, figures in (("some", there), ("every", FIGURES))
+    )
+    assert (line(some, "average", "y", 1).scenes, line(some, "average", "y", 1).lacks) == (("a",), ("b",))
+    assert "average of 1 of 2 scenes" in tables.markdown(plan, some)
+    said = " ".join(notes(some))
+    assert "The average of y is without b" in said
+    assert "average: x" not in said  # 15.5 +- 0.7 over both scenes, 21 +- 0 over one
+    assert "average: y" not in said
+    averages = {c.new.variant for c in changes(some, every) if c.new.scene == "average"}
+    assert (averages, averages_over_others(some, every)) == ({"x"}, ["y"])
+    names = {name for name, ours, _ in chart._curves(some, "average") if ours}
+    assert names == {"x", "y (1 of 2 scenes)"}
+
+
+def test_seeds_that_have_other_scenes_are_not_mixed_into_one_average(tmp_path):
+    figures = {("a", "x", 0): (20.0,), ("b", "x", 0): (10.0,), ("a", "x", 1): (30.0,), ("c", "x", 1): (40.0,)}
+    plan = plan_of(figures, published=())
+    average = line(rows(plan, measured(written(tmp_path, figures), plan)[0]), "average", "x", 1)
+    assert (average.psnr, average.seeds, average.scenes, average.lacks) == (15.0, 1, ("a", "b"), ("c",))
+
+
+def test_a_scene_without_a_psnr_leaves_its_average_without_one(tmp_path):
+    figures = {("a", "x", 0): (20.0,), ("solid", "x", 0): (None,)}
+    plan = plan_of(figures, published=())
+    average = line(rows(plan, measured(written(tmp_path, figures), plan)[0]), "average", "x", 1)
+    assert (average.psnr, average.ssim, average.scenes) == (None, 0.5, ("a", "solid"))
 
 
 def test_published_figures_stand_beside_ours_or_on_their_own(lines):
