@@ -39,8 +39,8 @@ class Parameters:
     first: Any = field(init=False, default=None)
     second: Any = field(init=False, default=None)
     moving: Any = field(init=False, default=None)
-    """1 for what moves in a step and 0 for what rests, an element of the value's type for each ``stride`` elements of the
-    value, or for each of their components; None where all move."""
+    """1 for what moves in a step and 0 for what rests: one element, of as many components as the value's, for each
+    ``stride`` elements of the value. None where all move."""
     stride: int = field(init=False, default=1)
 
     def __post_init__(self) -> None:

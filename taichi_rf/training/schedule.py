@@ -155,12 +155,13 @@ class PrefixRanks(RankSchedule):
 
 
 class RanksInTurn(RankSchedule):
-    """Block-coordinate descent: all ranks are there from the start, and one group of them trains while the others rest.
+    """Block-coordinate descent: all ranks are there from the start, and one group of them trains while the others
+    rest.
 
-    Groups end at the powers of two from 2 on and at the last rank. They take turns of ``TURN`` steps. A group is trained
-    as the end of the prefix that it completes, on all rays, so that what it learns is what the ranks before it leave,
-    and ranks behind it are not rendered. SlimmeRF names the method as one that fluctuates and has no figures of it; how
-    it was set up there is not said, so that groups and turns are ours.
+    Groups end at the powers of two from 2 on and at the last rank. They take turns of ``TURN`` steps. A group is
+    trained as the end of the prefix that it completes, on all rays: it learns what the ranks before it leave, and ranks
+    behind it are not rendered. SlimmeRF says of the method that it fluctuates and has no figures; groups and turns are
+    ours.
     """
 
     TURN = 16

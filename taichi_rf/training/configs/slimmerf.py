@@ -220,9 +220,8 @@ class SlimmerfOptions:
     """What ``train.py`` can be told for this method alone."""
 
     # slimmerf. prefix: ranks come in one by one, then prefixes of them are trained as models of their own, too. train:
-    # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. bcd: all are there, and
-    # one group of them trains at a time while the others rest (block-coordinate descent, which the paper compares with).
-    # Default: the preset's.
+    # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. bcd: all are there,
+    # and one group of them trains at a time while the others rest (block-coordinate descent). Default: the preset's.
     ranks: Literal["prefix", "train", "plain", "bcd"] | None = None
     # slimmerf: how many ranks there are in the end, 1 to 64. Default: the preset's, and with --from the model's.
     num_ranks: int | None = None
