@@ -281,7 +281,7 @@ class Suite:
     scenes: tuple[str, ...] = ()
     # Methods to train each with.
     methods: tuple[str, ...] = ()
-    # How ranks are trained: prefix, train, plain.
+    # How ranks are trained: prefix, train, plain, bcd.
     ranks: tuple[str, ...] = ()
     # Presets.
     presets: tuple[str, ...] = ()

@@ -137,8 +137,13 @@ class Field(ABC):
         """Add the gradients of the regularisers that this field has, by their weights, to what ``level`` has."""
 
     @abstractmethod
-    def parameters(self, level: int | None = None) -> list[Parameters]:
-        """What the optimiser updates at ``level``, by default everything; the arrays are the same at every one."""
+    def parameters(self, level: int | None = None, above: int | None = None) -> list[Parameters]:
+        """What the optimiser updates at ``level``, by default everything; the arrays are the same at every one.
+
+        Args:
+            above: with a number, only levels above it up to ``level`` move, and all others rest. Not of an octree,
+                whose levels share what they learn.
+        """
 
     @abstractmethod
     def published(self) -> None:

@@ -38,22 +38,36 @@ class Parameters:
     """Whether there are moments, each of which takes as much memory as the value."""
     first: Any = field(init=False, default=None)
     second: Any = field(init=False, default=None)
+    moving: Any = field(init=False, default=None)
+    """1 for what moves in a step and 0 for what rests: one element, of as many components as the value's, for each
+    ``stride`` elements of the value. None where all move."""
+    stride: int = field(init=False, default=1)
 
     def __post_init__(self) -> None:
         if self.trains:
             self.first, self.second = (zeros_like(self.value) for _ in range(2))
 
     def update(self, rate: float, moments: Moments) -> None:
-        """One step of Adam; the gradient is zero afterwards."""
-        _adam(
-            self.active, self.value, self.gradient, self.first, self.second, rate,
-            moments.beta1, moments.beta2, moments.correction1, moments.correction2, moments.epsilon,
+        """One step of Adam; the gradient is zero afterwards, and what rests is as it was, to the bit."""
+        arrays = (self.active, self.value, self.gradient, self.first, self.second)
+        numbers = (
+            rate, moments.beta1, moments.beta2, moments.correction1, moments.correction2, moments.epsilon
         )  # fmt: skip
+        if self.moving is None:
+            _adam(*arrays, *numbers)
+        else:
+            _adam_of_moving(*arrays, self.moving, self.stride, *numbers)
 
     def limited(self, active: int) -> "Parameters":
         """The same arrays, of which only ``active`` elements take part."""
         view = copy(self)
         view.active = active
+        return view
+
+    def resting(self, moving: Any, stride: int) -> "Parameters":
+        """The same arrays, of which only some move; see :attr:`moving`."""
+        view = copy(self)
+        view.moving, view.stride = moving, stride
         return view
 
     def clear(self) -> None:
@@ -120,6 +134,34 @@ def _adam(
         first[i] = m
         second[i] = v
         value[i] = value[i] - rate * (m * correction1) / (ti.sqrt(v * correction2) + epsilon)
+        gradient[i] = ti.zero(g)
+
+
+@ti.kernel
+def _adam_of_moving(
+    n: int,
+    value: ti.template(),
+    gradient: ti.template(),
+    first: ti.template(),
+    second: ti.template(),
+    moving: ti.template(),
+    stride: int,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    correction1: float,
+    correction2: float,
+    epsilon: float,
+):
+    # as above where ``moving`` is 1; where it is 0 every change is a product with 0, and the gradient alone is cleared
+    for i in range(n):
+        g = gradient[i]
+        moves = moving[i // stride]
+        m = first[i] + moves * (1 - beta1) * (g - first[i])
+        v = second[i] + moves * (1 - beta2) * (g * g - second[i])
+        first[i] = m
+        second[i] = v
+        value[i] = value[i] - moves * rate * (m * correction1) / (ti.sqrt(v * correction2) + epsilon)
         gradient[i] = ti.zero(g)
 
 

@@ -188,9 +188,10 @@ class Model:
             meets_only=meets_only, curved=not self.space.straight,
         )  # fmt: skip
 
-    def parameters(self, level: int | None = None) -> list[Any]:
-        """All that the optimiser updates: at ``level`` what takes part there, by default everything."""
-        return [*self.field.parameters(level), *self.decoder.parameters()]
+    def parameters(self, level: int | None = None, above: int | None = None) -> list[Any]:
+        """All that the optimiser updates: at ``level`` what takes part there, by default everything; with ``above``
+        only the field's levels from there on move, see :meth:`Field.parameters`."""
+        return [*self.field.parameters(level, above), *self.decoder.parameters()]
 
     def published(self) -> None:
         """Call after parameters changed."""

@@ -5,7 +5,7 @@ All lengths are those of the unit box. The mesh is asked exactly; nothing here d
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,6 +33,11 @@ SEARCH = 1 / 64
 
 _UNIT = np.array([[0.0] * 3, [1.0] * 3], np.float32)
 _FAR = 4.0
+
+Rays = npt.NDArray[Any]
+"""(n, 3): their origins, or their directions."""
+Traced = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]
+"""Of n rays: whether they meet a surface, and how far away."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +79,32 @@ class ShapeMetrics:
     def measure(self, distance: Distance, occupancy: Occupancy) -> ShapeScore:
         """Of the solid that ``distance`` describes, which is known in the cells of ``occupancy``."""
         mine = contains(distance, occupancy, self.points)
-        either = int((mine | self.truth).sum())
-        return ShapeScore(float((mine & self.truth).sum() / max(either, 1)), self._chamfer(distance, occupancy))
+        return self._score(mine, partial(self._trace, distance, occupancy))
 
-    def _chamfer(self, distance: Distance, occupancy: Occupancy) -> float | None:
+    def measure_mesh(self, mesh: Shape) -> ShapeScore:
+        """Of another mesh, in the coordinates of the same unit box: at the same points as a model, and by the same
+        formulas. Triangles are met from both sides."""
+
+        def trace(origins: Rays, directions: Rays, far: float) -> Traced:
+            hits = mesh.rays(origins, directions)
+            return hits.hit & (hits.t <= far), hits.t.astype(np.float32)
+
+        return self._score(mesh.contains(self.points), trace)
+
+    def _score(self, mine: npt.NDArray[np.bool_], trace: Callable[[Rays, Rays, float], Traced]) -> ShapeScore:
+        either = int((mine | self.truth).sum())
+        return ShapeScore(float((mine & self.truth).sum() / max(either, 1)), self._chamfer(trace))
+
+    def _chamfer(self, trace: Callable[[Rays, Rays, float], Traced]) -> float | None:
         from scipy.spatial import cKDTree
 
         origins, directions = self.lines
-        hit, t = self._trace(distance, occupancy, origins, directions, _FAR)
+        hit, t = trace(origins, directions, _FAR)
         found = origins[hit] + directions[hit] * t[hit, None]
         if not len(found):
             return None
         begin = (self.samples + SEARCH * self.normals).astype(np.float32)
-        met, along = self._trace(distance, occupancy, begin, -self.normals.astype(np.float32), 2 * SEARCH)
+        met, along = trace(begin, -self.normals.astype(np.float32), 2 * SEARCH)
         beside, _ = cKDTree(found).query(self.samples)
         completeness = np.minimum(beside, np.where(met & (along > 0), np.abs(along - SEARCH), np.inf)).mean()
         return float(self.shape.unsigned(found).mean() + completeness) / 2
@@ -95,10 +113,10 @@ class ShapeMetrics:
         self,
         distance: Distance,
         occupancy: Occupancy,
-        origins: npt.NDArray[Any],
-        directions: npt.NDArray[Any],
+        origins: Rays,
+        directions: Rays,
         far: float,
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    ) -> Traced:
         hits, ts = [np.zeros(0, bool)], [np.zeros(0, np.float32)]
         for first in range(0, len(origins), PART):
             part = slice(first, first + PART)

@@ -24,9 +24,10 @@ class Optimiser(Owner):
         self.adam = Adam()
         self.mean = PolyakAverage([] if mean_from is None else model.parameters())
 
-    def step(self, level: int, factor: float) -> None:
-        """Update each parameter that ``level`` has by its rate times ``factor``."""
-        self.adam.step(self.model.parameters(level), factor)
+    def step(self, level: int, factor: float, above: int | None = None) -> None:
+        """Update each parameter that ``level`` has by its rate times ``factor``; with ``above`` only the field's levels
+        from there on move, see :meth:`Field.parameters`."""
+        self.adam.step(self.model.parameters(level, above), factor)
 
     def average(self, progress: float, iteration: int, level: int) -> None:
         """Let the parameters that ``level`` has count for the mean, if it is time; called once a step."""

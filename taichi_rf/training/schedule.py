@@ -41,6 +41,11 @@ class LevelSchedule(Owner, ABC):
             The cause if a level was added ("loss" or "deadline"), else None.
         """
 
+    def moving_above(self, level: int) -> int | None:
+        """After a step whose highest level is ``level``: how many levels, from the first on, rest while those above
+        them up to it are updated. None where nothing rests."""
+        return None
+
     def state(self) -> dict[str, Any]:
         return {"ranks": {"level": self.level}}
 
@@ -66,7 +71,7 @@ class RankSchedule(LevelSchedule):
     last_increment: float = 0.0
 
     def __post_init__(self) -> None:
-        if self._own.ranks == "plain":
+        if self._own.ranks in ("plain", "bcd"):
             self.level = self._own.num_ranks
 
     @property
@@ -149,6 +154,33 @@ class PrefixRanks(RankSchedule):
         return [(prefixes[turn % len(prefixes)], 0, -(-rays // 2), 1.0)]
 
 
+class RanksInTurn(RankSchedule):
+    """Block-coordinate descent: all ranks are there from the start, and one group of them trains while the others
+    rest.
+
+    Groups end at the powers of two from 2 on and at the last rank. They take turns of ``TURN`` steps. A group is
+    trained as the end of the prefix that it completes, on all rays: it learns what the ranks before it leave, and ranks
+    behind it are not rendered. SlimmeRF says of the method that it fluctuates and has no figures; groups and turns are
+    ours.
+    """
+
+    TURN = 16
+
+    @property
+    def groups(self) -> list[int]:
+        """The last rank of each."""
+        return [*(1 << k for k in range(1, 7) if 1 << k < self.level), self.level]
+
+    def passes(self, rays: int, iteration: int, progress: float) -> list[Pass]:
+        """What one step does: all rays at the prefix that ends with the group whose turn it is."""
+        groups = self.groups
+        return [(groups[iteration // self.TURN % len(groups)], 0, rays, 1.0)]
+
+    def moving_above(self, level: int) -> int:
+        """The last rank of the group before the one that ends with ``level``."""
+        return max((end for end in self.groups if end < level), default=0)
+
+
 @dataclass
 class JointLevels(LevelSchedule):
     """Levels of detail that train together, so that every prefix is a good model; ``level`` of them so far.
@@ -191,7 +223,8 @@ class JointLevels(LevelSchedule):
 
 def rank_schedule(config: Config) -> RankSchedule:
     """Which ranks train when, by the configuration."""
-    return PrefixRanks(config) if cast(SlimmerfConfig, config.strategy).ranks == "prefix" else RankSchedule(config)
+    kinds = {"prefix": PrefixRanks, "bcd": RanksInTurn}
+    return kinds.get(cast(SlimmerfConfig, config.strategy).ranks, RankSchedule)(config)
 
 
 @dataclass

@@ -228,7 +228,8 @@ class Trainer:
         loss = record.last_loss
         highest = max(losses)  # what did not take part is not drawn to zero for it
         self.strategy.regularise(highest, self.rate.factor(progress))
-        self.optimiser.step(highest, self.rate.factor(progress, prefix=highest < levels.level))
+        rate = self.rate.factor(progress, prefix=highest < levels.level)
+        self.optimiser.step(highest, rate, levels.moving_above(highest))
         self.sampler.update(self.rate.factor(progress))
         self.optimiser.average(progress, self.iteration, levels.level)
         self.model.published()

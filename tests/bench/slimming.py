@@ -129,6 +129,9 @@ class Schedule:
             self.losses[rank] = self.losses.get(rank, loss) * 0.95 + 0.05 * loss
         return self.train.update(losses, progress) if self.level in losses else None
 
+    def moving_above(self, level: int) -> int | None:
+        return None
+
     def state(self) -> dict[str, Any]:
         return self.train.state()
 

@@ -72,7 +72,7 @@ class _Recorder(Optimiser):
         super().__init__(model, None)
         self.steps: list[dict[str, np.ndarray]] = []
 
-    def step(self, level: int, factor: float) -> None:
+    def step(self, level: int, factor: float, above: int | None = None) -> None:
         self.steps.append({p.name: p.gradient.to_numpy()[: p.active] for p in self.model.parameters(level)})
         self.drop_gradients()
 

@@ -69,7 +69,8 @@ class OctreeField(OctreeKernels):
 
     # Parameters
 
-    def parameters(self, level: int | None = None) -> list[Parameters]:
+    def parameters(self, level: int | None = None, above: int | None = None) -> list[Parameters]:
+        assert above is None, "levels of an octree do not rest"
         return self.quantiser.parameters(self.gradients)
 
     def published(self) -> None:

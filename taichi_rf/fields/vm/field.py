@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from taichi_rf.coding.headers import are_whole, is_number, is_whole, wrong
+from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK
 from taichi_rf.fields.accounts import vm_accounts
 from taichi_rf.fields.base import COMPACT, HALF, Accounts, Arrays, Coded, Header, Nodes, Schema, Stage
@@ -76,6 +77,7 @@ class VMField(VMKernels):
             Parameters("factors", self.value, self.gradient, factor_rate, used, trains),
             Parameters("basis", self.basis_value, self.basis_gradient, basis_rate, self.basis.size, trains),
         ]
+        self._groups: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._regularisers = VMRegularisers(self)
 
     def _real_basis_rows(self, values: np.ndarray) -> np.ndarray:
@@ -86,10 +88,27 @@ class VMField(VMKernels):
 
     # Parameters
 
-    def parameters(self, level: int | None = None) -> list[Parameters]:
+    def parameters(self, level: int | None = None, above: int | None = None) -> list[Parameters]:
         factors, basis = self._parameters
-        blocks = blocks_of(APPEARANCE_PER_LEVEL * (level or self.num_levels))
-        return [factors.limited(self.unit * (self.density_blocks + blocks)), basis]
+        level = level or self.num_levels
+        blocks = blocks_of(APPEARANCE_PER_LEVEL * level)
+        factors = factors.limited(self.unit * (self.density_blocks + blocks))
+        if above is None:
+            return [factors, basis]
+        components, rows = self._moving(level, above)
+        return [factors.resting(components, self.unit), basis.resting(rows, FEATURES)]
+
+    def _moving(self, level: int, above: int) -> tuple[Any, Any]:
+        """1 for what ranks above + 1 to ``level`` have and 0 for the rest: a vector a block of factors, and a number a
+        row of the basis."""
+        if (level, above) not in self._groups:
+            mask = self._mask_of(level) - self._mask_of(above)
+            components = ti.Vector.field(BLOCK, ti.f32, self.total_blocks)
+            rows = ti.field(ti.f32, 3 * self.appearance_blocks * BLOCK)
+            components.from_numpy(mask)
+            rows.from_numpy(np.tile(mask[self.density_blocks :].reshape(-1), 3))
+            self._groups[level, above] = components, rows
+        return self._groups[level, above]
 
     def published(self) -> None:
         self.forget_narrow()

@@ -46,9 +46,10 @@ class SlimmerfConfig(StrategyConfig):
         ),
     }  # fmt: skip
 
-    ranks: Literal["prefix", "train", "plain"] = "train"
+    ranks: Literal["prefix", "train", "plain", "bcd"] = "train"
     """"train" adds ranks one by one (TRaIn); "prefix" does, too, and then trains prefixes of them as models of their
-    own; "plain" has all from the start (TensoRF)."""
+    own; "plain" has all from the start (TensoRF); "bcd" does, too, and trains one group of them at a time
+    (block-coordinate descent)."""
     prefix_from: float = 0.35
     """Prefix training: fraction from which steps on a prefix and steps on the whole take turns."""
     prefix_rate: float = 1.0
@@ -114,7 +115,7 @@ class SlimmerfConfig(StrategyConfig):
 
     @property
     def rate_of_fewer_levels(self) -> float:
-        return self.prefix_rate
+        return self.prefix_rate if self.ranks != "bcd" else 1.0
 
 
 PAPER = Config("slimmerf", SlimmerfConfig(), preset="paper")
@@ -219,8 +220,9 @@ class SlimmerfOptions:
     """What ``train.py`` can be told for this method alone."""
 
     # slimmerf. prefix: ranks come in one by one, then prefixes of them are trained as models of their own, too. train:
-    # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. Default: the preset's.
-    ranks: Literal["prefix", "train", "plain"] | None = None
+    # they come in one by one (TRaIn, the paper's way). plain: all at once, good only as a whole. bcd: all are there,
+    # and one group of them trains at a time while the others rest (block-coordinate descent). Default: the preset's.
+    ranks: Literal["prefix", "train", "plain", "bcd"] | None = None
     # slimmerf: how many ranks there are in the end, 1 to 64. Default: the preset's, and with --from the model's.
     num_ranks: int | None = None
     # slimmerf: nodes a side of the last grid, if it were a cube; from 2 to 1024. Default: the preset's.

@@ -92,6 +92,32 @@ def test_parameters_behind_the_active_ones_sleep(arrays, rng):
         assert (p.value.to_numpy()[:20] != old[:20]).any()
 
 
+def test_what_rests_stays_to_the_bit_and_what_moves_is_the_twins(arrays, rng):
+    """Two groups of elements, or of components of blocks of five elements, take turns; their gradients come at each
+    step."""
+    parameters, adam, stride = fresh(arrays, rng), Adam(), 5
+    group = [np.arange(COUNT // stride) % 2, np.arange(16) // 3 % 2 + np.zeros((COUNT // stride, 1), int)]
+    twins = [AdamTwin(p.value.to_numpy()) for p in parameters]
+    moving = [ti.field(ti.f32, COUNT // stride), ti.Vector.field(16, ti.f32, COUNT // stride)]
+    views = [p.resting(where, stride) for p, where in zip(parameters, moving)]
+    for turn in (0, 0, 1, 1, 0):
+        for where, numbers in zip(moving, group):
+            where.from_numpy((numbers == turn).astype(np.float32))
+        before = [p.state() for p in parameters]
+        gradients = random_gradients(parameters, rng)
+        adam.step(views, 1.0)
+        for p, twin, numbers, gradient, old in zip(parameters, twins, group, gradients, before):
+            rests = (numbers != turn).repeat(stride, axis=0)
+            kept = twin.x, twin.m, twin.v
+            twin.step(gradient.astype(np.float64), p.rate)
+            twin.x, twin.m, twin.v = (np.where(rests, a, b) for a, b in zip(kept, (twin.x, twin.m, twin.v)))
+            np.testing.assert_allclose(p.value.to_numpy(), twin.x, atol=5e-4 * p.rate + 3e-7)
+            for key, values in p.state().items():
+                np.testing.assert_array_equal(values[rests], old[key][rests])
+            assert (p.value.to_numpy() != old[f"{p.name}.value"])[~rests].any()
+            assert not p.gradient.to_numpy().any()
+
+
 def test_a_restart_is_a_new_optimiser(arrays, rng):
     parameters, adam = fresh(arrays, rng), Adam()
     for _ in range(3):

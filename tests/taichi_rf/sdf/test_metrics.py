@@ -9,7 +9,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import F32, Vec3s
 from taichi_rf.kernels.occupancy import Occupancy
 from taichi_rf.sdf.mesh import Shape
-from taichi_rf.sdf.metrics import ShapeMetrics, contains, solid_cells
+from taichi_rf.sdf.metrics import SEARCH, ShapeMetrics, contains, solid_cells
 from tests.arches import per_arch
 from tests.solids import ball
 
@@ -61,6 +61,15 @@ def test_a_ball_of_another_size_scores_what_the_formulas_say(metrics, change):
     assert score.iou == pytest.approx(expected, abs=0.006)
     assert score.chamfer is not None
     assert score.chamfer == pytest.approx(abs(change), abs=2e-4)
+
+
+@pytest.mark.parametrize("change", [0.0, 0.01, -0.01, -0.15])
+def test_a_mesh_scores_what_a_field_of_the_same_solid_does(metrics, change):
+    radius = RADIUS + change
+    score = metrics.measure_mesh(Shape(*ball(128, radius, (0.5, 0.5, 0.5))))
+    expected = (min(radius, RADIUS) / max(radius, RADIUS)) ** 3
+    assert score.iou == pytest.approx(expected, abs=0.006)
+    assert score.chamfer == pytest.approx(abs(change), abs=2e-4 if abs(change) < SEARCH else 2e-3)
 
 
 def test_what_is_far_from_the_mesh_counts_fully(metrics):

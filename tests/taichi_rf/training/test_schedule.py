@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.training.configs import vqad
-from taichi_rf.training.configs.slimmerf import PAPER, PRESETS
+from taichi_rf.training.configs.slimmerf import PAPER, PRESETS, QUICK
 from taichi_rf.training.methods import registry
 from taichi_rf.training.schedule import (
     JointLevels,
@@ -12,6 +12,7 @@ from taichi_rf.training.schedule import (
     Milestones,
     PrefixRanks,
     RankSchedule,
+    RanksInTurn,
     rank_schedule,
 )
 from taichi_rf.training.strategies.octree import OctreeStrategy
@@ -87,6 +88,33 @@ def test_ranks_come_in_as_they_do_without_prefixes_and_steps_on_prefixes_bring_n
         if prefix.level > 2:
             assert prefix.update({2: 1e9}, step / 300) is None  # the loss has jumped, but it is another rank's
     assert 1 < train.level
+
+
+# Block-coordinate descent
+
+
+@pytest.mark.parametrize(
+    ("ranks", "ends"), [(1, [1]), (2, [2]), (3, [2, 3]), (4, [2, 4]), (16, [2, 4, 8, 16]), (24, [2, 4, 8, 16, 24])]
+)
+def test_groups_of_ranks_take_turns_and_each_trains_as_the_end_of_a_prefix(ranks, ends):
+    turns = rank_schedule(PAPER.changed(ranks="bcd", num_ranks=ranks))
+    length = RanksInTurn.TURN
+    for turn in range(2 * len(ends)):
+        end, first, last = ends[turn % len(ends)], turn * length, (turn + 1) * length - 1
+        assert turns.passes(100, first, 0.5) == turns.passes(100, last, 0.5) == [(end, 0, 100, 1.0)]
+        assert turns.moving_above(end) == ([0, *ends])[turn % len(ends)]
+        assert turns.update({end: 1.0}, 0.5) is None
+        assert turns.level == ranks
+
+
+def test_other_ways_to_train_let_nothing_rest():
+    for ranks in ("plain", "train", "prefix"):
+        assert rank_schedule(PAPER.changed(ranks=ranks)).moving_above(4) is None
+    assert joint("split").moving_above(4) is None
+
+
+def test_ranks_in_turn_have_the_learning_rate_of_ranks_together():
+    assert LearningRate(QUICK.changed(ranks="bcd")).factor(0.5, prefix=True) == LearningRate(QUICK).factor(0.5)
 
 
 # TRaIn

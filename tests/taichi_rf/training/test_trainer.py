@@ -21,6 +21,7 @@ from taichi_rf.storage.trf import load_checkpoint, save_checkpoint
 from taichi_rf.training import checkpoint
 from taichi_rf.training.configs import vqad
 from taichi_rf.training.configs.base import Config
+from taichi_rf.training.schedule import RanksInTurn
 from taichi_rf.training.trainer import Trainer
 from tests.places import ROOT
 from tests.tiny import ROWS, tiny_config, tiny_scene
@@ -205,6 +206,38 @@ def test_a_training_that_is_over_where_it_was_stopped_ends_with_its_mean(finishe
     assert trainer.optimiser.mean.count == 0
     for p in trainer.model.parameters():
         np.testing.assert_array_equal(p.value.to_numpy(), trainer.optimiser.mean.values[f"{p.name}.mean"].to_numpy())
+
+
+def test_ranks_that_rest_stay_to_the_bit_and_a_training_in_turns_goes_on_where_it_was(tmp_path):
+    trainer = make(tiny_config(ranks="bcd"))
+    field = trainer.model.field
+    turns = [(1, 2)] * RanksInTurn.TURN + [(3, 4)] * 14
+    for moving in turns:
+        before = {rank: ranks_state(trainer, rank) for rank in (1, 2, 3, 4)}
+        if trainer.iteration == 25:
+            trainer.save(tmp_path)
+        trainer.step()
+        for rank, state in before.items():
+            same = {key: np.array_equal(values, state[key]) for key, values in ranks_state(trainer, rank).items()}
+            assert set(same.values()) == {rank not in moving}, (trainer.iteration, rank, same)
+    assert field.num_levels == trainer.level == 4
+    expected = outcome(trainer)
+    fresh()
+    trainer = Trainer.resume(tmp_path, tiny_scene(), rows=ROWS)
+    while trainer.iteration < len(turns):
+        trainer.step()
+    assert_same(outcome(trainer), expected)
+
+
+def ranks_state(trainer: Trainer, rank: int) -> dict[str, np.ndarray]:
+    """Factors and basis of one rank, and Adam's moments of them."""
+    field, state = trainer.model.field, {}
+    for key, values in (item for p in field.parameters() for item in p.state().items()):
+        if key.startswith("factors"):
+            state[key] = field.level_factors(rank, values)
+        else:
+            state[key] = values.reshape(3, -1, 27)[:, 3 * (rank - 1) : 3 * rank]
+    return state
 
 
 def test_another_seed_makes_another_model(finished):
