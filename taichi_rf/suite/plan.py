@@ -114,7 +114,10 @@ def _made(kind: Any, values: dict[str, Any]) -> Any:
 
 
 def _check(plan: Plan) -> None:
-    check_name(plan.name)
+    try:
+        check_name(plan.name)
+    except UserError as error:
+        raise ValueError(error) from None
     if len(plan.runs) > MOST_RUNS or len(plan.published) > MOST_FIGURES:
         raise ValueError("it has more runs or published figures than there can be")
     for run in plan.runs:

@@ -217,7 +217,8 @@ def notes(lines: Sequence[Row]) -> list[str]:
     single = [line for line in lines if line.ours and line.seeds == 1]
     said = ["Figures of a single seed: differences between them may be chance."] if single else []
     for variant, lacks in dict.fromkeys((line.variant, line.lacks) for line in lines if line.lacks):
-        said.append(f"The average of {variant} is without {', '.join(lacks)}: it is not compared with those over more.")
+        names = ", ".join(lacks[:5]) + (f" and {len(lacks) - 5} more" if len(lacks) > 5 else "")
+        said.append(f"The average of {variant} is without {names}: it is not compared with those over more.")
     for scene, over in dict.fromkeys((line.scene, line.scenes) for line in lines if line.ours):
         close: dict[tuple[str, str], list[str]] = {}
         of_scene = [line for line in lines if line.ours and (line.scene, line.scenes) == (scene, over)]

@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.version import VERSION
 from taichi_rf.suite.plan import FILE, PlannedRun
 
+ANSWER = 5.0  # seconds for a machine to answer
 POLL = 0.5  # seconds between two questions to the cluster
 LOST = 70
 """Exit code of a run whose workers were lost too often."""
@@ -45,6 +47,7 @@ class ClusterRuns:
     """
 
     def __init__(self, folder: Path, address: str, *, cpus: int, gpus: float) -> None:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # of 40 s each; Ray's 20 take a quarter of an hour
         try:
             self._ray: Any = importlib.import_module("ray")
         except ImportError:
@@ -57,6 +60,7 @@ class ClusterRuns:
         self._threads = cpus
 
     def _connect(self, address: str) -> None:
+        _check_answers(address)
         handlers = {number: signal.getsignal(number) for number in entry.SIGNALS}
         try:
             found = self._ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -122,6 +126,25 @@ class ClusterRuns:
     def close(self) -> None:
         """Leave the cluster; tasks that still run there end with that."""
         self._ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """UserError where ``address`` names a machine and a port, and nobody answers there: Ray would ask for minutes, in
+    which Ctrl-C does nothing."""
+    machine, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return
+    if not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 1 << 16):
+        raise UserError(
+            f"--cluster {address[:100]}: 'auto', or a machine and a port such as 10.0.0.1:6379, is expected"
+        )
+    try:
+        socket.create_connection((machine.strip("[]"), int(port)), timeout=ANSWER).close()
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"there is no Ray cluster at '{address[:100]}' ({getattr(error, 'strerror', None) or error}): start one "
+            "with 'ray start --head', or say where it is"
+        ) from None
 
 
 def work(folder: str, run: PlannedRun, threads: int, version: str) -> tuple[int, str]:

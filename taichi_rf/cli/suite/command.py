@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +149,9 @@ def _jobs(plan: Plan, options: Options) -> int:
 
 def _check(options: Options) -> None:
     """UserError for options that do not go together or are out of their range."""
+    for flag, path in (("--out", options.out), ("--data", options.data)):
+        if path is not None and re.match(r"\w[\w+.-]+:/", str(path)):
+            raise UserError(f"{flag} {path}: a folder is expected; mount what lies at an address, and name where")
     times = [key for key in ("minutes", "max_seconds", "iterations") if getattr(options, key) is not None]
     if len(times) > 1:
         raise UserError(f"{' and '.join('--' + t.replace('_', '-') for t in times)} both say how long to train")

@@ -131,6 +131,8 @@ def find_scenes(names: Sequence[str], data: Path | None, *, skip_missing: bool) 
 
 
 def _find(name: str, data: Path | None) -> str:
+    if "://" in name:
+        raise UserError(f"the scene '{name[:200]}' lies at an address: a folder is expected; mount or fetch it first")
     with contextlib.suppress(UserError):
         return scenes.find(name)
     if data is not None:

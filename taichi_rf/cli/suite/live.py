@@ -23,6 +23,7 @@ _WEIGHTS = {"starting": (0.0, 0.0), "compiling": (0.0, 0.02), "training": (0.02,
 """Where each stage of a run begins and how much of it it is, for the time left."""
 _WIDE = 80  # columns from which on each run has a bar of its own
 _BAR = 20
+_ECHO = 3  # columns that stay free: a terminal's own ^C at the end of a full line would shift the table by one
 
 
 class LiveTable:
@@ -60,7 +61,7 @@ class LiveTable:
         table = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
         table.add_column(no_wrap=True, width=names)
         table.add_column(no_wrap=True, width=gauges, justify="left" if bar else "right")
-        table.add_column(no_wrap=True, width=max(1, width - names - gauges - 3), overflow="ellipsis")
+        table.add_column(no_wrap=True, width=max(1, width - names - gauges - 3 - _ECHO), overflow="ellipsis")
         for run, at, fraction in shown:
             gauge = ProgressBar(1.0, fraction, width=bar) if bar else f"{fraction:.0%}"
             table.add_row(_named(run, names), gauge, escape(f"{at.stage} {at.details}"))
@@ -74,7 +75,7 @@ class LiveTable:
         table.add_row(
             f"[bold]{done} of {self._total} done[/bold]",
             ProgressBar(1.0, of_it, width=bar) if bar else f"{of_it:.0%}",
-            self._words(ended, len(failed), [(run, fraction) for run, _, fraction in under_way]),
+            self._words(done, failed, [(run, fraction) for run, _, fraction in under_way]),
         )
         return table
 
@@ -96,21 +97,20 @@ class LiveTable:
             found.append((run, at, fraction))
         return found
 
-    def _words(self, ended: int, failed: int, under_way: Sequence[tuple[PlannedRun, float]]) -> str:
+    def _words(
+        self, done: int, failed: dict[PlannedRun, Failure], under_way: Sequence[tuple[PlannedRun, float]]
+    ) -> str:
         words = []
         now = {run for run, _ in under_way}
-        behind = sum(start for run, start in self._from.items() if run not in now)
-        trained = (
-            ended
-            - self._already
-            - behind
-            + sum(max(0.0, fraction - self._from.get(run, 0.0)) for run, fraction in under_way)
-        )
+        behind = sum(start for run, start in self._from.items() if run not in now and run not in failed)
+        trained = done - self._already - behind  # failures, which come early, say nothing of how long a run takes
+        trained += sum(max(0.0, fraction - self._from.get(run, 0.0)) for run, fraction in under_way)
+        ended = done + len(failed)
         left = self._total - ended - sum(fraction for _, fraction in under_way)
         if trained > 0.03:
             words.append(f"{duration((self._clock() - self._began) / trained * left)} left")
         if failed:
-            words.append(f"{failed} failed")
+            words.append(f"{len(failed)} failed")
         if waiting := self._total - ended - len(under_way):
             words.append(f"{waiting} waiting")
         return ", ".join(words)

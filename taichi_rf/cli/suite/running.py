@@ -20,7 +20,7 @@ from taichi_rf.core.errors import UserError
 from taichi_rf.core.plain_text import visible
 from taichi_rf.suite.plan import Failure, Plan, PlannedRun, write_plan
 
-REFRESH = 0.5  # seconds between two pictures of the live table
+REFRESH = 1.0  # seconds between two pictures of the live table
 
 
 class Runs(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from taichi_rf.cli.options import Suite
@@ -54,6 +56,7 @@ def test_exclusions_leave_out_what_has_all_that_they_say():
     ("entries", "because"),
     [
         ({"scenes": ("lanten",)}, "did you mean 'lantern'?"),
+        ({"scenes": ("s3://bucket/lego",)}, "lies at an address"),
         ({"scenes": ("lantern", "builtin:lantern")}, "two runs would share the folder"),
         ({"scenes": ("lantern", "lantern")}, "lantern is listed twice among scenes"),
         ({"seeds": (1, 1)}, "1 is listed twice among seeds"),
@@ -160,6 +163,12 @@ def test_the_command_line_does_not_say_what_a_suite_compares(tmp_path, options, 
     (tmp_path / "mine.toml").write_text(SUITE)
     with pytest.raises(UserError, match=because):
         defining.define(Suite(suite=str(tmp_path / "mine.toml"), **options))
+
+
+@pytest.mark.parametrize("option", ["out", "data"])
+def test_an_address_is_no_folder(option):
+    with pytest.raises(UserError, match="a folder is expected; mount what lies at an address"):
+        command.run(Suite(scenes=("lantern",), **{option: Path("s3://bucket/mine")}))
 
 
 def test_runs_that_go_by_the_clock_run_one_at_a_time():

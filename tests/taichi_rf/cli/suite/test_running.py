@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -221,5 +222,14 @@ def test_without_a_cluster_that_is_said(tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed")
     from taichi_rf.cli.suite.cluster import ClusterRuns
 
-    with pytest.raises(UserError, match="there is no Ray cluster at 'auto'"):
-        ClusterRuns(tmp_path, "auto", cpus=1, gpus=0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        addresses = {
+            "auto": "there is no Ray cluster at 'auto'",
+            f"127.0.0.1:{nobody.getsockname()[1]}": "there is no Ray cluster at '127.0.0.1:",
+            "host:99999999": "a machine and a port such as",
+            "nonsense": "the Ray cluster at 'nonsense' cannot be used",
+        }
+        for address, because in addresses.items():
+            with pytest.raises(UserError, match=because):
+                ClusterRuns(tmp_path, address, cpus=1, gpus=0)
