@@ -92,6 +92,7 @@ class _Handler(SimpleHTTPRequestHandler):
     """Serves a folder; a part of a file where that is asked for, and ``ranges`` says so."""
 
     ranges = True
+    breaks: list[int] = []
     asked: list[tuple[str, str | None]] = []
 
     def log_message(self, *_: object) -> None: ...
@@ -117,14 +118,21 @@ class _Handler(SimpleHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        broken = self.breaks and path.suffix == ".trf"
+        self.wfile.write(data[: self.breaks.pop(0)] if broken else data)
 
 
 @contextmanager
-def hosted(folder: Path, *, ranges: bool = True) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
-    """Serve a folder on this machine: its address, and (file, Range) of every request so far."""
+def hosted(
+    folder: Path, *, ranges: bool = True, breaks: list[int] | None = None
+) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """Serve a folder on this machine: its address, and (file, Range) of every request so far.
+
+    Args:
+        breaks: after so many bytes the connections of the first answers with a model break.
+    """
     asked: list[tuple[str, str | None]] = []
-    handler = type("Handler", (_Handler,), {"ranges": ranges, "asked": asked})
+    handler = type("Handler", (_Handler,), {"ranges": ranges, "asked": asked, "breaks": list(breaks or [])})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -12,7 +12,7 @@ import { Stage } from "./stage.js";
 import { Memory } from "./trf.js";
 
 const DARK = [0.05, 0.055, 0.066];
-const PATIENCE = 3000; // ms for which levels wait for the first picture
+const PATIENCE = 3000; // ms for which levels wait for the first picture of a page that is hidden
 const TURN = (2 * Math.PI) / 24; // radians a second of the turntable
 const byId = (id) => document.getElementById(id);
 
@@ -61,8 +61,10 @@ class Page {
     document.body.classList.add("open");
     this.update();
     this.frame(performance.now());
-    // levels that follow wait for the first picture, but for a page that nobody looks at, which draws none
-    await Promise.race([this.stage.began, new Promise((go) => setTimeout(go, PATIENCE))]);
+    // levels that follow wait for the first picture; a page that nobody looks at draws none
+    const waits = [this.stage.began];
+    if (document.hidden) waits.push(new Promise((go) => setTimeout(go, PATIENCE)));
+    await Promise.race(waits);
     this.renderer.rest();
     this.model.baker.rest();
     this.loading = false;
