@@ -27,7 +27,6 @@ from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.metrics import ShapeMetrics
 
 
-
 class MeshMetrics(ShapeMetrics):
     """Measures a mesh as a field is measured: rays meet its triangles where they would meet the field's surface."""
 
