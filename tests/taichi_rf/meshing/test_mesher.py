@@ -175,13 +175,20 @@ def test_vertices_have_the_colours_of_the_photographs_that_see_them(model):
     assert np.quantile(off, 0.95) < 0.1
 
 
-def test_the_command_writes_and_does_not_overwrite(model, tmp_path: Path):
+def test_the_command_writes_and_does_not_overwrite(model, tmp_path: Path, monkeypatch, capsys):
     source, output = tmp_path / "model.trf", tmp_path / "a.ply"
     save_model(model, source)
+    model.metadata["warnings"] = []
+    monkeypatch.setattr("taichi_rf.cli.export.mesh.load_model", lambda *_: model)  # its kernels are compiled already
     run(Command(source, output, threshold=THRESHOLD, resolution=24))
     data = output.read_bytes()
     assert trimesh.load(output).is_watertight
+    assert "colours are the model's (--scene names the photographs)" in capsys.readouterr().out
     for command, words in (
+        (Command(source, tmp_path / "b.ply", colours="photographs"), "does not say where the scene is"),
+        (Command(source, tmp_path / "b.ply", colours="model", scene="lantern"), "leave one"),
+        (Command(source, tmp_path / "b.ply", scene="nowhere"), "there is no scene 'nowhere'"),
+        (Command(source, tmp_path / "b.ply", downscale=0), "--downscale 0"),
         (Command(source, output), "there already"),
         (Command(source, tmp_path / "a.stl"), r"ends in \.glb, \.ply or \.obj"),
         (Command(source, tmp_path / "a.glb", points=5), "points are written as .ply"),
