@@ -9,8 +9,8 @@ import pytest
 from tests.places import ROOT
 
 DOCUMENTS = (
-    "README.md", "docs/design.md", "docs/going-on.md", "docs/page.md", "docs/rendering.md", "docs/results.md",
-    "docs/slimming.md", "docs/suites.md",
+    "README.md", "docs/design.md", "docs/going-on.md", "docs/mesh.md", "docs/page.md", "docs/rendering.md",
+    "docs/results.md", "docs/slimming.md", "docs/suites.md",
 )  # fmt: skip
 ELSEWHERE = ("", "taichi_rf/", "taichi_rf/training/", "docs/")
 

@@ -80,7 +80,9 @@ def glb(mesh: Mesh, normals: npt.NDArray[np.float64], colours: npt.NDArray[np.fl
         opaque[:, :3] = np.rint(linear(np.clip(np.nan_to_num(colours), 0, 1).astype(np.float32)) * 65535)
         columns.append(("COLOR_0", opaque, "VEC4"))
     columns.append(("indices", mesh.faces.reshape(-1).astype("<u4"), "SCALAR"))
-    views, accessors, data = [], [], b""
+    views: list[dict[str, int]] = []
+    accessors: list[dict[str, Any]] = []
+    data = b""
     for name, values, kind in columns:
         target = ELEMENTS if name == "indices" else VERTICES
         views.append({"buffer": 0, "byteOffset": len(data), "byteLength": values.nbytes, "target": target})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ NODE_BYTES = 60
 """That a node of a slab takes."""
 LESS = "try a lower --resolution"
 
+T = TypeVar("T")
 Step = tuple[str, float]
 """What is being done, and how much of that is done, 0 to 1."""
 Steps = Generator[Step, None, "Surface"]
@@ -116,24 +118,13 @@ def meshing(model: Model, level: int, wishes: Wishes, photographs: Photographs |
     if grid is None:
         raise UserError("nothing of this model is occupied, so there is no surface")
     _check_size(body, model, grid, resolution, wishes)
-    steps = marched(body, grid)
-    while True:
-        try:
-            yield "marching cubes", next(steps)
-        except StopIteration as end:
-            mesh: Mesh = end.value
-            break
+    mesh = yield from _staged("marching cubes", marched(body, grid))
     if not len(mesh.faces):
         raise UserError(body.nothing())
     yield "tidying", 0.0
     unit, pieces = without_small(mesh, wishes.keep)
-    steps = refined(body, grid, unit)
-    while True:
-        try:
-            yield "finding the surface", next(steps)
-        except StopIteration as end:
-            mesh = in_the_world(model, end.value)
-            break
+    unit = yield from _staged("finding the surface", refined(body, grid, unit))
+    mesh = in_the_world(model, unit)
     if wishes.faces is not None:
         yield "merging triangles", 0.0
         mesh = merged(mesh, wishes.faces)
@@ -142,8 +133,7 @@ def meshing(model: Model, level: int, wishes: Wishes, photographs: Photographs |
     normals = vertex_normals(mesh)
     colours = None
     if not model.has_surface:
-        for stage, share, colours in _colours(model, level, mesh, normals, photographs):  # noqa: B007
-            yield stage, share
+        colours = yield from _colours(model, level, mesh, normals, photographs)
     middle = voxels(model, np.array([[0.5, 0.5, 0.5 if model.space is BOX else 0.0]]), grid.spacing)
     density = body if isinstance(body, DensityBody) else None
     return Surface(
@@ -154,27 +144,26 @@ def meshing(model: Model, level: int, wishes: Wishes, photographs: Photographs |
 
 def _colours(
     model: Model, level: int, mesh: Mesh, normals: npt.NDArray[np.float64], photographs: Photographs | None
-) -> Generator[tuple[str, float, npt.NDArray[np.float32]], None, None]:
-    """The colours (n, 3) of a mesh's vertices as far as they are known: what is being done, what share of it is done,
-    and they."""
+) -> Generator[Step, None, npt.NDArray[np.float32]]:
+    """The colours (n, 3) of a mesh's vertices: those of photographs, and of the model what no photograph sees."""
     colours, unseen = np.zeros((len(mesh.vertices), 3), np.float32), np.ones(len(mesh.vertices), bool)
     if photographs is not None and len(photographs.cameras):
-        found = photograph_colours(mesh, photographs)
-        while True:
-            try:
-                yield "colours of photographs", next(found), colours
-            except StopIteration as end:
-                colours, seen = end.value
-                unseen = ~seen
-                break
+        colours, seen = yield from _staged("colours of photographs", photograph_colours(mesh, photographs))
+        unseen = ~seen
     parts = surface_colours(model, level, mesh.vertices[unseen], normals[unseen])
+    colours[unseen] = yield from _staged("colours", parts)
+    return colours
+
+
+def _staged(stage: str, steps: Generator[float, None, T]) -> Generator[Step, None, T]:
+    """What ``steps`` do, as steps of a stage."""
     while True:
         try:
-            yield "colours", next(parts), colours
+            share = next(steps)
         except StopIteration as end:
-            colours[unseen] = end.value
-            break
-    yield "colours", 1.0, colours
+            found: T = end.value
+            return found
+        yield stage, share
 
 
 def chosen_resolution(model: Model) -> int:

@@ -66,15 +66,11 @@ class ZBuffer:
         )
 
 
-def weights_at(
-    mesh: Mesh, camera: Camera, view: View
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Of the pixels that see a triangle: their numbers (k,), row by row, which triangle (k,), and the shares (k, 3) of
-    its corners in the point of it that the pixel's centre sees."""
-    pixels = np.flatnonzero(view.face.reshape(-1) >= 0)
-    face = view.face.reshape(-1)[pixels].astype(np.int64)
-    origins, directions = camera.rays()
-    o, d = origins[pixels].astype(np.float64), directions[pixels].astype(np.float64)
+def shares_at(
+    mesh: Mesh, face: npt.NDArray[np.integer], origins: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """The shares (k, 3) of the corners of triangles ``face`` (k,) in the points where rays (k, 3), (k, 3) meet them."""
+    o, d = origins.astype(np.float64), directions.astype(np.float64)
     a, b, c = (mesh.vertices[mesh.faces[face, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     t = ((a - o) * normal).sum(axis=1) / _away_from_zero((d * normal).sum(axis=1))
@@ -83,7 +79,8 @@ def weights_at(
     u = (np.cross(c - b, point - b) * normal).sum(axis=1) / squared
     v = (np.cross(a - c, point - c) * normal).sum(axis=1) / squared
     weights = np.clip(np.stack([u, v, 1 - u - v], axis=1), 0, 1)
-    return pixels, face, weights / weights.sum(axis=1, keepdims=True)
+    shares: npt.NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _away_from_zero(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -130,4 +127,4 @@ def _fill(
                             ti.atomic_max(closeness[pixel], near)
 
 
-__all__ = ["View", "ZBuffer", "weights_at"]
+__all__ = ["View", "ZBuffer", "shares_at"]

@@ -22,10 +22,9 @@ import scenes
 from scenes.solids.meshes import BOX, MeshScene
 from taichi_rf.core import backend
 from taichi_rf.meshing.surface import Mesh
-from taichi_rf.meshing.zbuffer import ZBuffer, weights_at
+from taichi_rf.meshing.zbuffer import ZBuffer, shares_at
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.metrics import ShapeMetrics
-
 
 
 class MeshMetrics(ShapeMetrics):
@@ -62,7 +61,9 @@ def main() -> None:
         view, photograph = buffer.view(camera), scene.test.pixels[index].astype(np.float32)
         solid, covered = photograph[..., 3] > 0.5, view.face >= 0
         unions.append((solid & covered).sum() / (solid | covered).sum())
-        pixels, face, weights = weights_at(mesh, camera, view)
+        pixels = np.flatnonzero(covered)
+        face, (origins, directions) = view.face.reshape(-1)[pixels], camera.rays()
+        weights = shares_at(mesh, face, origins[pixels], directions[pixels])
         drawn = (colours[mesh.faces[face]] * weights[..., None]).sum(axis=1)
         wanted = scene.test.composite(index, (1.0, 1.0, 1.0)).reshape(-1, 3)[pixels]
         errors.append(((drawn - wanted)[solid.reshape(-1)[pixels]] ** 2).mean())

@@ -103,7 +103,7 @@ def photographs_for(command: Mesh, model: Any, path: Path) -> Photographs | None
     except UserError as error:
         if asked:
             raise
-        say(f"colours are the model's, for its photographs are not to be had: {error}")
+        say(f"colours are the model's (--scene names the photographs): {error}")
         return None
     warn(scene.warnings)
     if not asked and downscale == trained_at and judged(path, model.metadata, scene)[0] is False:

@@ -143,9 +143,7 @@ def frame_folder(
     form, unit = form_of(command), unit_of(farthest([shot.camera for shot in shots], model.world_box))
     recipe = recipe_of(identity_of(command), shots, form, unit, captioned=captioned, photographs=photographs)
     differs = functools.partial(differences, recipe=recipe)
-    return FrameFolder(
-        where, recipe, differs, shots, form, unit, resume=command.resume, overwrite=command.overwrite
-    )
+    return FrameFolder(where, recipe, differs, shots, form, unit, resume=command.resume, overwrite=command.overwrite)
 
 
 def _frames(model: Any, folder: FrameFolder, shots: list[Shot], finish: Captions | None) -> None:
