@@ -71,8 +71,8 @@ def _entry(key: str) -> str:
 
 
 def _without(settings: Mapping[str, Any], replaced: set[str], by: Container[str] = ()) -> dict[str, Any]:
-    """``settings`` without those that are replaced; what replaces them by the same name, ``by``, keeps its place, so that
-    the command of a run stays the same."""
+    """``settings`` without those that are replaced; what replaces them by the same name, ``by``, keeps its place, so
+    that the command of a run stays the same."""
     return {key: value for key, value in Keys().flat(settings).items() if key in by or _entry(key) not in replaced}
 
 
