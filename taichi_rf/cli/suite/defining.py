@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,13 @@ def define(options: Options) -> Definition:
     definition = Definition("suite", ()) if options.suite is None else read_definition(_file(options.suite))
     sizes, said = _smaller(options), _said(options.set_)
     lists = {key: values for key, plural in _PLURAL.items() if (values := getattr(options, plural))}
-    replaced = {*sizes, *(_TIMES if sizes.keys() & set(_TIMES) else ()), *(lists.keys() & {"preset"})}
+    replaced = {*sizes, *(_TIMES if sizes.keys() & set(_TIMES) else ())}
     of_variants = {_entry(key) for own in definition.variants.values() for key in Keys().flat(own)}
     swept = set(map(_entry, definition.product))
     for flag, key, compared in (
         *((f"--set {key}", _entry(key), of_variants | swept) for key in said),
         *((f"--{_PLURAL[key]}", key, of_variants) for key in lists.keys() - {"preset"}),
-        *((f"--{_dashed(key)}", key, swept) for key in replaced - {"preset"}),
+        *((f"--{_dashed(key)}", key, swept) for key in replaced),
     ):
         if key in compared:
             raise UserError(f"{flag} does not go with a suite that compares values of it")
@@ -43,7 +43,7 @@ def define(options: Options) -> Definition:
         definition,
         scenes=options.scenes or definition.scenes,
         seeds=options.seeds or definition.seeds,
-        settings={**_without(definition.settings, {*replaced, *map(_entry, said)}), **said, **sizes},
+        settings={**_without(definition.settings, {*replaced, *map(_entry, said)}, {**said, **sizes}), **said, **sizes},
         variants={name: _without(own, replaced) for name, own in definition.variants.items()},
         product={**definition.product, **lists},
     )
@@ -70,8 +70,10 @@ def _entry(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _without(settings: Mapping[str, Any], replaced: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in Keys().flat(settings).items() if _entry(key) not in replaced}
+def _without(settings: Mapping[str, Any], replaced: set[str], by: Container[str] = ()) -> dict[str, Any]:
+    """``settings`` without those that are replaced; what replaces them by the same name, ``by``, keeps its place, so
+    that the command of a run stays the same."""
+    return {key: value for key, value in Keys().flat(settings).items() if key in by or _entry(key) not in replaced}
 
 
 def _smaller(options: Options) -> dict[str, Any]:
