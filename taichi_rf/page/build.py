@@ -16,8 +16,8 @@ _IMPORT = re.compile(r'^import\s+(\{[^}]*\}|\w+)\s+from\s+"\./([\w.]+)";\n', re.
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 
 
-_COMMENT = re.compile(r"/\*\*.*?\*/|^\s*//[^\n]*$", re.MULTILINE | re.DOTALL)
-"""Whole lines, and descriptions of functions."""
+_COMMENT = re.compile(r"/\*\*.*?\*/|^\s*//[^\n]*$|(?<=\S)[ \t]+// [^\n\"'`]*$", re.MULTILINE | re.DOTALL)
+"""Whole lines, ends of lines (those with a quotation mark are left, which may end a text), and descriptions."""
 _INDENT = re.compile(r"\n\s+")
 
 

@@ -107,13 +107,16 @@ def test_the_page_evaluates_nothing_and_asks_nobody(tmp_path):
 
 def test_modules_are_put_in_order_and_circles_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "WEB", tmp_path)
-    (tmp_path / "a.js").write_text('// first\nimport {\n  b,\n} from "./b.js";\nimport c from "./c.glsl";\nb(c);\n')
+    imports = 'import {\n  b,\n} from "./b.js";\nimport c from "./c.glsl";\n'
+    (tmp_path / "a.js").write_text(f'// first\n{imports}b(c); // why\nlet d = "e // f";\n')
     (tmp_path / "b.js").write_text("/** Doubles. */\nexport function b(x) {\n  return 2 * x;\n}\n")
     (tmp_path / "c.glsl").write_text('"</script>"\n')
     script = build.script_of("a.js")
     assert script.index("module_b_js =") < script.index("module_a_js =")
     assert "Doubles" not in script
     assert "first" not in script
+    assert "b(c);\nlet d = " in script
+    assert '"e // f"' in script
     assert "</script" not in script
     (tmp_path / "b.js").write_text('import { a } from "./a.js";\n')
     with pytest.raises(ValueError, match=r"a\.js -> b\.js -> a\.js"):
