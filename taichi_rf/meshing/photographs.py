@@ -2,14 +2,16 @@
 
 A vertex has the colour for which the mesh looks most like the photographs that see it, on average over them. Which
 pixels see which triangle a z-buffer says. It begins with the mean of what is seen, each pixel counting for the corners
-of its triangle by how near they are; a few corrections then add, in the same way, what the mesh so coloured is off by
-(Landweber's iteration, as SIRT in tomography), which takes back the blur of that mean.
+of its triangle by how near they are; a few corrections may then add, in the same way, what the mesh so coloured is off
+by (Landweber's iteration, as SIRT in tomography), which takes back the blur of that mean. How many do is found with
+every eighth photograph kept back: where geometry is poor or pixels are few, corrections fit the noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,9 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
 CORRECTIONS = 4
-"""Times that what is off is added."""
+"""Times that what is off is added, at most."""
+KEPT_BACK = 8
+"""Of so many photographs one is kept back to find how often; with fewer than twice as many the mean has to do."""
 MOST_PIXELS = 24_000_000
 """That are looked at in all, some 15 bytes each; of more, every second, third, ... is."""
 OPAQUE = 0.5
@@ -62,23 +66,45 @@ def photograph_colours(
     """
     count = len(photographs.cameras)
     parts: list[_Part] = []
-    sums, weights = np.zeros((len(mesh.vertices), 3)), np.zeros(len(mesh.vertices))
     buffer, every = ZBuffer(mesh), _every(photographs.cameras)
     for index in range(count):
-        part = _seen(buffer, photographs, index, every)
-        parts.append(part)
-        _add(mesh, part, part.colour / 255.0, sums, weights)
+        parts.append(_seen(buffer, photographs, index, every))
         yield 0.8 * (index + 1) / count
+    corrections = _corrections(mesh, parts)
+    yield 0.9
+    colours, weights = next(islice(_better(mesh, parts), corrections, None))
     seen = weights >= SEEN
+    return np.where(seen[:, None], colours, 0).astype(np.float32), seen
+
+
+def _corrections(mesh: Mesh, parts: list[_Part]) -> int:
+    """How many corrections come nearest to photographs that are kept back meanwhile; none where they are too few."""
+    if len(parts) < 2 * KEPT_BACK:
+        return 0
+    kept = parts[KEPT_BACK - 1 :: KEPT_BACK]
+    others = [part for index, part in enumerate(parts) if index % KEPT_BACK != KEPT_BACK - 1]
+    errors = [
+        sum(float(((part.colour / 255.0 - _shown(mesh, part, colours)) ** 2).sum()) for part in kept)
+        for colours, _ in _better(mesh, others)
+    ]
+    return int(np.argmin(errors))
+
+
+def _better(mesh: Mesh, parts: list[_Part]) -> Iterator[tuple[Float64Array, Float64Array]]:
+    """The colours (n, 3) of vertices by parts, better from one to the next: the mean, and after each correction; and
+    how many pixels (n,) are due to each vertex."""
+    sums, weights = np.zeros((len(mesh.vertices), 3)), np.zeros(len(mesh.vertices))
+    for part in parts:
+        _add(mesh, part, part.colour / 255.0, sums, weights)
     safe = np.maximum(weights, 1e-9)[:, None]
     colours = sums / safe
-    for done in range(CORRECTIONS):
-        sums[:] = 0
+    yield colours, weights
+    for _ in range(CORRECTIONS):
+        sums = np.zeros_like(colours)
         for part in parts:
             _add(mesh, part, part.colour / 255.0 - _shown(mesh, part, colours), sums)
         colours = np.clip(colours + sums / safe, 0, 1)
-        yield 0.8 + 0.2 * (done + 1) / CORRECTIONS
-    return np.where(seen[:, None], colours, 0).astype(np.float32), seen
+        yield colours, weights
 
 
 def _every(cameras: Cameras) -> int:
