@@ -98,6 +98,7 @@ def test_views_are_spread_and_the_mean_is_of_their_decibels(trainer):
     assert measured[-1] == pytest.approx(np.mean(ends), abs=2e-3)
 
 
+@ON_CPU
 def test_fewer_levels_are_the_first_ones_and_a_round_keeps_those_it_began_with(trainer):
     model, split = trainer.model, trainer.scene.test
     heldout = HeldOut(split, pixels=2000)
@@ -110,6 +111,7 @@ def test_fewer_levels_are_the_first_ones_and_a_round_keeps_those_it_began_with(t
     assert a_round(heldout, model, levels=3) == pytest.approx(whole[:3], abs=1e-4)
 
 
+@ON_CPU
 def test_the_model_is_left_as_it_was_and_its_background_is_the_photographs(trainer):
     model, split = trainer.model, trainer.scene.test
     before = model.field.value.to_numpy()

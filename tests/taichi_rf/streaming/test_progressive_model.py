@@ -31,7 +31,8 @@ from taichi_rf.streaming.progressive_model import Outline, Part, put, rehearse, 
 from tests.tiny import tiny_scene
 
 ROWS = 1 << 10
-CODERS = {"learned": 3, "hash": 8, "lowrank": 4, "none": 0}  # what k-means made is stored, and read, as "learned" is
+# What k-means made is stored, and read, as "learned" is; features as they are ("none") are those of "solid".
+CODERS = {"learned": 3, "hash": 8, "lowrank": 4}
 KINDS = ("vm", "compact", "solid", *CODERS)
 BOX = np.array([[-1.0] * 3, [1.0] * 3], np.float32)
 

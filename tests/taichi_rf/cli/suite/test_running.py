@@ -103,8 +103,9 @@ def test_ctrl_c_has_what_runs_saved_and_the_same_again_goes_on(how, tmp_path):
 
 
 HANGS = """
-import time
+import signal, time
 from taichi_rf.cli.train import __main__ as train
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 train.LAST = 0.5
 train.stop_with_input()
 print("begun", flush=True)
