@@ -208,7 +208,8 @@ class Mesh:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # How many levels (ranks, LODs) to use. Default: all.
     level: Annotated[int | None, LEVELS] = None
-    # Nodes of the grid along the longest side of the model's box. Default: twice as many as the model has, at most 512.
+    # Nodes of the grid along the longest side of the model's box. Default: twice as many as the model has, at most 513.
+    # Of a solid it is the nearest number with which cubes fit its cells.
     resolution: int | None = None
     # The density at which a radiance field counts as solid. Default: that at which the surface looks most like the
     # model's pictures.

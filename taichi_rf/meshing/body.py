@@ -17,6 +17,7 @@ import numpy.typing as npt
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import Scratch, Vec3, copy_rows
 from taichi_rf.core.errors import UserError
+from taichi_rf.meshing.grid import TOUCHING
 from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.metrics import solid_cells
 
@@ -116,7 +117,29 @@ class DistanceBody(Body):
         return self._filled
 
     def values(self, places: Float32Array) -> Float32Array:
-        return -self.asked(places) / np.float32(self.spacing)
+        return -self.asked(self._in_cells(places)) / np.float32(self.spacing)
+
+    def _in_cells(self, places: Float32Array) -> Float32Array:
+        """``places`` (n, 3), those on the border of a cell that the field knows moved into it by ``TOUCHING``: the
+        field takes a border for part of the cell beyond, in which it may know nothing."""
+        sides = np.array(self.cells.shape[::-1])
+        at = places.astype(np.float64) * sides
+        sought = np.flatnonzero(~self._knows(np.floor(at)))
+        result = places.copy()
+        for before in np.ndindex(2, 2, 2):
+            cell = np.floor(at[sought] + TOUCHING * (1 - 2 * np.array(before)))
+            found = self._knows(cell)
+            low = cell[found] + TOUCHING
+            moved = np.clip(at[sought[found]], low, low + 1 - 2 * TOUCHING)
+            result[sought[found]] = (moved / sides).astype(np.float32)
+            sought = sought[~found]
+        return result
+
+    def _knows(self, cells: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """(n,) whether the field knows cells (n, 3), x first; those beyond the box count as the last before it."""
+        x, y, z = np.clip(cells, 0, np.array(self.cells.shape[::-1]) - 1).astype(np.int64).T
+        known: npt.NDArray[np.bool_] = self.cells[z, y, x]
+        return known
 
     def nothing(self) -> str:
         return f"the solid has no surface at {self.model.field.level_name} {self.level}"

@@ -25,8 +25,8 @@ from taichi_rf.rendering.model import Model
 
 RESOLUTIONS = (8, 2048)
 """Nodes along the longest side of the box that may be asked for."""
-FINEST = 512
-"""That are chosen by themselves."""
+FINEST = 513
+"""That are chosen by themselves: twice as fine as 256 cells."""
 SMALLEST = 1.0
 """Per cent of the largest piece's area: smaller pieces are dropped by default."""
 COARSER = 4
@@ -108,6 +108,8 @@ def meshing(model: Model, level: int, wishes: Wishes, photographs: Photographs |
     model.field.check_level(level)
     wishes.check(model)
     resolution = wishes.resolution or chosen_resolution(model)
+    if model.has_surface:
+        resolution = aligned(resolution, max(model.field.resolution) - 1)
     threshold = wishes.threshold
     if threshold is None and not model.has_surface:
         for share, found in choosing(model, level):
@@ -169,6 +171,15 @@ def _staged(stage: str, steps: Generator[float, None, T]) -> Generator[Step, Non
 def chosen_resolution(model: Model) -> int:
     """Twice as fine as the field, up to ``FINEST``."""
     return int(min(2 * max(model.field.resolution) - 1, FINEST))
+
+
+def aligned(resolution: int, cells: int) -> int:
+    """The number of nodes nearest to ``resolution`` with which none of ``cells`` a side is cut by a cube: what a solid
+    is beyond its cells, nothing knows."""
+    share = max(resolution - 1, 1) / cells
+    if share >= 1:
+        return round(share) * cells + 1
+    return max(cells // 2 ** round(-np.log2(share)), 1) + 1
 
 
 def _body(model: Model, level: int, threshold: float | None, resolution: int) -> Body:

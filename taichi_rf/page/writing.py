@@ -90,9 +90,20 @@ def page_of(model: Shown, data: bytes | None, *, caption: str = "", file: str | 
         caption=html.escape("\n".join(visible(line) for line in caption[:LONGEST_CAPTION].splitlines())),
         style=style,
         about=json.dumps(about).replace("<", "\\u003c"),
-        model="" if data is None else base64.b64encode(data).decode(),
+        model="" if data is None else embedded(data),
         script=script,
     )
+
+
+def embedded(data: bytes) -> str:
+    """``data`` as a page holds it: base85, which takes a quarter more where base64 takes a third. Nothing in it can end
+    the element that it is in: "," stands for "<"."""
+    return base64.b85encode(data).decode().replace("<", ",")
+
+
+def unembedded(text: str) -> bytes:
+    """The inverse of :func:`embedded`."""
+    return base64.b85decode(text.replace(",", "<"))
 
 
 def _checksum(text: str) -> str:

@@ -137,6 +137,18 @@ class Shape:
         return shares / shares[-1]
 
     @cached_property
+    def _enlarged(self) -> tuple[float, Float64Array, Any]:
+        """A scale, and the vertices and their tree by that scale, for rays: libigl takes a ray for parallel to a
+        triangle whose area, as the ray sees it, is below 1e-6 in absolute units, so that it passes through a fine mesh.
+        By a power of two, every number keeps its bits."""
+        scale = 2.0 ** max(0.0, np.ceil(-np.log2(max(self.area / len(self.faces), 1e-30)) / 2))
+        if scale == 1.0:
+            return scale, self.vertices, self._tree
+        vertices, tree = scale * self.vertices, self._igl.AABB()
+        tree.init(vertices, self.faces)
+        return scale, vertices, tree
+
+    @cached_property
     def _face_normals(self) -> Float64Array:
         """(m, 3), of unit length."""
         a, b, c = self.corners.transpose(1, 0, 2)
@@ -164,7 +176,9 @@ class Shape:
         """Where rays (n, 3), (n, 3) in the unit box's coordinates first meet a triangle."""
         origins = np.ascontiguousarray(origins, np.float64)
         directions = np.ascontiguousarray(directions, np.float64)
-        face, t, place = self._tree.intersect_ray_first(self.vertices, self.faces, origins, directions)
+        scale, vertices, tree = self._enlarged
+        face, t, place = tree.intersect_ray_first(vertices, self.faces, scale * origins, directions)
+        t = t / scale
         hit = face >= 0
         weights = np.concatenate([1 - place[hit].sum(axis=1, keepdims=True), place[hit]], axis=1)
         here = self.faces[face[hit]]

@@ -13,7 +13,6 @@ in the scene's own axes (.ply or .obj).
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
 import trimesh
@@ -25,18 +24,6 @@ from taichi_rf.meshing.surface import Mesh
 from taichi_rf.meshing.zbuffer import ZBuffer, shares_at
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.metrics import ShapeMetrics
-
-
-class MeshMetrics(ShapeMetrics):
-    """Measures a mesh as a field is measured: rays meet its triangles where they would meet the field's surface."""
-
-    def chamfer(self, mine: Shape) -> float | None:
-        self.mine = mine
-        return self._chamfer(None, None)  # type: ignore[arg-type]
-
-    def _trace(self, distance: Any, occupancy: Any, origins: Any, directions: Any, far: float) -> Any:
-        hits = self.mine.rays(origins, directions)
-        return hits.hit & (hits.t < far), hits.t.astype(np.float32)
 
 
 def main() -> None:
@@ -53,7 +40,8 @@ def main() -> None:
     scene = scenes.load(source, views=2, downscale=given.downscale, max_test_views=given.views)
     if isinstance(scene, MeshScene):
         unit = (mesh.vertices - BOX[0]) / (BOX[1] - BOX[0])
-        print(f"chamfer {MeshMetrics(scene.shape).chamfer(Shape(unit, mesh.faces)):.3e}")
+        score = ShapeMetrics(scene.shape).measure_mesh(Shape(unit, mesh.faces))
+        print(f"chamfer {score.chamfer:.3e}, IoU {score.iou:.4f}")
         return
     colours = np.asarray(read.visual.vertex_colors, np.float64)[:, :3] / 255
     buffer, unions, errors = ZBuffer(mesh), [], []

@@ -18,6 +18,7 @@ from taichi_rf.coding.arrays import pack_arrays
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.fields.vm import factor_coding
 from taichi_rf.page.build import script_of
+from taichi_rf.page.writing import embedded
 from tests.e2e.browsers import browser
 from tests.e2e.pages import Opened, hosted
 from tests.page_models import KINDS, PICTURES, SIDE, chunk_begins, page_text, spoilt, write_model
@@ -95,13 +96,13 @@ def test_numbers_are_decoded_to_the_same_bits(chromium, tmp_path):
               const found = [];
               for (const [i, chunk] of chunks.entries()) {
                 const read = await arrays.unpackArrays(
-                  bytes.fromBase64(chunk), tensor.tensorSchema(field, i + 1), "it");
+                  bytes.fromBase85(chunk), tensor.tensorSchema(field, i + 1), "it");
                 found.push(btoa(String.fromCharCode(...new Uint8Array(levels.factors(read).buffer))));
               }
               return found;
             })().then(done, (error) => done(`${error}`));""",
             list(grid),
-            [base64.b64encode(chunk).decode() for chunk in chunks],
+            [embedded(chunk) for chunk in chunks],
         )
         assert isinstance(decoded, list), decoded
         ours = np.stack([np.frombuffer(base64.b64decode(text), np.float32) for text in decoded])
@@ -203,13 +204,13 @@ def test_a_phone_shows_all_controls_and_takes_fingers(show, tmp_path):
 def test_of_a_damaged_file_the_good_levels_are_shown(how, show, chromium, tmp_path):
     path = write_model("compressed_tensor", tmp_path / "model.trf")
     text, begins = page_text(path), chunk_begins(path)
-    whole = base64.b64encode(path.read_bytes()).decode()
+    whole = embedded(path.read_bytes())
     if how == "cut":
         path.write_bytes(path.read_bytes()[: begins[2] + 100])
     else:
         spoilt(path, begins[2] + 100)
     page = tmp_path / "page.html"
-    page.write_text(text.replace(whole, base64.b64encode(path.read_bytes()).decode()), encoding="utf-8")
+    page.write_text(text.replace(whole, embedded(path.read_bytes())), encoding="utf-8")
     opened = Opened(chromium, page.as_uri())
     state = opened.loaded()
     assert (state["levels"], state["total"]) == (2, 2)
@@ -225,13 +226,13 @@ def test_of_a_damaged_file_the_good_levels_are_shown(how, show, chromium, tmp_pa
 )
 def test_what_cannot_be_shown_is_said(where, said, chromium, tmp_path):
     path = write_model("solid", tmp_path / "model.trf")
-    text, whole = page_text(path), base64.b64encode(path.read_bytes()).decode()
+    text, whole = page_text(path), embedded(path.read_bytes())
     if where == -1:
         path.write_bytes(path.read_bytes()[: chunk_begins(path)[1] - 1])
     elif where is not None:
         spoilt(path, where)
     page = tmp_path / "page.html"
-    page.write_text(text.replace(whole, base64.b64encode(path.read_bytes()).decode()), encoding="utf-8")
+    page.write_text(text.replace(whole, embedded(path.read_bytes())), encoding="utf-8")
     script = "HTMLCanvasElement.prototype.getContext = () => null"
     added = None
     if where is None:

@@ -1,13 +1,24 @@
-// Bytes: base64, checksums, half precision, deflate. A file is refused by throwing Refused, whose message is for people.
+// Bytes: as text, checksums, half precision, deflate. A file is refused by throwing Refused, whose message is for people.
 
 export class Refused extends Error {}
 
-/** The bytes that a text in base64 stands for. */
-export function fromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text.trim());
-  const raw = atob(text.trim());
-  const bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+// as in Python's base64.b85encode, but "," in place of "<"
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+const VALUES = new Uint8Array(128).fill(255);
+for (let i = 0; i < DIGITS.length; i++) VALUES[DIGITS.charCodeAt(i)] = i;
+
+/** The bytes that a text stands for: five characters for four bytes, the first counting most (RFC 1924's digits). */
+export function fromBase85(text) {
+  const bytes = new Uint8Array(Math.floor((text.length * 4) / 5));
+  for (let i = 0, at = 0; i < text.length; i += 5, at += 4) {
+    let word = 0;
+    for (let k = 0; k < 5; k++) {
+      const value = i + k < text.length ? VALUES[text.charCodeAt(i + k)] : 84; // the last group may be short
+      if (!(value < 85)) throw new Refused("The model in this page is damaged.");
+      word = word * 85 + value;
+    }
+    for (let k = 0; k < 4 && at + k < bytes.length; k++) bytes[at + k] = (word / 2 ** (24 - 8 * k)) & 255;
+  }
   return bytes;
 }
 

@@ -100,6 +100,24 @@ def test_rays_meet_the_sphere_where_the_formula_says(sphere):
     assert np.isinf(hits.t[~hits.hit]).all()
 
 
+def test_no_ray_passes_through_a_fine_mesh():
+    side = 41  # triangles of half a millionth
+    x, y = np.meshgrid(*[np.linspace(0.48, 0.52, side)] * 2)
+    corners = np.arange(side * side).reshape(side, side)
+    a, b, c, d = (corners[at].ravel() for at in (np.s_[:-1, :-1], np.s_[:-1, 1:], np.s_[1:, 1:], np.s_[1:, :-1]))
+    sheet = Shape(
+        np.stack([x.ravel(), y.ravel(), np.full(side * side, 0.5)], axis=1),
+        np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)]),
+    )
+    rng = np.random.default_rng(7)
+    to = np.append(rng.uniform(0.481, 0.519, (1000, 2)), np.full((1000, 1), 0.5), axis=1)
+    origins = to + rng.uniform([-0.3, -0.3, 0.1], [0.3, 0.3, 0.3], (1000, 3))
+    away = np.linalg.norm(to - origins, axis=1)
+    hits = sheet.rays(origins, (to - origins) / away[:, None])
+    assert hits.hit.all()
+    np.testing.assert_allclose(hits.t, away, rtol=1e-6)
+
+
 def test_no_points_at_all_have_no_distances(sphere):
     assert sphere.distance(np.zeros((0, 3))).shape == (0,)
     assert sphere.contains(np.zeros((0, 3))).shape == (0,)
