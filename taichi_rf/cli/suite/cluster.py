@@ -46,6 +46,9 @@ class ClusterRuns:
         UserError: Ray is not installed, there is no cluster, or it runs another version of Ray or Python.
     """
 
+    saying = "waiting for a worker:"
+    """What is said of a run that :meth:`start` takes: the cluster starts it when a worker is free."""
+
     def __init__(self, folder: Path, address: str, *, cpus: int, gpus: float) -> None:
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # of 40 s each; Ray's 20 take a quarter of an hour
         try:

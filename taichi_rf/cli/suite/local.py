@@ -22,6 +22,9 @@ class LocalRuns:
         jobs: runs at a time.
     """
 
+    saying = "starting"
+    """What is said of a run that :meth:`start` takes."""
+
     def __init__(self, folder: Path, jobs: int) -> None:
         self._folder = folder
         self._free = list(working.shares(cores(), jobs))

@@ -26,6 +26,9 @@ REFRESH = 1.0  # seconds between two pictures of the live table
 class Runs(Protocol):
     """Where runs are started: this machine, or a cluster."""
 
+    saying: str
+    """What is said of a run that is started, before its name."""
+
     @property
     def room(self) -> bool: ...
     def start(self, run: PlannedRun) -> None: ...
@@ -82,7 +85,7 @@ class Suite:
                 show.update(self._table(), refresh=True)
 
     def _start(self, run: PlannedRun) -> None:
-        say(f"starting {run.name}")
+        say(f"{self._runs.saying} {run.name}")
         try:
             self._runs.start(run)
         except (UserError, OSError) as error:

@@ -34,8 +34,9 @@ from taichi_rf.training.schedule import Milestone
 from taichi_rf.training.strategies.base import Context, Strategy
 
 MARGIN = 2
-"""Finest cells to every side of the surface that depth images show. A level's density is zero outside its cells, so that
-with 1 the finest level had less to show a surface with than the one before it: 1.1 dB less on a duck, 0.5 on a bicycle."""
+"""Finest cells to every side of the surface that depth images show. A level's density is zero outside its cells, so
+that with 1 the finest level had less to show a surface with than the one before it: 1.1 dB less on a duck, 0.5 on a
+bicycle."""
 LEAST_CODED = 50
 """Iterations that codes need after they were made: with fewer, quality is that of codes which never trained."""
 

@@ -130,6 +130,8 @@ def test_at_every_level_it_shows_what_the_file_cut_there_shows(stored: Path) -> 
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(seen, seen[1:]))
 
 
+# compact files are decoded into the same fields as others, and hashed codes are read by the kernels of learned ones
+@pytest.mark.parametrize("stored", ["vm", "solid", "learned", "lowrank"], indirect=True)
 @pytest.mark.usefixtures("_fresh")
 def test_after_a_rehearsal_nothing_is_compiled(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = read_trf(stored)
@@ -151,6 +153,7 @@ def test_after_a_rehearsal_nothing_is_compiled(stored: Path, monkeypatch: pytest
     assert not compiled, " ".join(compiled)
 
 
+@pytest.mark.parametrize("stored", ["vm", "learned"], indirect=True)
 @pytest.mark.usefixtures("_fresh")
 def test_room_is_taken_for_the_levels_that_the_file_was_written_with(stored: Path, tmp_path: Path) -> None:
     file = read_trf(stored)

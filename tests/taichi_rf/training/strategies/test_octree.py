@@ -18,8 +18,8 @@ from taichi_rf.training.trainer import Trainer
 from tests.octree_trainings import BOTH, assert_holds_the_balls, assert_same, events, fresh, make, octree, outcome, run
 from tests.tiny import ROWS, tiny_octree_config, tiny_scene
 
-CODES = {"learned": 3, "none": 0, "hash": 5, "lowrank": 4, "kmeans": 3}
-"""Kind -> bits, or numbers a vertex."""
+CODES = {"learned": 3, "hash": 5, "lowrank": 4, "kmeans": 3}
+"""Kind -> bits, or numbers a vertex. Features as they are ("none") are what all of them begin with."""
 SAVED_AT = (5, 18, 30)  # before it grows; after it grew and was pruned; after it was quantised
 
 
@@ -67,7 +67,7 @@ def test_everything_that_a_schedule_can_do_happens_in_the_training_that_is_compa
     dropped = next(event for event in state["events"] if event["event"] == "filter")
     assert 0 < dropped["rays"] < dropped["of"]
     quantised = [event["iteration"] for event in state["events"] if event["event"] == "quantise"]
-    assert quantised == ([24] if finished.config.strategy.codes != "none" else [])
+    assert quantised == [24]
     assert state["field"]["coder"]["codes"] == finished.config.strategy.codes
     assert state["field"]["levels"] == state["ranks"]["level"] == 3
     assert all(np.isfinite(np.frombuffer(arrays[name], np.float32)).all() for name in arrays if "value" in name)
