@@ -175,28 +175,46 @@ def test_scores_of_every_level_are_those_of_the_formula(scene):
 # Steps
 
 
-def test_the_same_seed_gives_the_same_model_and_another_seed_another(scene):
-    backend.init("cpu")
-    one, two, other = (trained(scene, seed=seed, iterations=20) for seed in (0, 0, 1))
-    assert everything(one) == everything(two)
-    assert everything(one) != everything(other)
+SAVED_AT = (6, 25)
+"""Before and after codes come."""
 
 
-@pytest.mark.parametrize("at", [6, 25])  # before and after codes come
-def test_a_resumed_training_is_the_uninterrupted_one(scene, tmp_path, at):
+@pytest.fixture(scope="module")
+def whole(scene: MeshScene) -> tuple[bytes, list[Any]]:
+    """What a training that nothing interrupts ends with, and its history."""
     backend.init("cpu")
-    whole = trained(scene)
-    half = Trainer(scene, TINY_SOLID)
-    half.warm_up()
-    for _ in range(at):
-        half.step()
-    half.save(tmp_path)
-    resumed = Trainer.resume(tmp_path, scene)
+    trainer = trained(scene)
+    return everything(trainer), trainer.history
+
+
+@pytest.fixture(scope="module")
+def saved(scene: MeshScene, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[int, Path], bytes]:
+    """Checkpoints of a training with the same seed that was warmed up, by iteration, and what it ends with."""
+    backend.init("cpu")
+    folders, trainer = {at: tmp_path_factory.mktemp("run") for at in SAVED_AT}, Trainer(scene, TINY_SOLID)
+    trainer.warm_up()
+    while not trainer.done:
+        trainer.step()
+        if trainer.iteration in SAVED_AT:
+            trainer.save(folders[trainer.iteration])
+    return folders, everything(trainer)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(scene, whole, saved):
+    assert saved[1] == whole[0]
+    backend.init("cpu")
+    assert everything(trained(scene, seed=1)) != whole[0]
+
+
+@pytest.mark.parametrize("at", SAVED_AT)
+def test_a_resumed_training_is_the_uninterrupted_one(scene, whole, saved, at):
+    backend.init("cpu")
+    resumed = Trainer.resume(saved[0][at], scene)
     assert resumed.iteration == at
     while not resumed.done:
         resumed.step()
-    assert everything(resumed) == everything(whole)
-    assert resumed.history == whole.history
+    assert everything(resumed) == whole[0]
+    assert resumed.history == whole[1]
 
 
 def test_a_step_in_parts_is_the_step(scene):
