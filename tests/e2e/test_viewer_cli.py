@@ -3,6 +3,7 @@ done."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -112,7 +113,7 @@ def test_web_without_anything_to_show_says_what_to_name(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_scene_named_with_web_is_trained_as_the_last_one_was(tmp_path):
-    pytest.importorskip("viser")
+    importlib.import_module("viser")  # fails, not skips, where it is missing
     write_tiny_scene(tmp_path / "balls")
     (tmp_path / "settings.json").write_text('{"preset": "balanced", "downscale": 4, "share": 0.5}')
     environment = {**os.environ, **NOWHERE, "TAICHI_RF_CONFIG": str(tmp_path)}

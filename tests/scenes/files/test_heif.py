@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from scenes.files.images import read_header, read_pixels
 from taichi_rf.core.errors import UserError
 
-pillow_heif = pytest.importorskip("pillow_heif")
+pillow_heif = importlib.import_module("pillow_heif")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import struct
@@ -32,7 +33,7 @@ RADIUS = 0.7
 THRESHOLD = math.log1p(math.exp(SHIFT))
 VOLUME = 4 / 3 * math.pi * RADIUS**3
 
-trimesh = pytest.importorskip("trimesh")
+trimesh = importlib.import_module("trimesh")
 
 
 @pytest.fixture(scope="module")
