@@ -187,6 +187,7 @@ def test_help_and_panels_have_keys(model):
     assert np.abs(model.screenshot() - without)[300:420, 20:300].mean() > 20
     model.key("Tab")
     model.wait(lambda state: state["hidden"] and not state["widgets"], "no panels")
+    model.wait(lambda state: state["message"] is None, "the end of a message of the test before")
     np.testing.assert_array_equal(model.sharp_screenshot(), rendered())
     model.key("h")
     model.wait(lambda state: not state["hidden"] and state["page"] == "help", "help again")

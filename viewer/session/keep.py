@@ -6,6 +6,7 @@ import importlib.util
 import math
 import re
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -112,11 +113,14 @@ class Shown(Protocol):
 class Keeper:
     """Writes what a session shows into ``folder``; pictures and videos are made between frames, one at a time.
 
-    ``file`` is the one that the model was read from. What cannot be written is a message of the session's.
+    ``file`` is the one that the model was read from, ``clock`` seconds as the session counts them. What cannot be
+    written is a message of the session's.
     """
 
-    def __init__(self, session: Shown, folder: Path, file: Path | None) -> None:
-        self.folder, self.file = folder, file
+    def __init__(
+        self, session: Shown, folder: Path, file: Path | None, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.folder, self.file, self._clock = folder, file, clock
         self.job: Job | None = None
         self.keyframes: list[Frame] = []
         self.loaded: CameraPath | None = None
@@ -128,14 +132,16 @@ class Keeper:
 
     def picture(self, width: int | None = None, height: int | None = None) -> Path:
         """Begin a picture of ``width`` x ``height`` pixels, the window's by default; returns where it will be."""
-        session = self._session
+        session, clock = self._session, self._clock
         across, down = width or session.size[0], height or session.size[1]
         camera = session.camera(across, down)
         path = free_file(self.folder, f"{self._name()}-{self._level()}", ".png")
 
         def begin() -> Job:
             self.made_folder()
-            return Screenshot(path, camera, session.render_band, level=session.level, mode=session.plain_mode)
+            return Screenshot(
+                path, camera, session.render_band, level=session.level, mode=session.plain_mode, clock=clock
+            )
 
         self._begin(begin)
         return path
@@ -285,7 +291,7 @@ class Keeper:
             return Recording(
                 free_file(self.made_folder(), f"{self._name()}-{what.replace(' ', '-')}", suffix), path.cameras(),
                 session.render_band, levels=levels, mode=session.plain_mode, fps=path.fps, what=what,
-                finish=Captions(session.levels.text) if self.film.captioned else None,
+                finish=Captions(session.levels.text) if self.film.captioned else None, clock=self._clock,
             )  # fmt: skip
 
         self._begin(begin)

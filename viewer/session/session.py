@@ -84,7 +84,7 @@ class Session:
         self.compare, self.layout, self.divider = COMPARE[0], LAYOUTS[0], 0.5
         self.composer = Composer(self.render_band, clock, self.times)
         self.viewpoint = Viewpoint(first_view(self.model, None if self.trainer is None else self.scene), self.subject)
-        self.keeper = Keeper(self, folder or Path(), file)
+        self.keeper = Keeper(self, folder or Path(), file, clock)
         self.levels = Levels(
             lambda: self.model, learning=self.learning, arrivals=self.arrivals, first=level, clock=clock
         )

@@ -147,7 +147,7 @@ def test_a_film_may_sweep_through_the_levels_at_a_size_of_its_own_and_says_how_l
         if job.frame < job.frames:  # then the encoder takes what it takes
             shown.append((clock.now, stats_of(session).recording.seconds_left))
             end = clock.now
-    # How near the time left is to what comes is test_recording's business: rows a step differ by machine.
+    # The clock is the session's, so this is the same on every machine.
     left = [seconds for now, seconds in shown[len(shown) // 2 :] if seconds is not None]
     assert end - begun > left[0] > left[-1] >= 0
     assert [text.level for text in captioned] == [f"rank {level} of 4" for level in (1, 1, 2, 2, 3, 3, 4, 4)]
