@@ -19,7 +19,7 @@ from taichi_rf.motion.bands import quantise
 from taichi_rf.motion.camera_path import CameraPath, turntable
 from taichi_rf.motion.orbit import Orbit
 from taichi_rf.storage.trf import read_trf
-from tests.e2e.windows import FAKE, RUN_VIEWER, SIZE, Viewer, files_of_at_most
+from tests.e2e.windows import FAKE, ROOT, RUN_VIEWER, SIZE, Viewer, files_of_at_most
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
 from viewer.session.session import Session
 
@@ -270,3 +270,32 @@ def test_place_that_takes_no_files_is_said(model, kept):
         assert "cannot write" in state["message"]["text"]
         assert "kept" in state["message"]["text"]
     assert kept.read_text() == "a file where a folder should be"
+
+
+def test_the_model_is_cut_to_a_box_that_is_dragged_by_its_handles_and_opened(tmp_path):
+    (tmp_path / "model.trf").write_bytes((ROOT / "tests" / "data" / "tensor.trf").read_bytes())
+    with Viewer(RUN_VIEWER, "model.trf", "--arch", "cpu", "--state-file", "STATE", folder=tmp_path) as viewer:
+        viewer.started().sharp()
+        viewer.press("Keep ...")
+        viewer.press("Crop to a box ...")
+        before = viewer.wait(lambda state: state["crop"], "a box")["crop"]
+        plain = viewer.sharp_screenshot()
+        x, y = before["handles"][5]
+        viewer.move((x, y))
+        viewer.wait(lambda state: state["crop"]["hot"] == 5, "a handle that lights up")
+        camera = viewer.state()["camera"]
+        viewer.drag((x, y), (x, y + 60))
+        after = viewer.wait(lambda state: state["crop"]["box"] != before["box"], "another box")
+        assert after["crop"]["box"][1][2] < before["box"][1][2]
+        assert after["crop"]["box"][0] == before["box"][0]
+        assert after["camera"] == camera  # a handle moves no camera
+        assert (np.abs(viewer.sharp_screenshot() - plain).max(axis=-1) > 30).sum() > 300
+        viewer.press("Cut to the box, and open it")
+        cut = viewer.wait(
+            lambda state: state["scene"] is None and state["crop"]["box"] != after["crop"]["box"], "the part"
+        )
+        assert cut["crop"]["box"][1][2] == pytest.approx(after["crop"]["box"][1][2], abs=0.2)
+        viewer.press("< back")
+        viewer.wait(lambda state: state["page"] == "keep", "the page before")
+    assert [path.name for path in tmp_path.glob("*-cut.trf")] != []
+    assert len(read_trf(next(tmp_path.glob("*-cut.trf"))).chunks) == len(read_trf(tmp_path / "model.trf").chunks)

@@ -11,10 +11,12 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
 from viewer.app.studio import Studio
 from viewer.desktop.open_page import open_first
-from viewer.desktop.panels import Panels
+from viewer.desktop.panels import Panels, scale
 from viewer.desktop.wheel import Wheel
 from viewer.overlay.handles import Handle, handle_at
 from viewer.overlay.overlay import Overlays
+from viewer.overlay.wireframe import REACH
+from viewer.session.cropping import CropBox
 from viewer.session.picking import centre_on
 from viewer.session.session import Session
 
@@ -84,6 +86,8 @@ class Input:
             self._panels.move(*mouse)
             if self._panels.covers(*mouse) or self._panels.covers(*self._mouse):
                 self.touched = time.perf_counter()  # a button lights up under it
+        if self._crop is not None and (self._crop.held or mouse != self._mouse):
+            self._move_face(self._crop, mouse)
         if self._grip is not None:
             self._pull(self._grip, mouse)
         elif self._button is not None:
@@ -97,6 +101,8 @@ class Input:
             if self._over_panel:
                 self._panels.release(*mouse)
             self._over_panel, self._grip = False, None
+            if self._crop is not None:
+                self._crop.let_go()
         self._turn_wheel(mouse)
         self._turn_pages()
         self._fly(passed)
@@ -132,6 +138,9 @@ class Input:
             self._grip = grip
             if grip.what != "level" and self._session is not None:
                 self._dolly(-_KEY_DOLLY if grip.what == "nearer" else _KEY_DOLLY)
+        elif left and (face := self._face_at(mouse)) is not None:
+            if self._crop is not None and self._session is not None:
+                self._crop.take(face, self._session.viewpoint.frame_camera(*self._size), *mouse)
         elif self._button is None or button == self._button:  # both clicks of two may be told at once
             self._button = button
             if left:
@@ -154,6 +163,34 @@ class Input:
             if session.demo:
                 session.toggle_demo()
             session.levels.choose(level)
+
+    @property
+    def _crop(self) -> CropBox | None:
+        """The box that is dragged while its page is open."""
+        menu, session = self._panels.menu, self._session
+        if session is None or session.demo or menu.hidden or menu.page != "crop":
+            return None
+        return session.keeper.crop
+
+    def _face_at(self, mouse: Pixel) -> int | None:
+        """The face of the box whose handle is under the mouse."""
+        crop, session = self._crop, self._session
+        if crop is None or session is None or self._panels.covers(*mouse):
+            return None
+        return crop.at(session.viewpoint.frame_camera(*self._size), *mouse, REACH * scale(*self._size))
+
+    def _move_face(self, crop: CropBox, mouse: Pixel) -> None:
+        """Move the face that is held, or light up the one under the mouse."""
+        session = self._session
+        if session is None:
+            return
+        before = crop.hot, crop.box.tolist()
+        if crop.held:
+            crop.pull(session.viewpoint.frame_camera(*self._size), *mouse)
+        else:
+            crop.hot = self._face_at(mouse) if self._button is None else None
+        if before != (crop.hot, crop.box.tolist()):
+            self.touched = time.perf_counter()
 
     def _turn_wheel(self, mouse: Pixel) -> None:
         """Come nearer with the wheel turned forwards; over the panels it does nothing."""

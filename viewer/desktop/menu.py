@@ -10,7 +10,7 @@ from typing import Any
 from viewer.app import catalogue
 from viewer.app.about import About, about
 
-PAGES = ("look", "keep", "film", "open", "place", "help")
+PAGES = ("look", "keep", "film", "crop", "open", "place", "help")
 _LISTED_SECONDS = 2.0  # for which a listing of a folder is good
 _MOST_TYPED = 60
 

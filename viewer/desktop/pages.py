@@ -9,6 +9,7 @@ from taichi_rf.cli.console import duration
 from taichi_rf.core.sizes import amount_and_unit
 from taichi_rf.storage.metadata import title
 from viewer.app.studio import Studio
+from viewer.desktop.crop_page import crop_page, crop_row
 from viewer.desktop.film_page import film_page, job_rows, size_text
 from viewer.desktop.menu import Menu
 from viewer.desktop.open_page import open_page
@@ -77,6 +78,8 @@ def column(menu: Menu, studio: Studio, room: float) -> list[Panel]:
         found.append(Panel("look", "Look", [_back(menu), *_look(session), _times(menu)]))
     elif menu.page == "keep":
         found.append(Panel("keep", "Keep", [_back(menu), *_keep(menu, session)]))
+    elif menu.page == "crop":
+        found.append(Panel("crop", "Crop", crop_page(menu, studio, session)))
     elif menu.page == "film":
         found.append(Panel("film", "Videos", film_page(menu, session)))
     else:
@@ -203,6 +206,7 @@ def _keep(menu: Menu, session: Session) -> Rows:
         Button(
             f"Videos: {keeper.film.seconds:.0f} s, {size_text(keeper.film, session)} ...", partial(menu.turn_to, "film")
         ),
+        crop_row(menu, session),
         Button(f"Add keyframe {count + 1} to the path", keeper.add_keyframe),
     ]
     if count > 1 or loaded is not None:

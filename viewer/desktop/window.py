@@ -28,11 +28,12 @@ from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
 from viewer.desktop.input import Input
 from viewer.desktop.menu import Menu
 from viewer.desktop.pacing import Pacing
-from viewer.desktop.panels import Panels
+from viewer.desktop.panels import Panels, scale
 from viewer.overlay import screen as screens
-from viewer.overlay.blend import blend
+from viewer.overlay.blend import Overlay, blend
 from viewer.overlay.overlay import Overlays
 from viewer.overlay.stats import Message, Stats
+from viewer.overlay.wireframe import Wireframe
 from viewer.session.keep import free_file
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
@@ -127,7 +128,7 @@ class _Window:
         self.studio, self.size = studio, desktop.size
         self._window, self._inside, self._panels = window, desktop.inside, panels
         self._canvas = window.get_canvas()
-        self._overlays = Overlays()
+        self._overlays, self._wireframe = Overlays(), Wireframe()
         self._welcome = np.full((1, 1, 4), 255, dtype=np.uint8)
         self._blank_shows: object = None
         assert desktop.wheel is not None
@@ -245,10 +246,21 @@ class _Window:
             "hidden": panels.menu.hidden,
             "slider": None if slider is None else [slider.x, slider.y, slider.width, slider.height],
             "widgets": {name: [place.x, place.y, place.width, place.height] for name, place in panels.widgets.items()},
+            "crop": self._crop_state(),
             "scene": self.studio.source,
             "pending": None if pending is None else pending.text,
             "said": None if self.studio.message is None else self.studio.message.text,
         }
+
+    def _crop_state(self) -> dict[str, Any] | None:
+        """The box that is dragged, and where its handles are in the picture; None where a handle is behind."""
+        session = self._session
+        crop = None if session is None else session.keeper.crop
+        if session is None or crop is None:
+            return None
+        handles = crop.handles(session.viewpoint.frame_camera(*self.size))
+        shown = [place if all(np.isfinite(place)) else None for place in handles.tolist()]
+        return {"box": crop.box.tolist(), "handles": shown, "hot": crop.hot}
 
     def _covered(self, session: Session) -> tuple[int, int, int]:
         """Pixels at the left and the right that panels and plots cover of most of the height, and those at the bottom
@@ -274,12 +286,19 @@ class _Window:
             zoom=not self._wheel.works, times=panels.menu.times,
         )  # fmt: skip
         picture = canvas[..., :3].transpose(1, 0, 2)[::-1]
-        blend(picture, [*overlays, *panels.cards])
+        blend(picture, [*self._box_that_is_dragged(session), *overlays, *panels.cards])
         if self._input.wants_all and session is not None:
             self._keep_all(session, picture)
         set_image(self._canvas, canvas)
         with self._inside():
             self._window.show()
+
+    def _box_that_is_dragged(self, session: Session | None) -> list[Overlay]:
+        """What the model is to be cut to, while its page is open."""
+        crop = None if session is None or self._panels.menu.page != "crop" else session.keeper.crop
+        if session is None or crop is None or self._panels.menu.hidden or session.demo:
+            return []
+        return self._wireframe.draw(crop, session.viewpoint.frame_camera(*self.size), scale(*self.size))
 
     def _draw_panels(self) -> None:
         session = self._session

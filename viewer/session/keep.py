@@ -33,6 +33,7 @@ from taichi_rf.storage.trf import truncate_trf
 from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
 from taichi_rf.training.run import short
+from viewer.session.cropping import CropBox
 from viewer.session.learning import Trainer
 from viewer.session.levels import Levels
 from viewer.session.model import Model
@@ -75,6 +76,10 @@ class Shown(Protocol):
     @property
     def trainer(self) -> Trainer | None:
         """The training that goes on, None for none."""
+
+    @property
+    def training(self) -> bool:
+        """Whether steps are being taken."""
 
     @property
     def arrivals(self) -> Arrivals | None:
@@ -128,6 +133,8 @@ class Keeper:
         self.film = Film()
         self.scale = 1
         """How many times the window's sides a picture has, where a person may choose."""
+        self.crop: CropBox | None = None
+        """To what the model is to be cut, once a person has asked for a box."""
         self._session = session
 
     def picture(self, width: int | None = None, height: int | None = None) -> Path:
@@ -222,6 +229,32 @@ class Keeper:
             return path
 
         return self._kept(write)
+
+    def crop_box(self) -> CropBox:
+        """The box that is dragged, made around the model when it is asked for first."""
+        if self.crop is None:
+            self.crop = CropBox.around(self._session.model)
+        return self.crop
+
+    def cut(self) -> Path | None:
+        """Write what of the model lies in :meth:`crop_box`, at all levels that are there."""
+        left = ""
+
+        def write() -> Path:
+            nonlocal left
+            if self._session.training:
+                raise UserError("the model is being trained: pause it before it is cut")
+            folder = self.made_folder()
+            path = free_file(folder, f"{self._name()}-cut", ".trf")
+            with writing(path), tempfile.TemporaryDirectory(prefix=".cut-", dir=folder) as scratch:
+                whole = self._saved(self._session.levels.highest, Path(scratch), "whole")
+                left = self.crop_box().cut(self._session.model, whole, path)
+            return path
+
+        path = self._kept(write)
+        if path is not None:
+            self._session.say(f"saved {short(path)} ({megabytes(path.stat().st_size)}), {left}")
+        return path
 
     def _saved(self, level: int, folder: Path, name: str) -> Path:
         session = self._session
