@@ -13,6 +13,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import stat
 import time
@@ -248,6 +249,20 @@ _REASONS = {
 }
 if hasattr(errno, "EDQUOT"):
     _REASONS[errno.EDQUOT] = "your disk quota is used up; free some space and run again"
+
+
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """The first of stem.suffix, stem-2.suffix, ... that does not exist in ``folder``."""
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def slug(text: object) -> str:
+    """What of ``text`` is fit for a file's name."""
+    return re.sub(r"[^\w.-]+", "-", str(text))[:60].strip("-.") or "scene"
 
 
 def _reason(error: OSError) -> str:

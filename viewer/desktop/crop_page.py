@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from taichi_rf.motion.crop_box import FACES
 from viewer.app.studio import Studio
 from viewer.desktop.menu import Menu
 from viewer.overlay.rows import SOFT, Button, Row, Slider, Text
-from viewer.session.cropping import FACES
 from viewer.session.session import Session
 
 

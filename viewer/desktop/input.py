@@ -9,6 +9,7 @@ from typing import Any
 
 from taichi_rf.core.backend import ti
 from taichi_rf.core.errors import UserError
+from taichi_rf.motion.crop_box import CropBox
 from viewer.app.studio import Studio
 from viewer.desktop.open_page import open_first
 from viewer.desktop.panels import Panels, scale
@@ -16,7 +17,6 @@ from viewer.desktop.wheel import Wheel
 from viewer.overlay.handles import Handle, handle_at
 from viewer.overlay.overlay import Overlays
 from viewer.overlay.wireframe import REACH
-from viewer.session.cropping import CropBox
 from viewer.session.picking import centre_on
 from viewer.session.session import Session
 

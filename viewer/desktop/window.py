@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from taichi_rf.core import backend
 from taichi_rf.core.errors import UserError
-from taichi_rf.core.files import writing
+from taichi_rf.core.files import free_file, writing
 from taichi_rf.motion.screenshot import save_picture
 from viewer.app.settings import Settings
 from viewer.app.studio import Studio
@@ -34,7 +34,6 @@ from viewer.overlay.blend import Overlay, blend
 from viewer.overlay.overlay import Overlays
 from viewer.overlay.stats import Message, Stats
 from viewer.overlay.wireframe import Wireframe
-from viewer.session.keep import free_file
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
 

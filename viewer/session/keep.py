@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,24 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from taichi_rf.core.errors import UserError
-from taichi_rf.core.files import atomic_write, write_json, writing
+from taichi_rf.core.files import atomic_write, free_file, slug, write_json, writing
 from taichi_rf.core.sizes import megabytes
 from taichi_rf.evaluation.caption import Captions
 from taichi_rf.kernels.rays import Camera
 from taichi_rf.motion.camera_path import FPS, MAX_FRAMES, CameraPath, Frame, through, turntable
+from taichi_rf.motion.crop_box import CropBox
 from taichi_rf.motion.film import Film
 from taichi_rf.motion.orbit import Orbit
 from taichi_rf.motion.recording import Recording, sweep
 from taichi_rf.motion.screenshot import Screenshot
 from taichi_rf.motion.video import FASTEST
 from taichi_rf.page.writing import page_of_file
+from taichi_rf.storage.cropping import crop
 from taichi_rf.storage.metadata import title
-from taichi_rf.storage.model_file import save_model
-from taichi_rf.storage.trf import truncate_trf
+from taichi_rf.storage.model_file import read_stored, save_model
+from taichi_rf.storage.trf import truncate_trf, write_trf
 from taichi_rf.streaming.arrivals import Arrivals
 from taichi_rf.streaming.download import Incoming
 from taichi_rf.training.run import short
-from viewer.session.cropping import CropBox
 from viewer.session.learning import Trainer
 from viewer.session.levels import Levels
 from viewer.session.model import Model
@@ -242,13 +242,18 @@ class Keeper:
 
         def write() -> Path:
             nonlocal left
+            box = self.crop_box()
             if self._session.training:
                 raise UserError("the model is being trained: pause it before it is cut")
+            if box.whole:
+                raise UserError("the box holds all of the model: drag a face of it to where the model is to end")
             folder = self.made_folder()
             path = free_file(folder, f"{self._name()}-cut", ".trf")
             with writing(path), tempfile.TemporaryDirectory(prefix=".cut-", dir=folder) as scratch:
                 whole = self._saved(self._session.levels.highest, Path(scratch), "whole")
-                left = self.crop_box().cut(self._session.model, whole, path)
+                cropped = crop(read_stored(whole), box.wanted())
+                write_trf(path, cropped.stored.header, cropped.stored.chunks())
+            left = f"{cropped.kept / cropped.occupied:.0%} of the cells that hold something"
             return path
 
         path = self._kept(write)
@@ -377,20 +382,6 @@ def save_level(model: Any, file: Path | Incoming | None, level: int, folder: Pat
         save_model(model, Path(whole) / "whole.trf")
         truncate_trf(Path(whole) / "whole.trf", level, path)
     return path
-
-
-def free_file(folder: Path, stem: str, suffix: str) -> Path:
-    """The first of stem.suffix, stem-2.suffix, ... that does not exist in ``folder``."""
-    path, number = folder / f"{stem}{suffix}", 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}{suffix}"
-    return path
-
-
-def slug(text: object) -> str:
-    """What of ``text`` is fit for a file's name."""
-    return re.sub(r"[^\w.-]+", "-", str(text))[:60].strip("-.") or "scene"
 
 
 def has_ffmpeg() -> bool:

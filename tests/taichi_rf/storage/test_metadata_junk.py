@@ -10,13 +10,13 @@ import pytest
 
 from taichi_rf.cli.info import run as info
 from taichi_rf.cli.options import Info
+from taichi_rf.core.files import slug
 from taichi_rf.motion.orbit import Orbit
 from taichi_rf.storage.metadata import LONGEST_TITLE, title
 from taichi_rf.storage.trf import write_trf
 from tests.hostile import JUNK
 from tests.viewer_fakes import BOX, Clock, FakeModel, FakeRender
 from viewer.app.loading import Loading, plan_model
-from viewer.session.keep import slug
 from viewer.session.session import Session
 from viewer.session.stats import stats_of
 

@@ -9,8 +9,8 @@ from PIL import ImageColor
 from taichi_rf.evaluation.plot import DARK
 from taichi_rf.kernels.lenses import Lens
 from taichi_rf.kernels.rays import Camera, look_at
+from taichi_rf.motion.crop_box import CropBox
 from viewer.overlay.wireframe import Wireframe
-from viewer.session.cropping import CropBox
 
 BOX = np.array([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 MARK = np.array(ImageColor.getrgb(DARK.mark)[:3])

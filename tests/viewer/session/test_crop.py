@@ -11,11 +11,11 @@ import pytest
 from taichi_rf.core import backend
 from taichi_rf.kernels.rays import Camera, look_at
 from taichi_rf.kernels.spaces import CONTRACTED_BOX, Contraction
+from taichi_rf.motion.crop_box import BEYOND, FACES, THINNEST, CropBox
 from taichi_rf.storage.cropping import occupancy
 from taichi_rf.storage.model_file import load_model, read_stored
 from taichi_rf.storage.trf import write_trf
 from tests.viewer.session.sessions import make
-from viewer.session.cropping import BEYOND, FACES, THINNEST, CropBox
 from viewer.session.session import Session
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -116,12 +116,13 @@ def test_a_face_at_the_end_of_its_reach_cuts_nothing_of_a_model_without_end(tmp_
     base = {**stored.base, "occupancy": np.full_like(stored.base["occupancy"], 255)}
     endless = type(stored)(stored.kind, header, base, stored.levels, [], [])
     write_trf(tmp_path / "endless.trf", header, endless.chunks())
-    model = SimpleNamespace(world_box=np.float32([[-1, -1, -1], [1, 1, 1]]), space=Contraction())
-    crop = CropBox.around(model)
+    backend.init("cpu")
+    session = Session(load_model(tmp_path / "endless.trf"), folder=tmp_path, file=tmp_path / "endless.trf")
     for face in (1, 2, 3, 4, 5):
-        crop.place(face, 100 * (face % 2))
-    crop.cut(model, tmp_path / "endless.trf", tmp_path / "cut.trf")
-    left = occupancy(read_stored(tmp_path / "cut.trf")).any(axis=(0, 1))
+        session.keeper.crop_box().place(face, 100 * (face % 2))
+    path = session.keeper.cut()
+    assert path is not None, session.message
+    left = occupancy(read_stored(path)).any(axis=(0, 1))
     middles = -2 + 4 * (np.arange(len(left)) + 0.5) / len(left)
     np.testing.assert_array_equal(left, middles > -1)  # only x has an end
     assert left[-1]

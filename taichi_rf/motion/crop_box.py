@@ -1,4 +1,4 @@
-"""A box of the world whose faces a person moves, to cut the model on show to it.
+"""A box of the world whose faces a person moves, to cut a model to it.
 
 Faces are numbered 0 to 5: the lowest and the highest x, then those of y and of z.
 """
@@ -7,19 +7,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Camera, Cameras
 from taichi_rf.kernels.spaces import BOX
-from taichi_rf.storage.cropping import crop
-from taichi_rf.storage.model_file import read_stored
-from taichi_rf.storage.trf import write_trf
-from viewer.session.model import Model
 
 Points = npt.NDArray[np.float64]
 
@@ -47,29 +41,39 @@ class CropBox:
     Args:
         box: (2, 3) to begin with, the lowest and the highest corner in world units.
         reach: (2, 3) beyond which no face goes; ``box`` by default.
+        endless: whether a face at the end of its reach cuts nothing, because the model goes on there.
     """
 
-    def __init__(self, box: npt.ArrayLike, reach: npt.ArrayLike | None = None) -> None:
+    def __init__(self, box: npt.ArrayLike, reach: npt.ArrayLike | None = None, *, endless: bool = False) -> None:
         self.first = np.array(box, np.float64).reshape(2, 3)
         self.reach = np.array(self.first if reach is None else reach, np.float64).reshape(2, 3)
-        self.box = self.first.copy()
+        self.box, self._endless = self.first.copy(), endless
         self.hot: int | None = None
         """The face whose handle is held, or lies under the mouse."""
         self._grip: _Grip | None = None
 
     @classmethod
-    def around(cls, model: Model) -> CropBox:
-        """The box that one turns around. A model without end can also be cut farther out."""
+    def around(cls, model: Any) -> CropBox:
+        """The box that one turns around. A model without end can also be cut farther out.
+
+        Args:
+            model: has a ``world_box``, and a ``space`` unless it lies in a box of the world.
+        """
         box = np.array(model.world_box, np.float64)
-        if _ends(model):
+        if getattr(model, "space", BOX) is BOX:
             return cls(box)
         middle = box.mean(axis=0)
-        return cls(box, middle + BEYOND * (box - middle))
+        return cls(box, middle + BEYOND * (box - middle), endless=True)
 
     @property
     def whole(self) -> bool:
         """Whether nothing lies outside."""
         return bool((self.box == self.reach).all())
+
+    def wanted(self) -> Points:
+        """(2, 3) world units, what of the model is to stay."""
+        at_end = (self.box == self.reach) & self._endless
+        return np.where(at_end, np.array([[-_ENDLESS], [_ENDLESS]]), self.box)
 
     def corners(self) -> Points:
         """(8, 3) world units; bit 0 of a corner's number says x, bit 1 y, bit 2 z."""
@@ -171,27 +175,3 @@ class CropBox:
             return None
         found = (cosine * (sight @ between) - between[axis]) / (1.0 - cosine**2)
         return float(found) if sight @ between + cosine * found > 0 else None
-
-    def cut(self, model: Model, source: Path, target: Path) -> str:
-        """Write what of the model in the file ``source``, which ``model`` was read from, lies in the box.
-
-        Returns:
-            How much is left, for a message.
-
-        Raises:
-            UserError: the box holds all of it, or nothing, or the model is a solid; or it cannot be written.
-        """
-        if self.whole:
-            raise UserError("the box holds all of the model: drag a face of it to where the model is to end")
-        box = self.box.copy()
-        if not _ends(model):
-            at_end = box == self.reach
-            box[at_end] = (np.array([[-_ENDLESS], [_ENDLESS]]) * np.ones(3))[at_end]
-        cropped = crop(read_stored(source), box)
-        write_trf(target, cropped.stored.header, cropped.stored.chunks())
-        return f"{cropped.kept / max(cropped.occupied, 1):.0%} of the cells that hold something"
-
-
-def _ends(model: Any) -> bool:
-    """Whether a model lies in a box of the world."""
-    return getattr(model, "space", BOX) is BOX
