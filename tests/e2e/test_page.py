@@ -289,6 +289,25 @@ def test_of_a_model_that_is_too_large_for_the_device_the_levels_that_fit_are_sho
         assert page.sharp()["shown"] == 2
 
 
+def test_where_the_graphics_run_out_of_memory_the_levels_before_are_shown(show, chromium, tmp_path):
+    source = """{
+        const { texStorage3D, getError } = WebGL2RenderingContext.prototype;
+        Object.assign(WebGL2RenderingContext.prototype, {
+            texStorage3D(...of) { this.texels = of[3] * of[4] * of[5]; return texStorage3D.apply(this, of); },
+            getError() { return this.texels > 25 ** 3 ? this.OUT_OF_MEMORY : getError.call(this); },
+        });
+    }"""
+    added = chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})["identifier"]
+    try:
+        page = show(write_model("octree", tmp_path / "model.trf"), size=SMALL)
+        page.loaded()
+        assert page.sharp()["shown"] == 2
+        assert "(its graphics have not the memory for it): this shows 1 to 2" in page.toast()
+        assert page.state()["total"] == 2
+    finally:
+        chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added})
+
+
 def test_a_model_of_which_nothing_fits_is_refused_and_not_called_damaged(show, chromium, tmp_path):
     with graphics(chromium, "MAX_TEXTURE_SIZE", 16):
         said = show(write_model("tensor", tmp_path / "model.trf")).notice()

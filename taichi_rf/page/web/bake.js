@@ -14,7 +14,7 @@ function texelBytes(features) {
   return 2 + 8 * features;
 }
 
-/** Textures of a field at one level. */
+/** Textures of a field at one level. Throws TooLarge where the graphics have not the memory for them. */
 class Baked {
   constructor(gl, bricks, features) {
     this.gl = gl;
@@ -22,19 +22,28 @@ class Baked {
     this.size = bricks.atlas.map((n) => n * NODES);
     this.texels = this.size[0] * this.size[1] * this.size[2];
     this.large = texelBytes(features) * this.texels > MAX_BYTES;
+    this.count = features;
+    this.features = []; // made when they are wanted
+    this.filled = 0; // slices of them that are done, one pass after the other
+    this.frame = gl.createFramebuffer();
+    this.level = 0;
+    try {
+      this.makeTextures(gl, bricks);
+    } catch (error) {
+      this.free();
+      throw error;
+    }
+  }
+
+  makeTextures(gl, bricks) {
+    const [ax, ay, az] = bricks.atlas;
     this.table = texture(gl, gl.TEXTURE_3D, gl.RGBA32UI, bricks.size, {
       data: bricks.table, layout: [gl.RGBA_INTEGER, gl.UNSIGNED_INT],
     });
     this.density = texture(gl, gl.TEXTURE_3D, gl.R16F, this.size, { linear: true });
-    this.count = features;
-    this.features = []; // made when they are wanted
-    this.filled = 0; // slices of them that are done, one pass after the other
-    const [ax, ay, az] = bricks.atlas;
     this.owners = texture(gl, gl.TEXTURE_2D, gl.R32UI, [ax, ay * az], {
       data: bricks.owners, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
     });
-    this.frame = gl.createFramebuffer();
-    this.level = 0;
   }
 
   /** Graphics memory that is taken. */
@@ -77,7 +86,7 @@ class Baked {
 
   free() {
     const { gl } = this;
-    for (const made of [this.table, this.density, this.owners, ...this.features]) gl.deleteTexture(made.texture);
+    for (const made of [this.table, this.density, this.owners, ...this.features]) gl.deleteTexture(made?.texture ?? null);
     gl.deleteFramebuffer(this.frame);
   }
 }
@@ -215,23 +224,28 @@ export class OctreeBaker {
     const { gl, tree } = this;
     into?.free(); // another level has other cells
     const { bricks, nodes, totals } = tree.placed(level, this.room);
-    const baked = new Baked(gl, bricks, this.features);
-    const vertices = texture(gl, gl.TEXTURE_3D, gl.R32UI, baked.size, {
-      data: nodes, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
-    });
     const rows = Math.max(1, Math.ceil(totals.length / (16 * VERTEX_ROW)));
     const padded = new Float32Array(16 * VERTEX_ROW * rows);
     padded.set(totals);
-    const numbers = texture(gl, gl.TEXTURE_2D, gl.RGBA32F, [4 * VERTEX_ROW, rows], {
-      data: padded, layout: [gl.RGBA, gl.FLOAT],
-    });
-    const values = { vertices, totals: numbers };
-    baked.fill([baked.density], this.shaders[0], values);
-    baked.makeFeatures();
-    if (this.features) baked.fill(baked.features, this.shaders[1], values);
+    const baked = new Baked(gl, bricks, this.features);
+    const values = {};
+    try {
+      values.vertices = texture(gl, gl.TEXTURE_3D, gl.R32UI, baked.size, {
+        data: nodes, layout: [gl.RED_INTEGER, gl.UNSIGNED_INT],
+      });
+      values.totals = texture(gl, gl.TEXTURE_2D, gl.RGBA32F, [4 * VERTEX_ROW, rows], {
+        data: padded, layout: [gl.RGBA, gl.FLOAT],
+      });
+      baked.fill([baked.density], this.shaders[0], values);
+      baked.makeFeatures();
+      if (this.features) baked.fill(baked.features, this.shaders[1], values);
+    } catch (error) {
+      baked.free();
+      throw error;
+    } finally {
+      for (const made of Object.values(values)) gl.deleteTexture(made.texture);
+    }
     baked.ready = true;
-    gl.deleteTexture(vertices.texture);
-    gl.deleteTexture(numbers.texture);
     baked.level = level;
     return baked;
   }

@@ -1,6 +1,7 @@
 // WebGL2 in few words.
 
 import { Refused } from "./bytes.js";
+import { TooLarge } from "./limits.js";
 
 /** A program of two shaders. Throws Refused with the driver's words where it does not compile. */
 export function program(gl, fragment, defines = {}, vertex = QUAD) {
@@ -50,12 +51,19 @@ export function use(gl, shader, values) {
   }
 }
 
-/** A texture of one level: {target, texture}. `linear` asks for interpolation; edges are repeated. */
+/**
+ * A texture of one level: {target, texture}. `linear` asks for interpolation; edges are repeated. Throws TooLarge where
+ * the graphics have not the memory.
+ */
 export function texture(gl, target, format, size, { linear = false, data = null, layout = null } = {}) {
   const made = { target, texture: gl.createTexture(), size };
   gl.bindTexture(target, made.texture);
   if (target === gl.TEXTURE_2D) gl.texStorage2D(target, 1, format, ...size);
   else gl.texStorage3D(target, 1, format, ...size);
+  if (gl.getError() === gl.OUT_OF_MEMORY) {
+    gl.deleteTexture(made.texture);
+    throw new TooLarge("its graphics have not the memory for it");
+  }
   const filter = linear ? gl.LINEAR : gl.NEAREST;
   for (const [name, value] of [
     [gl.TEXTURE_MIN_FILTER, filter], [gl.TEXTURE_MAG_FILTER, filter],

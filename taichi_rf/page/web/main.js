@@ -37,7 +37,8 @@ class Page {
     if (!gl) throw new Refused("This page draws with WebGL2, which this browser does not have or has turned off. Any current browser has it; where graphics are blocked, hardware acceleration may have to be allowed in its settings.");
     this.canvas.addEventListener("webglcontextlost", () => this.notice("The graphics card was taken away from this page. Load it again."));
     this.renderer = new Renderer(gl);
-    this.stage = new Stage(this.renderer, this.canvas, (what) => this.report(what));
+    this.stage = new Stage(
+      this.renderer, this.canvas, (what) => this.report(what), (level, why) => this.without(level, why));
     this.mark("graphics");
     await ahead;
     this.model = new Model(gl, source);
@@ -88,12 +89,7 @@ class Page {
         this.update();
         await new Promise((go) => setTimeout(go, 0));
       }
-      if (this.model.ended && this.model.levels < this.total) {
-        this.total = this.model.levels;
-        this.level = Math.min(this.level, this.total);
-        this.other = Math.min(this.other, this.total);
-        this.panels();
-      }
+      if (this.model.ended && this.model.levels < this.total) this.end(this.model.levels);
       if (this.model.warning) this.toast(this.model.warning);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -102,6 +98,26 @@ class Page {
       this.loading = false;
       this.update();
     }
+  }
+
+  /** There are so many levels, and no more will come. */
+  end(levels) {
+    this.total = levels;
+    this.level = Math.min(this.level, levels);
+    this.other = Math.min(this.other, levels);
+    this.panels();
+  }
+
+  /** Do without a level, and those after it, for which the graphics have not the memory. */
+  without(level, why) {
+    const { model } = this;
+    model.limit(level - 1, why);
+    if (level === 1) return this.notice(model.warning);
+    model.ended = true;
+    model.levels = Math.min(model.levels, level - 1);
+    this.end(level - 1);
+    this.toast(model.warning);
+    this.update();
   }
 
   get comparing() {

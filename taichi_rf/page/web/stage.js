@@ -1,5 +1,7 @@
 // What is on the canvas: coarse while anything moves, so that it follows the hand, and sharp a moment later.
 
+import { TooLarge } from "./limits.js";
+
 const FRAME = 40; // ms that a picture may take while something moves
 const BAND = 30; // ms that a band of the sharp picture may take
 const MOST_BAKING = 1500; // ms that the features of a level may take: slower graphics do without
@@ -17,12 +19,14 @@ export class Stage {
    * @param renderer of renderer.js.
    * @param canvas its canvas.
    * @param told called with "first" when the first picture is on the screen, with "sharp" when a sharp one is.
+   * @param lacks called with a level for which the graphics have not the memory, and the words for it.
    */
-  constructor(renderer, canvas, told) {
+  constructor(renderer, canvas, told, lacks) {
     this.renderer = renderer;
     this.gl = renderer.gl;
     this.canvas = canvas;
     this.told = told;
+    this.lacks = lacks;
     this.scale = MIDDLE;
     this.band = 64;
     this.began = new Promise((go) => (this.begun = go)); // the first picture is there
@@ -50,7 +54,7 @@ export class Stage {
       if ((this[side]?.level ?? 0) === level) continue;
       if (level) {
         this.since = performance.now();
-        this[side] = this.baker.bake(level, this[side]);
+        if (!this.made(side, level)) return true;
         if (this.shown) this.submitted("bake"); // the first picture follows at once
       } else {
         this[side].free();
@@ -61,6 +65,19 @@ export class Stage {
       return true;
     }
     return false;
+  }
+
+  /** Bake a level for one side; whether there was the memory for it. */
+  made(side, level) {
+    try {
+      this[side] = this.baker.bake(level, this[side]);
+      return true;
+    } catch (error) {
+      if (!(error instanceof TooLarge)) throw error;
+      this[side] = null;
+      this.lacks(level, error.message);
+      return false;
+    }
   }
 
   /** Something is to be drawn anew; `still` where nobody waits for a movement. */
@@ -110,7 +127,14 @@ export class Stage {
     if (!baked || this.slow) return false;
     this.since = performance.now();
     this.slices ??= Math.ceil(FIRST_TEXELS / (baked.size[0] * baked.size[1]));
-    this.baker.more(baked, this.slices);
+    try {
+      this.baker.more(baked, this.slices);
+    } catch (error) {
+      if (!(error instanceof TooLarge)) throw error;
+      this.slow = true; // there is no memory for them: they are looked up
+      for (const one of [this.left, this.right]) one?.dropFeatures();
+      return false;
+    }
     this.passes = (2 * baked.size[2]) / this.slices;
     this.submitted("finish");
     return true;
