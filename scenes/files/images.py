@@ -329,8 +329,10 @@ def _complaint(error: Exception, path: Path) -> str:
 def _colour(image: Image.Image, first: int, end: int) -> npt.NDArray[np.float32]:
     """Rows of an image of 8 bits a channel as premultiplied RGBA."""
     rows = image.crop((0, first, image.width, end)).convert("RGBA")
-    pixels = np.asarray(rows, dtype=np.float32) / np.float32(255)
-    pixels[..., :3] *= pixels[..., 3:]
+    pixels = np.divide(np.asarray(rows), np.float32(255), dtype=np.float32)
+    alpha = pixels[..., 3].copy()
+    for channel in range(3):  # each by itself: numpy takes five times as long for three of four at once
+        pixels[..., channel] *= alpha
     return pixels
 
 
