@@ -88,6 +88,8 @@ class LearnedCodebook(Codebook):
             return
         self.logits = ti.Vector.field(BLOCK, ti.f32, (self.capacity, self.blocks))
         self.logit_second = ti.Vector.field(BLOCK, ti.f32, (self.capacity, self.blocks))
+        # what a vertex's step needs twice, of each block of rows, where registers do not hold it
+        self.work = ti.Vector.field(BLOCK, ti.f32, (PARTITIONS if self.owner else 1, self.blocks, 2))
         if rng is not None:
             for first in range(0, self.vertices, CHUNK):
                 self.begin(first, fresh(min(CHUNK, self.vertices - first), self.rows, rng))
@@ -165,7 +167,7 @@ class LearnedCodebook(Codebook):
         return best, where
 
     @ti.func
-    def learn(self, level, v, features: ti.template(), density, rate, beta2):
+    def learn(self, partition, level, v, features: ti.template(), density, rate, beta2):
         """One vertex's step: the straight-through gradient of its logits, scaled as RMSprop does."""
         at = self.index[v]
         top = self.logits[v, at // BLOCK][at % BLOCK]
@@ -201,8 +203,16 @@ class LearnedCodebook(Codebook):
                 e, dots = self.soft(level, v, block, top, features, density)
                 total += e.sum()
                 weighted += (e * dots).sum()
+                if ti.static(self.owner):
+                    self.work[partition, block, 0] = e
+                    self.work[partition, block, 1] = dots
             for block in range(self.blocks):
-                e, dots = self.soft(level, v, block, top, features, density)
+                e, dots = Block(0.0), Block(0.0)
+                if ti.static(self.owner):
+                    e = self.work[partition, block, 0]
+                    dots = self.work[partition, block, 1]
+                else:
+                    e, dots = self.soft(level, v, block, top, features, density)
                 best, where = self.step(v, block, e, dots, weighted / total, total, rate, beta2, best, where)
         self.index[v] = where
 
@@ -226,7 +236,7 @@ class LearnedCodebook(Codebook):
                 d = asked(features[v], density[v])
                 if ti.abs(d).max() > 0.0:
                     self.collect(p, level, v, d)
-                    self.learn(level, v, features, density[v], rate, beta2)
+                    self.learn(p, level, v, features, density[v], rate, beta2)
                     features[v] = Block(0.0)
                     density[v] = 0.0
 
