@@ -114,12 +114,20 @@ class Input:
 
     def nap(self, seconds: float) -> None:
         """Nothing is to be done: leave the machine alone for so long, or until a hand does something."""
-        end, cursor = time.perf_counter() + seconds, self._window.get_cursor_pos()
-        while time.perf_counter() < end:
-            self._poll()
-            if any(self._events) or self._window.get_cursor_pos() != cursor or self._wheel.turned:
-                return
+        end, cursor = time.perf_counter() + seconds, self.cursor
+        while time.perf_counter() < end and not self.stirs(cursor):
             time.sleep(_POLL)
+
+    @property
+    def cursor(self) -> Pixel:
+        """Where the mouse is, as GGUI tells it."""
+        x, y = self._window.get_cursor_pos()
+        return x, y
+
+    def stirs(self, cursor: Pixel) -> bool:
+        """Whether a hand has done anything since the last turn, or moved the mouse away from ``cursor``."""
+        self._poll()
+        return any(self._events) or self.cursor != cursor or bool(self._wheel.turned)
 
     def _poll(self) -> None:
         """Take in what keys and buttons did. Both kinds have to be asked for, or GGUI keeps the other for ever."""

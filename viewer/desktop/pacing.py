@@ -15,8 +15,10 @@ MOVING = 0.018
 """Seconds of drawing for a picture that answers a hand."""
 GLIDING = 0.08
 """Seconds of drawing for a picture that moves by itself."""
-RESTING = 0.12
+RESTING = 0.16
 """Seconds of drawing in a turn in which nobody waits and nothing else is to be done."""
+AT_ONCE = 0.04
+"""Of those, seconds between two looks at the mouse and the keys: a hand ends the turn."""
 STILL = 2.0
 """Seconds after which a window in which nothing changes is shown again, for something may have lain over it."""
 _PIECES = (0.02, 0.06)  # seconds of drawing beside work: at least, for a piece has costs of its own, and at most
@@ -33,16 +35,39 @@ _SMOOTHING = 0.2
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the loop: show a picture, after drawing for ``drawing`` seconds, or show none; then work."""
+    """One turn of the loop: show a picture, after drawing for ``drawing`` seconds, or show none; then work. A
+    ``patient`` turn is drawn in pieces, and ends early when a hand does something."""
 
     shows: bool
     drawing: float
     working: float
+    patient: bool = False
 
     @property
     def rests(self) -> bool:
         """Whether there is nothing to do."""
         return not self.shows and not self.working
+
+
+def draw(
+    turn: Turn,
+    frame: Callable[[float], bool],
+    stirs: Callable[[], bool],
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Render as long as ``turn`` says; a patient turn in pieces, the last of which follows no stir.
+
+    Args:
+        frame: renders for so many seconds, and says whether the picture is complete.
+        stirs: whether a hand did something.
+    """
+    left, at_once = turn.drawing, AT_ONCE if turn.patient else turn.drawing
+    while True:
+        begun = clock()
+        complete = frame(min(left, at_once))
+        left -= clock() - begun
+        if complete or left < at_once / 2 or stirs():
+            return
 
 
 class Pacing:
@@ -84,7 +109,7 @@ class Pacing:
         anything = unfinished or changed
         shows = hand or self._pictures < _FIRST or (anything and self._saved >= cost)
         if not share:
-            return Turn(shows or anything or now - self._shown >= STILL, piece, 0.0)
+            return Turn(shows or anything or now - self._shown >= STILL, piece, 0.0, patient=not hand)
         if self._pictures < _FIRST:  # before work that may begin with a minute of compiling
             return Turn(True, piece, 0.0)
         if hand:

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from viewer.app.studio import Studio
 from viewer.desktop.ggui import Desktop, columns, folder_for_imgui, set_image
 from viewer.desktop.input import Input
 from viewer.desktop.menu import Menu
-from viewer.desktop.pacing import Pacing
+from viewer.desktop.pacing import Pacing, Turn, draw
 from viewer.desktop.panels import Panels, scale
 from viewer.overlay import screen as screens
 from viewer.overlay.blend import Overlay, blend
@@ -179,7 +180,7 @@ class _Window:
         )  # fmt: skip
         if turn.shows:
             self._seen = seen
-            self._picture(turn.drawing)
+            self._picture(turn)
         if session is not None:
             session.work(turn.working)
         self.studio.advance(turn.working)
@@ -214,8 +215,8 @@ class _Window:
     def _choosing(self) -> bool:
         return self._session is None or self._panels.menu.page in ("open", "place")
 
-    def _picture(self, drawing: float) -> None:
-        """Panels and picture, of which ``drawing`` seconds go into rendering."""
+    def _picture(self, turn: Turn) -> None:
+        """Panels and picture, which is rendered as long as ``turn`` says."""
         begun = time.perf_counter()
         self._draw_panels()  # first, so that what was done to them is in this picture
         session = self._session
@@ -223,12 +224,17 @@ class _Window:
         started = time.perf_counter()
         if session is not None:
             session.viewpoint.covered = self._covered(session)
-            session.frame(*self.size, drawing)
+            cursor = self._input.cursor
+            draw(turn, partial(self._frame, session), lambda: self._input.stirs(cursor))
         drawn = time.perf_counter()
         self._show(session, before)
         self._shown_at = time.monotonic()
         self._frames += 1
         self._pacing.spent(showing=time.perf_counter() - begun - (drawn - started), drawing=drawn - started)
+
+    def _frame(self, session: Session, seconds: float) -> bool:
+        session.frame(*self.size, seconds)
+        return session.composer.complete
 
     def state(self) -> dict[str, Any]:
         """What the window shows, for those who cannot look at it."""

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.viewer_fakes import Clock
-from viewer.desktop.pacing import STILL, Pacing
+from viewer.desktop.pacing import AT_ONCE, RESTING, STILL, Pacing, Turn, draw
 
 PART = 0.065  # seconds of a part of a training step on two cores
 
@@ -102,6 +102,36 @@ def test_without_work_a_picture_is_finished_in_large_pieces_and_then_nothing_is_
     assert len(loop.pictures) - pictures <= math.ceil((loop.clock.now - start) / STILL)
     assert loop.turn(0.0, unfinished=False, changed=True)
     assert loop.drawn[-1] == 0.0
+
+
+def drawn(turn: Turn, clock: Clock, *, complete_at: float = math.inf, stirs_at: float = math.inf) -> list[float]:
+    """The seconds of the pieces that a turn is drawn in."""
+    pieces = []
+
+    def frame(seconds: float) -> bool:
+        pieces.append(seconds)
+        clock.spend(seconds)
+        return clock.now >= complete_at
+
+    draw(turn, frame, lambda: clock.now >= stirs_at, clock)
+    return pieces
+
+
+def test_while_nobody_waits_a_picture_is_drawn_in_pieces_between_which_a_hand_is_seen():
+    loop = Loop(0.020)
+    for _ in range(4):
+        loop.turn(0.0)
+    resting = loop.pacing.turn(share=0.0, hand=False, unfinished=True, changed=True)
+    answering = loop.pacing.turn(share=0.0, hand=True, unfinished=True, changed=True)
+    training = loop.pacing.turn(share=0.85, hand=False, unfinished=True, changed=True)
+    assert (resting.patient, answering.patient, training.patient) == (True, False, False)
+    pieces = drawn(resting, Clock())
+    assert sum(pieces) == pytest.approx(RESTING)
+    assert max(pieces) <= AT_ONCE
+    assert sum(drawn(resting, Clock(), stirs_at=0.05)) <= 0.05 + AT_ONCE
+    assert sum(drawn(resting, Clock(), complete_at=0.01)) <= AT_ONCE
+    assert drawn(answering, Clock()) == [answering.drawing]
+    assert drawn(resting, Clock(), stirs_at=0.0) == [AT_ONCE]  # something is drawn in every turn
 
 
 def test_a_recording_alone_has_nearly_all_of_the_time():
