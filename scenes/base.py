@@ -18,6 +18,7 @@ from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.core.pixels import over
 from taichi_rf.kernels.rays import Cameras
 from taichi_rf.kernels.spaces import BOX, Space
+from taichi_rf.storage.placement import UNMOVED, Placement
 
 Depths = npt.NDArray[np.float32] | Sequence[npt.NDArray[np.float32]]
 """(N, H, W), or N images (H, W) where they are of several sizes."""
@@ -124,6 +125,8 @@ class Scene:
     cameras show them."""
     downscale: int = field(default=1, kw_only=True)
     """How many pixels a side were averaged into one."""
+    placement: Placement = field(default=UNMOVED, kw_only=True)
+    """How the world of the files was turned, moved and scaled."""
     shows: ClassVar[str] = "photograph"
     """What its pictures are."""
 

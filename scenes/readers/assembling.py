@@ -30,6 +30,7 @@ from scenes.readers.unbounded import BEFORE_NEAREST, ahead, choose, contraction,
 from taichi_rf.core.errors import UserError
 from taichi_rf.kernels.rays import Cameras
 from taichi_rf.kernels.spaces import BOX, CONTRACTED_BOX, FARTHEST, Contraction, Space
+from taichi_rf.storage.placement import Placement
 from taichi_rf.storage.world import Up, World
 
 EVERY = 8
@@ -100,36 +101,20 @@ def split_frames(
     return parts
 
 
-@dataclass(frozen=True)
-class Placement:
-    """How a world was turned, moved and scaled: x becomes (rotation x + shift) scale."""
+def placed(placement: Placement, part: Frames) -> Frames:
+    """``part`` with its cameras where ``placement`` brings them."""
 
-    rotation: npt.NDArray[np.float64]
-    shift: npt.NDArray[np.float64]
-    scale: float
+    def moved(frame: Frame) -> Frame:
+        place = placement.points(frame.pose[:, 3])
+        return replace(frame, pose=np.concatenate([placement.rotation @ frame.pose[:, :3], place[:, None]], axis=1))
 
-    def points(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Where points (..., 3) come to be."""
-        return (points @ self.rotation.T + self.shift) * self.scale
-
-    def frames(self, part: Frames) -> Frames:
-        """``part`` with its cameras where they come to be."""
-        return replace(
-            part, frames=[self._frame(frame) for frame in part.frames], depth_scale=part.depth_scale * self.scale
-        )
-
-    def _frame(self, frame: Frame) -> Frame:
-        place = self.points(frame.pose[:, 3])
-        return replace(frame, pose=np.concatenate([self.rotation @ frame.pose[:, :3], place[:, None]], axis=1))
+    frames = [moved(frame) for frame in part.frames]
+    return replace(part, frames=frames, depth_scale=part.depth_scale * placement.scale)
 
 
-def as_said(part: Frames, world: World) -> Frames:
-    """Frames of a format that says where its box lies, turned and scaled as ``world`` asks."""
-    return Placement(turned(world.up, np.eye(3)), np.zeros(3), world.scale or 1.0).frames(part)
-
-
-UNMOVED = Placement(np.eye(3), np.zeros(3), 1.0)
-"""Of a world that is left as it is."""
+def as_said(world: World) -> Placement:
+    """Of a format that says where its box lies: turned and scaled as ``world`` asks."""
+    return Placement(turned(world.up, np.eye(3)), np.zeros(3), world.scale or 1.0)
 
 
 @dataclass(frozen=True)
@@ -181,14 +166,14 @@ def fitted(
         return every, Fit(fit.box, fit.placement)
     if kind == "ndc":
         placement = Placement(*ahead(every, nearest))
-        every = placement.frames(every)
+        every = placed(placement, every)
         space, field_box = device_space(every)
         notes.add("box", f"'{every.path}': its cameras look ahead: it is learnt in normalised device coordinates")
         return every, Fit(space.world_box(field_box), placement, space, field_box, (0.0, FARTHEST))
     if kind == "contract":
         return _contracted(every, nearest, world, notes)
     rotation = turned(world.up, upright(np.stack([frame.pose for frame in every.frames])))
-    every = Placement(rotation, np.zeros(3), 1.0).frames(every)
+    every = placed(Placement(rotation, np.zeros(3), 1.0), every)
     cameras = cameras_of(every)
     positions = cameras.poses[:, :, 3].astype(np.float64)
     if points is not None and len(points) >= FEWEST_POINTS:
@@ -213,13 +198,13 @@ def fitted(
         f"'{every.path}': the box is made from {source}: the scene is {aside}moved by {_vector(-centre)} and "
         f"scaled by {scale:.4g}",
     )
-    return Placement(np.eye(3), -centre, scale).frames(every), Fit(box, Placement(rotation, -centre, scale))
+    return placed(Placement(np.eye(3), -centre, scale), every), Fit(box, Placement(rotation, -centre, scale))
 
 
 def _contracted(every: Frames, nearest: float | None, world: World, notes: Notes) -> tuple[Frames, Fit]:
     """:func:`fitted` in a contraction."""
     rotation = turned(world.up, upright(np.stack([frame.pose for frame in every.frames])))
-    every = Placement(rotation, np.zeros(3), 1.0).frames(every)
+    every = placed(Placement(rotation, np.zeros(3), 1.0), every)
     centre, half = contraction(cameras_of(every))
     scale = (world.scale or 1.0) / half
     near = NEAR_IN_CONTRACTION if nearest is None else BEFORE_NEAREST * nearest * scale
@@ -233,7 +218,7 @@ def _contracted(every: Frames, nearest: float | None, world: World, notes: Notes
     near = float(np.clip(near, LEAST_NEAR, MOST_NEAR))
     placement = Placement(rotation, -centre, scale)
     fit = Fit(space.world_box(CONTRACTED_BOX), placement, space, CONTRACTED_BOX.copy(), (near, FARTHEST))
-    return Placement(np.eye(3), -centre, scale).frames(every), fit
+    return placed(Placement(np.eye(3), -centre, scale), every), fit
 
 
 def upright(poses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -312,7 +297,7 @@ def assembled(
         root.name, splits[0], splits[1], box, near, far, background, str(root),
         warnings=(*notes.texts(), *framing), format=format,
         points=None if points is None else points.astype(np.float32), reprojection_error=reprojection_error,
-        space=fit.space, field_box=fit.field_box,
+        space=fit.space, field_box=fit.field_box, placement=fit.placement,
         downscale=downscale,
     )  # fmt: skip
 

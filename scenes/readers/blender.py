@@ -13,7 +13,7 @@ from scenes.base import Scene, pick_views, spread
 from scenes.files.locate import Finder
 from scenes.files.values import Notes
 from scenes.framing import HALF_BOX
-from scenes.readers.assembling import UNMOVED, Fit, Options, as_said, assembled
+from scenes.readers.assembling import Fit, Options, as_said, assembled, placed
 from scenes.readers.transforms import Frames, read_json
 from taichi_rf.core.errors import UserError
 
@@ -40,9 +40,10 @@ def load(folder: Path, options: Options) -> Scene:
         raise UserError(f"--space {options.world.space}: '{folder}' is a Blender scene, which lies in a box")
     notes = Notes()
     finder = Finder(folder, notes, follow_links=options.follow_links)
-    parts = [as_said(part, options.world) for part in _headers(finder, options)]
+    placement = as_said(options.world)
+    parts = [placed(placement, part) for part in _headers(finder, options)]
     box = np.array([[-HALF_BOX] * 3, [HALF_BOX] * 3], np.float32)
-    return assembled(finder.root, parts, Fit(box, UNMOVED), options, notes, "NeRF-synthetic (Blender)")
+    return assembled(finder.root, parts, Fit(box, placement), options, notes, "NeRF-synthetic (Blender)")
 
 
 def _headers(finder: Finder, options: Options) -> list[Frames]:

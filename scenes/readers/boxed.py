@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from scenes.files.values import Notes
 from scenes.framing import HALF_BOX
-from scenes.readers.assembling import MARGIN, Fit, Placement, fitted, turned, upright
+from scenes.readers.assembling import MARGIN, Fit, fitted, placed, turned, upright
 from scenes.readers.transforms import Frames
 from taichi_rf.core.errors import UserError
+from taichi_rf.storage.placement import Placement
 from taichi_rf.storage.world import Up, World
 
 LARGEST = 1e6
@@ -52,14 +53,14 @@ def fitted_to(every: Frames, box: npt.NDArray[np.float64], world: World, notes: 
     centre, half = corners.mean(axis=0), MARGIN * (corners[1] - corners[0]) / 2
     half = np.maximum(half, 0.2 * half.max())
     usual = HALF_BOX / float(half.max())
-    placed = Placement(rotation, -centre, usual * (world.scale or 1.0))
+    placement = Placement(rotation, -centre, usual * (world.scale or 1.0))
     aside = "" if (rotation == np.eye(3)).all() else "turned upright, "
     notes.add(
         "box",
         f"'{every.path}': the box is the scene's own, a tenth larger: the scene is {aside}moved by "
-        f"({', '.join(f'{value + 0.0:.4g}' for value in -centre)}) and scaled by {placed.scale:.4g}",
+        f"({', '.join(f'{value + 0.0:.4g}' for value in -centre)}) and scaled by {placement.scale:.4g}",
     )
-    return placed.frames(every), Fit((np.stack([-half, half]) * usual).astype(np.float32), placed)
+    return placed(placement, every), Fit((np.stack([-half, half]) * usual).astype(np.float32), placement)
 
 
 def _next_axes(rotation: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

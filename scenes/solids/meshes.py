@@ -22,6 +22,7 @@ from taichi_rf.core.pixel_pool import PixelPool
 from taichi_rf.kernels.rays import Cameras, look_at
 from taichi_rf.sdf.mesh import Shape, libigl
 from taichi_rf.sdf.shading import shade
+from taichi_rf.storage.placement import Placement
 
 SUFFIXES = (".obj",)
 SPAN = 0.9
@@ -112,6 +113,7 @@ def load(
         path.stem, splits[0], splits[1], BOX.copy(), DISTANCE - reach, DISTANCE + reach, background_colour(background),
         str(path.resolve()), shape, (float(centre[0]), float(centre[1]), float(centre[2])), scale,
         warnings=warnings, downscale=downscale,
+        placement=Placement(np.eye(3), -np.asarray(centre, np.float64), 2 * scale),
     )  # fmt: skip
 
 

@@ -204,10 +204,13 @@ class Mesh:
 
     # A .trf file, or the folder of a run.
     model: Annotated[Path, tyro.conf.Positional, MODEL]
-    # The file to write: .glb (y up), .ply or .obj (the scene's own axes).
+    # The file to write: .glb (y up), .ply or .obj.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # How many levels (ranks, LODs) to use. Default: all.
     level: Annotated[int | None, LEVELS] = None
+    # In which coordinates. scene: those of the scene's files, in metres where these are. viewer: those of the viewer,
+    # upright around the origin. Default: scene, and viewer for .glb, which has to be upright.
+    coordinates: Literal["scene", "viewer"] | None = None
     # Nodes of the grid along the longest side of the model's box. Default: twice as many as the model has, at most 513.
     # Of a solid it is the nearest number with which cubes fit its cells.
     resolution: int | None = None

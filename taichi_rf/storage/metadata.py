@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taichi_rf.core.plain_text import visible
+from taichi_rf.storage.placement import KEY, UNMOVED
 
 OF_THE_FILE = ("warnings", "prefix_bytes")
 """What a loaded model's metadata say of the file that it was read from, and no other file."""
@@ -33,7 +34,8 @@ def title(metadata: Mapping[str, Any], otherwise: str) -> str:
 
 
 def origin(scene: Any) -> dict[str, Any]:
-    """Which scene a model is trained on, for its metadata: its name, its content, and how many views are learnt from.
+    """Which scene a model is trained on, for its metadata: its name, its content, how many views are learnt from, and
+    how its world was turned, moved and scaled, where it was.
 
     Args:
         scene: as :class:`~taichi_rf.training.trainer.Trainer` takes it.
@@ -41,6 +43,9 @@ def origin(scene: Any) -> dict[str, Any]:
     from taichi_rf.storage.scene_identity import content
 
     found = {"scene": scene.name, "content": content(scene), "views": len(scene.train.cameras)}
+    placement = getattr(scene, "placement", UNMOVED)
+    if not placement.unmoved:
+        found[KEY] = placement.to_json()
     return found | ({"source": scene.source} if is_builtin(scene.source) else {})
 
 

@@ -7,7 +7,7 @@ Silhouettes: intersection over union of the pixels that the mesh covers and thos
 test views. PSNR: of the mesh's own colours, unlit, over white, where both are; the mean over the views. --downscale
 averages the photographs' pixels as a training does. Chamfer: as ``evaluate`` measures that of a field, by the same
 lines, the same points and the same formula, in lengths of the unit box (``taichi_rf.sdf.metrics``). The mesh has to be
-in the scene's own axes (.ply or .obj).
+in the scene's own coordinates, as .ply and .obj are by default.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main() -> None:
     read = trimesh.load(path, force="mesh", process=False)
     mesh = Mesh(np.asarray(read.vertices, np.float64), np.asarray(read.faces, np.int64))
     scene = scenes.load(source, views=2, downscale=given.downscale, max_test_views=given.views)
+    mesh = Mesh(scene.placement.points(mesh.vertices), mesh.faces)
     if isinstance(scene, MeshScene):
         unit = (mesh.vertices - BOX[0]) / (BOX[1] - BOX[0])
         score = ShapeMetrics(scene.shape).measure_mesh(Shape(unit, mesh.faces))

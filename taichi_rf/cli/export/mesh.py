@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from taichi_rf.meshing.points import MOST_POINTS, scattered
 from taichi_rf.storage.levels import best_level, checked_level
 from taichi_rf.storage.metadata import is_builtin
 from taichi_rf.storage.model_file import load_model, model_path
+from taichi_rf.storage.placement import KEY, Placement
 from taichi_rf.storage.world import World
 
 
@@ -50,6 +52,7 @@ def run(command: Mesh) -> None:
     wishes.check(model)
     surface = _surface(model, level, wishes, photographs_for(command, model, source))
     tell(surface, model, level)
+    surface = _placed(surface, model, command)
     if command.points is not None:
         size = write_points(output, *scattered(surface, command.points))
         say(f"{output}: {command.points:,} points, {megabytes(size)}")
@@ -58,6 +61,25 @@ def run(command: Mesh) -> None:
     axes = ", turned so that y is up, as glTF has it" if output.suffix.lower() == ".glb" else ""
     count = len(surface.mesh.vertices)
     say(f"{output}: {count:,} vertices, {len(surface.mesh.faces):,} triangles, {megabytes(size)}{axes}")
+
+
+def _placed(surface: Surface, model: Any, command: Mesh) -> Surface:
+    """The surface in the coordinates that are wanted, and a line that says which, where they differ."""
+    placement = Placement.of(model.metadata)
+    if placement is None:
+        if command.coordinates == "scene" and KEY not in model.metadata:
+            say("the scene's coordinates are those of the viewer, as far as this model knows")
+        return surface
+    glb = command.output.suffix.lower() == ".glb"
+    unit = f"a unit of the viewer is {1 / placement.scale:.4g} of the scene's"
+    if (command.coordinates or ("viewer" if glb else "scene")) == "viewer":
+        say(f"in the viewer's coordinates: {unit}; --coordinates scene writes those of the scene's files")
+        return surface
+    say(f"in the coordinates of the scene's files: {unit}")
+    vertices = placement.back(surface.mesh.vertices)
+    return replace(
+        surface, mesh=replace(surface.mesh, vertices=vertices), normals=placement.directions_back(surface.normals)
+    )
 
 
 def tell(surface: Surface, model: Any, level: int) -> None:

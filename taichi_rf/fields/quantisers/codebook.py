@@ -142,7 +142,7 @@ class Codebook(Quantiser):
                 self._reduce(level)
 
     def _take(self, step: tuple[int, int, int, Any, Any], rate: float, moments: Moments) -> None:
-        self._gather(*step)
+        (self._gather if self.owner else self._gather_side_by_side)(*step)
 
     @ti.func
     def collect(self, partition, level, vertex, d):
@@ -158,15 +158,25 @@ class Codebook(Quantiser):
     def _gather(self, level: int, first: int, last: int, features: ti.template(), density: ti.template()):
         ti.loop_config(block_dim=1)
         for p in range(PARTITIONS):
-            if ti.static(self.owner):
-                for row in range(self.rows):
-                    self.partial[p, level * self.rows + row] = Block(0.0)
+            for row in range(self.rows):
+                self.partial[p, level * self.rows + row] = Block(0.0)
             for v in range(first + (last - first) * p // PARTITIONS, first + (last - first) * (p + 1) // PARTITIONS):
-                d = asked(features[v], density[v])
-                if ti.abs(d).max() > 0.0:
-                    self.collect(p, level, v, d)
-                    features[v] = Block(0.0)
-                    density[v] = 0.0
+                self._gather_one(p, level, v, features, density)
+
+    @ti.kernel
+    def _gather_side_by_side(
+        self, level: int, first: int, last: int, features: ti.template(), density: ti.template()
+    ):  # fmt: skip
+        for v in range(first, last):  # a GPU has threads for all of them
+            self._gather_one(0, level, v, features, density)
+
+    @ti.func
+    def _gather_one(self, partition, level, v, features: ti.template(), density: ti.template()):
+        d = asked(features[v], density[v])
+        if ti.abs(d).max() > 0.0:
+            self.collect(partition, level, v, d)
+            features[v] = Block(0.0)
+            density[v] = 0.0
 
     @ti.kernel
     def _reduce(self, level: int):

@@ -138,7 +138,7 @@ class LearnedCodebook(Codebook):
             self.across[level, block, k] = row
 
     def _take(self, step: tuple[int, int, int, Any, Any], rate: float, moments: Moments) -> None:
-        self._learn(*step, rate, moments.beta2)
+        (self._learn if self.owner else self._learn_side_by_side)(*step, rate, moments.beta2)
 
     @ti.func
     def soft(self, level, v, block, top, features: ti.template(), density):
@@ -229,16 +229,33 @@ class LearnedCodebook(Codebook):
     ):
         ti.loop_config(block_dim=1)
         for p in range(PARTITIONS):
-            if ti.static(self.owner):
-                for row in range(self.rows):
-                    self.partial[p, level * self.rows + row] = Block(0.0)
+            for row in range(self.rows):
+                self.partial[p, level * self.rows + row] = Block(0.0)
             for v in range(first + (last - first) * p // PARTITIONS, first + (last - first) * (p + 1) // PARTITIONS):
-                d = asked(features[v], density[v])
-                if ti.abs(d).max() > 0.0:
-                    self.collect(p, level, v, d)
-                    self.learn(p, level, v, features, density[v], rate, beta2)
-                    features[v] = Block(0.0)
-                    density[v] = 0.0
+                self._learn_one(p, level, v, features, density, rate, beta2)
+
+    @ti.kernel
+    def _learn_side_by_side(
+        self,
+        level: int,
+        first: int,
+        last: int,
+        features: ti.template(),
+        density: ti.template(),
+        rate: float,
+        beta2: float,
+    ):
+        for v in range(first, last):  # a GPU has threads for all of them
+            self._learn_one(0, level, v, features, density, rate, beta2)
+
+    @ti.func
+    def _learn_one(self, partition, level, v, features: ti.template(), density: ti.template(), rate, beta2):
+        d = asked(features[v], density[v])
+        if ti.abs(d).max() > 0.0:
+            self.collect(partition, level, v, d)
+            self.learn(partition, level, v, features, density[v], rate, beta2)
+            features[v] = Block(0.0)
+            density[v] = 0.0
 
     def restored(self) -> None:
         """Call after logits were put back: the indices follow from them."""

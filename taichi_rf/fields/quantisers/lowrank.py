@@ -93,11 +93,13 @@ class LowRank(Quantiser):
         """The step of the vertices' numbers, and the matrices' gradient."""
         g = p.gradients  # type: ignore[attr-defined]
         for level in range(len(self.counts)):
-            self._update(
+            update = self._update if self.owner else self._update_side_by_side
+            update(
                 level, self.firsts[level], self.firsts[level + 1], g.features, g.density, p.first, p.second, rate,
                 moments.beta1, moments.beta2,
             )  # fmt: skip
-            self._reduce(level)
+            if self.owner:
+                self._reduce(level)
 
     @ti.kernel
     def _update(
@@ -113,26 +115,64 @@ class LowRank(Quantiser):
         beta1: float,
         beta2: float,
     ):
-        # dz_j = M_j . d, dM_j = the sum of z_j d; a partition has its own sums
+        # a partition has its own sums
         ti.loop_config(block_dim=1)
         for p in range(PARTITIONS):
             for j in range(self.rank):
                 self.partial[p, j] = Block(0.0)
             for v in range(begin + (end - begin) * p // PARTITIONS, begin + (end - begin) * (p + 1) // PARTITIONS):
-                d = asked(features[v], density[v])
-                if ti.abs(d).max() > 0.0:
-                    z = self.value[v]
-                    g = z
-                    for j in ti.static(range(self.rank)):
-                        g[j] = self.matrix[level * self.rank + j].dot(d)
-                        self.partial[p, j] = self.partial[p, j] + z[j] * d
-                    m = moment(first[v], g, second[v], beta1)
-                    s = moment(second[v], g * g, second[v], beta2)
-                    first[v] = m
-                    second[v] = s
-                    self.value[v] = z - rate * m / (ti.sqrt(s) + EPSILON)
-                    features[v] = Block(0.0)
-                    density[v] = 0.0
+                self._update_one(p, level, v, features, density, first, second, rate, beta1, beta2)
+
+    @ti.kernel
+    def _update_side_by_side(
+        self,
+        level: int,
+        begin: int,
+        end: int,
+        features: ti.template(),
+        density: ti.template(),
+        first: ti.template(),
+        second: ti.template(),
+        rate: float,
+        beta1: float,
+        beta2: float,
+    ):
+        for v in range(begin, end):  # a GPU has threads for all of them
+            self._update_one(0, level, v, features, density, first, second, rate, beta1, beta2)
+
+    @ti.func
+    def _update_one(
+        self,
+        partition,
+        level,
+        v,
+        features: ti.template(),
+        density: ti.template(),
+        first: ti.template(),
+        second: ti.template(),
+        rate,
+        beta1,
+        beta2,
+    ):
+        # dz_j = M_j . d, dM_j = the sum of z_j d
+        d = asked(features[v], density[v])
+        if ti.abs(d).max() > 0.0:
+            z = self.value[v]
+            g = z
+            for j in ti.static(range(self.rank)):
+                g[j] = self.matrix[level * self.rank + j].dot(d)
+                if ti.static(self.owner):
+                    self.partial[partition, j] = self.partial[partition, j] + z[j] * d
+                else:
+                    for k in ti.static(range(BLOCK)):
+                        self.matrix_gradient[level * self.rank + j][k] += z[j] * d[k]
+            m = moment(first[v], g, second[v], beta1)
+            s = moment(second[v], g * g, second[v], beta2)
+            first[v] = m
+            second[v] = s
+            self.value[v] = z - rate * m / (ti.sqrt(s) + EPSILON)
+            features[v] = Block(0.0)
+            density[v] = 0.0
 
     @ti.kernel
     def _reduce(self, level: int):

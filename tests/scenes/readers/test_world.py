@@ -13,6 +13,8 @@ from scenes.origin import load_to_judge
 from scenes.registry import FORMATS
 from taichi_rf.core.errors import UserError
 from taichi_rf.storage.metadata import origin
+from taichi_rf.storage.placement import KEY as PLACEMENT
+from taichi_rf.storage.placement import Placement
 from taichi_rf.storage.world import KEY, Format, World
 from tests.capture_files import poses, write_colmap, write_nerfstudio
 from tests.scene_files import refused
@@ -77,6 +79,23 @@ def test_depth_images_are_scaled_with_their_world(tmp_path):
         a, b = positions(scene)[:, :, 3], poses()[:, :, 3]
         scale = np.linalg.norm(a[0] - a[8]) / np.linalg.norm(b[0] - b[8])
         np.testing.assert_allclose(scene.train.depths, 5.0 * scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize("said", [{}, {"scale": 0.5}, {"up": "-x"}])
+@pytest.mark.parametrize("name", ["nerfstudio", "colmap"])
+def test_a_scene_and_its_models_know_the_way_back_to_the_coordinates_of_the_files(name, said, tmp_path):
+    WRITERS[name](tmp_path)
+    scene = load(tmp_path, **said)
+    there = positions(scene).astype(np.float64)
+    placement = Placement.of(origin(scene))
+    assert placement is not None
+    np.testing.assert_allclose(placement.back(there[:, :, 3]), poses()[:, :, 3], atol=1e-4)
+    ahead = placement.directions_back(there[:, :, :3].swapaxes(1, 2)).swapaxes(1, 2)
+    np.testing.assert_allclose(ahead, poses()[:, :, :3], atol=1e-5)
+
+
+def test_a_scene_that_was_not_moved_says_nothing_of_it():
+    assert PLACEMENT not in origin(scenes.load("lantern", downscale=16, max_test_views=1))
 
 
 def test_a_scene_that_is_no_folder_takes_no_such_option():

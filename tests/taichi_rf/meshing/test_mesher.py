@@ -25,6 +25,8 @@ from taichi_rf.meshing.refining import refined
 from taichi_rf.meshing.surface import Mesh, marched
 from taichi_rf.meshing.tidying import holes, volume, without_small
 from taichi_rf.storage.model_file import load_model, save_model
+from taichi_rf.storage.placement import KEY as PLACEMENT
+from taichi_rf.storage.placement import Placement
 from tests.ball_field import SHIFT, ball_model
 from tests.page_models import write_model
 from tests.tiny import BALLS, tiny_scene
@@ -213,3 +215,27 @@ def test_the_command_writes_and_does_not_overwrite(model, tmp_path: Path, monkey
             run(command)
     assert output.read_bytes() == data
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ply", "model.trf"]
+
+
+def test_a_mesh_lies_where_the_scene_s_files_have_it_or_where_the_viewer_does(model, tmp_path, monkeypatch, capsys):
+    source = tmp_path / "model.trf"
+    save_model(model, source)
+    moved = Placement(np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]]), np.array([1.0, 2, 3]), 0.25)
+    monkeypatch.setattr("taichi_rf.cli.export.mesh.load_model", lambda *_: model)
+    made = {}
+    for name, of, coordinates in (
+        ("plain.ply", None, None), ("scene.ply", moved, None), ("viewer.ply", moved, "viewer"),
+        ("viewer.glb", moved, None), ("scene.glb", moved, "scene"),
+    ):  # fmt: skip
+        monkeypatch.setattr(model, "metadata", {"warnings": []} | ({} if of is None else {PLACEMENT: of.to_json()}))
+        run(Command(source, tmp_path / name, threshold=THRESHOLD, resolution=24, coordinates=coordinates))
+        said = capsys.readouterr().out
+        assert ("a unit of the viewer is 4 of the scene's" in said) == (of is not None)
+        mesh = trimesh.load(tmp_path / name, force="mesh", process=False)
+        made[name] = np.asarray(mesh.vertices), np.asarray(mesh.vertex_normals)
+    plain, normals = made["plain.ply"]
+    np.testing.assert_allclose(made["viewer.ply"][0], plain, atol=1e-6)
+    np.testing.assert_allclose(made["scene.ply"][0], moved.back(plain), atol=1e-5)
+    np.testing.assert_allclose(made["scene.ply"][1], moved.directions_back(normals), atol=1e-4)
+    np.testing.assert_allclose(made["viewer.glb"][0], plain @ Y_UP.T, atol=1e-5)
+    np.testing.assert_allclose(made["scene.glb"][0], moved.back(plain) @ Y_UP.T, atol=1e-5)
