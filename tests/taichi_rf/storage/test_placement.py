@@ -14,8 +14,8 @@ TURN = np.array([[0.0, -1.0, 0.0], [0.6, 0.0, -0.8], [0.8, 0.0, 0.6]])  # a rota
 MOVED = Placement(TURN, np.array([1.0, -2.0, 0.5]), 0.3)
 
 
-def test_the_way_back_is_the_inverse(rng):
-    points, directions = rng.standard_normal((50, 3)), rng.standard_normal((50, 3))
+def test_the_way_back_is_the_inverse():
+    points, directions = np.random.default_rng(0).standard_normal((2, 50, 3))
     np.testing.assert_allclose(MOVED.back(MOVED.points(points)), points, atol=1e-12)
     tips = MOVED.back(MOVED.points(points) + MOVED.scale * directions) - points
     np.testing.assert_allclose(MOVED.directions_back(directions), tips, atol=1e-12)
