@@ -15,9 +15,9 @@ MOVING = 0.018
 """Seconds of drawing for a picture that answers a hand."""
 GLIDING = 0.08
 """Seconds of drawing for a picture that moves by itself."""
-RESTING = 0.16
+RESTING = 0.2
 """Seconds of drawing in a turn in which nobody waits and nothing else is to be done."""
-AT_ONCE = 0.04
+AT_ONCE = 0.03
 """Of those, seconds between two looks at the mouse and the keys: a hand ends the turn."""
 STILL = 2.0
 """Seconds after which a window in which nothing changes is shown again, for something may have lain over it."""
