@@ -19,7 +19,6 @@ def crop_row(menu: Menu, session: Session) -> Row:
 def crop_page(menu: Menu, studio: Studio, session: Session) -> list[Row]:
     """A slider for each face of the box, and what is done with it."""
     crop = session.keeper.crop_box()
-    low, high = crop.reach
     sliders = [
         Slider(
             name, crop.percent(face), 0, 100, partial(crop.place, face),
