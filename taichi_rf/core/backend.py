@@ -23,6 +23,7 @@ from taichi_rf.core.compile_cache import provide_cache  # noqa: E402
 from taichi_rf.core.errors import UserError  # noqa: E402
 from taichi_rf.core.gpus import cuda, vulkan  # noqa: E402
 from taichi_rf.core.memory import MORE_MEMORY, lacks_memory  # noqa: E402
+from taichi_rf.core.worker_threads import alive, spread  # noqa: E402
 
 provide_cache()  # before Taichi is imported, which looks for its folder then
 
@@ -105,6 +106,7 @@ def _start(arch: str, threads: int) -> Backend:
     gpu = vulkan.hardware() if arch == "vulkan" else None
     if gpu is not None:  # Taichi takes the device of the highest score, which a software driver may have
         ti._lib.core.set_vulkan_visible_device(str(gpu.index))
+    before = alive()
     # Taichi announces itself with print(), and logs an error's text that it raises as well.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
@@ -117,6 +119,8 @@ def _start(arch: str, threads: int) -> Backend:
     if got != arch:  # Taichi falls back to the CPU with a mere warning
         ti.reset()
         raise UserError(f"arch '{arch}' could not be started; try --arch cpu")
+    if arch == "cpu":
+        spread(before, threads)
     device = cuda.name() if arch == "cuda" else gpu.name if gpu is not None else ""
     _current = Backend(arch=arch, owner_computes=arch == "cpu", threads=threads, device=device)
     return _current
