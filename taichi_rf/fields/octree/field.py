@@ -21,6 +21,7 @@ from taichi_rf.fields.accounts import octree_accounts
 from taichi_rf.fields.base import Accounts, Arrays, Header, Schema, Stage
 from taichi_rf.fields.octree.kernels import OctreeKernels
 from taichi_rf.fields.octree.layout import CORNERS, MAX_BASE_DEPTH, MAX_LEVELS, MIN_BASE_DEPTH
+from taichi_rf.fields.octree.smoothing import Smoothing
 from taichi_rf.fields.quantisers.registry import (
     check_quantiser,
     check_stored,
@@ -67,6 +68,8 @@ class OctreeField(OctreeKernels):
     level_name = "LOD"
     compressed = frozenset({"tree", "indices", "codebook", "features", "factors", "matrix"})
 
+    _smoothing: Smoothing | None = None  # takes 24 bytes a vertex
+
     # Parameters
 
     def parameters(self, level: int | None = None, above: int | None = None) -> list[Parameters]:
@@ -75,6 +78,13 @@ class OctreeField(OctreeKernels):
 
     def published(self) -> None:
         self.quantiser.published()
+
+    def regularise(self, level: int, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
+        """Only total variation, of all levels."""
+        if tv_density or tv_appearance:
+            if self._smoothing is None:
+                self._smoothing = Smoothing(self)
+            self._smoothing.add(tv_density, tv_appearance)
 
     def bytes_at(self, level: int) -> int:
         return sum(

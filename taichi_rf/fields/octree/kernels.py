@@ -252,6 +252,7 @@ class OctreeKernels(OctreeLayout):
                     for c in ti.static(range(CORNERS)):
                         v = corners[c]
                         self.gradients.density[v] = self.gradients.density[v] + w[c] * d[i]
+                        self.gradients.touched[v] = 1
 
     @ti.kernel
     def _scatter_features_owner(self, n: int, first: int, levels: int, positions: Vec3s, cells: I32, d: ti.template()):
@@ -267,6 +268,7 @@ class OctreeKernels(OctreeLayout):
                     for c in ti.static(range(CORNERS)):
                         v = corners[c]
                         self.gradients.features[v] = self.gradients.features[v] + w[c] * row
+                        self.gradients.touched[v] = 1
 
     @ti.kernel
     def _scatter_density_atomic(self, n: int, levels: int, positions: Vec3s, cells: I32, d: F32):
@@ -278,6 +280,7 @@ class OctreeKernels(OctreeLayout):
                 corners = self.corners[cell]
                 for c in ti.static(range(CORNERS)):
                     self.gradients.density[corners[c]] += w[c] * d[i]
+                    self.gradients.touched[corners[c]] = 1
 
     @ti.kernel
     def _scatter_features_atomic(self, n: int, first: int, levels: int, positions: Vec3s, cells: I32, d: ti.template()):
@@ -290,6 +293,7 @@ class OctreeKernels(OctreeLayout):
                 corners = self.corners[cell]
                 for c in ti.static(range(CORNERS)):
                     self.gradients.features[corners[c]][k] += w[c] * d[i, 0][k]
+                    self.gradients.touched[corners[c]] = 1
 
     # Which cells are worth having
 

@@ -29,17 +29,33 @@ INITIAL = 0.01
 """Standard deviation of features to begin with (VQAD's feature_std)."""
 
 
+@ti.data_oriented
 class Gradients:
     """Where the field leaves what it asks of its vertices: zero except between an adjoint and the update."""
 
     def __init__(self, capacity: int) -> None:
         self.features = ti.Vector.field(BLOCK, ti.f32, capacity)
         self.density = ti.field(ti.f32, capacity)
+        self.touched = ti.field(ti.i32, capacity)
+        """1 where something was asked: an update looks through this, and not through 17 numbers of every vertex."""
 
     def clear(self) -> None:
         """Forget what was asked."""
         self.features.fill(0)
         self.density.fill(0)
+        self.touched.fill(0)
+
+    @ti.func
+    def take(self, v):
+        """What is asked of a vertex's row, (16,), zero where nothing is; it is zero afterwards."""
+        d = Block(0.0)
+        if self.touched[v] != 0:
+            d = self.features[v]
+            d[0] += self.density[v]
+            self.features[v] = Block(0.0)
+            self.density[v] = 0.0
+            self.touched[v] = 0
+        return d
 
 
 class Quantiser(ABC):
@@ -163,7 +179,7 @@ class Uncompressed(Quantiser):
     def update(self, p: Parameters, rate: float, moments: Moments) -> None:
         """Adam on the vertices with a gradient."""
         g = p.gradients  # type: ignore[attr-defined]
-        _adam_rows(p.active, p.value, g.features, g.density, p.first, p.second, rate, moments.beta1, moments.beta2)
+        _adam_rows(p.active, p.value, g, p.first, p.second, rate, moments.beta1, moments.beta2)
 
     def features(self) -> np.ndarray:
         values: np.ndarray = self.value.to_numpy()[: self.vertices]
@@ -212,14 +228,6 @@ def _put_rows(n: int, first: int, rows: ti.types.ndarray(dtype=ti.f32, ndim=2), 
 
 
 @ti.func
-def asked(features, density):
-    """A vertex's gradient: that of its row, and what densities alone ask of channel 0."""
-    d = features
-    d[0] += density
-    return d
-
-
-@ti.func
 def moment(old, new, second, beta):
     """A moment with one value more. The first value counts whole, because a bias correction by the steps so far would
     be wrong for a vertex that is met for the first time late."""
@@ -230,8 +238,7 @@ def moment(old, new, second, beta):
 def _adam_rows(
     n: int,
     value: ti.template(),
-    features: ti.template(),
-    density: ti.template(),
+    gradients: ti.template(),
     first: ti.template(),
     second: ti.template(),
     rate: float,
@@ -240,12 +247,10 @@ def _adam_rows(
 ):
     # Adam where there is a gradient; moments of the others do not decay meanwhile
     for v in range(n):
-        d = asked(features[v], density[v])
+        d = gradients.take(v)
         if ti.abs(d).max() > 0.0:
             m = moment(first[v], d, second[v], beta1)
             s = moment(second[v], d * d, second[v], beta2)
             first[v] = m
             second[v] = s
             value[v] = value[v] - rate * m / (ti.sqrt(s) + EPSILON)
-            features[v] = Block(0.0)
-            density[v] = 0.0

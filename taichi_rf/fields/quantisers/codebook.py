@@ -15,7 +15,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Block
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
-from taichi_rf.fields.quantisers.base import PARTITIONS, Gradients, Quantiser, asked, fresh, half
+from taichi_rf.fields.quantisers.base import PARTITIONS, Gradients, Quantiser, fresh, half
 from taichi_rf.kernels.optim import Moments, Parameters
 
 MAX_LEARNED_BITS = 8
@@ -137,11 +137,11 @@ class Codebook(Quantiser):
             first, last = self.firsts[level], self.firsts[level + 1]
             if first == last:
                 continue
-            self._take((level, first, last, gradients.features, gradients.density), rate, moments)
+            self._take((level, first, last, gradients), rate, moments)
             if self.owner:
                 self._reduce(level)
 
-    def _take(self, step: tuple[int, int, int, Any, Any], rate: float, moments: Moments) -> None:
+    def _take(self, step: tuple[int, int, int, Gradients], rate: float, moments: Moments) -> None:
         (self._gather if self.owner else self._gather_side_by_side)(*step)
 
     @ti.func
@@ -155,28 +155,24 @@ class Codebook(Quantiser):
                 self.book_gradient[row][k] += d[k]
 
     @ti.kernel
-    def _gather(self, level: int, first: int, last: int, features: ti.template(), density: ti.template()):
+    def _gather(self, level: int, first: int, last: int, gradients: ti.template()):
         ti.loop_config(block_dim=1)
         for p in range(PARTITIONS):
             for row in range(self.rows):
                 self.partial[p, level * self.rows + row] = Block(0.0)
             for v in range(first + (last - first) * p // PARTITIONS, first + (last - first) * (p + 1) // PARTITIONS):
-                self._gather_one(p, level, v, features, density)
+                self._gather_one(p, level, v, gradients)
 
     @ti.kernel
-    def _gather_side_by_side(
-        self, level: int, first: int, last: int, features: ti.template(), density: ti.template()
-    ):  # fmt: skip
+    def _gather_side_by_side(self, level: int, first: int, last: int, gradients: ti.template()):
         for v in range(first, last):  # a GPU has threads for all of them
-            self._gather_one(0, level, v, features, density)
+            self._gather_one(0, level, v, gradients)
 
     @ti.func
-    def _gather_one(self, partition, level, v, features: ti.template(), density: ti.template()):
-        d = asked(features[v], density[v])
+    def _gather_one(self, partition, level, v, gradients: ti.template()):
+        d = gradients.take(v)
         if ti.abs(d).max() > 0.0:
             self.collect(partition, level, v, d)
-            features[v] = Block(0.0)
-            density[v] = 0.0
 
     @ti.kernel
     def _reduce(self, level: int):

@@ -1,22 +1,26 @@
 """A codebook whose indices are learnt end to end (VQAD: Takikawa et al. 2022, section 4).
 
-Every vertex has a logit for each row; the forward pass takes the row with the largest (hard), the backward pass the
-gradient that the softmax of the logits would have (soft, the straight-through estimator of Bengio et al. 2013). With
-row c_j, softmax s_j and dL/d feature g:
+Every vertex has a logit for each row that it may take; the forward pass takes the row with the largest (hard), the
+backward pass the gradient that the softmax of the logits would have (soft, the straight-through estimator of Bengio et
+al. 2013). With row c_j, softmax s_j and dL/d feature g:
 
     dL/d logit_i = s_i (c_i . g - sum_j s_j c_j . g)        dL/d c_j = the sum of g over the vertices that took row j
+
+VQAD has a logit for every row. Here a vertex may take the 16 rows that were nearest to what it had learnt before there
+were codes: rows farther away have a softmax near zero, are hardly ever taken, and would make a step of 8 bits cost 16
+times as much in time and memory.
 """
 
 from typing import Any
 
 import numpy as np
 
+from taichi_rf.coding.checks import indices
 from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Block
 from taichi_rf.core.errors import UserError
-from taichi_rf.fields.quantisers.base import EPSILON, PARTITIONS, Gradients, asked, fresh, moment
+from taichi_rf.fields.quantisers.base import EPSILON, PARTITIONS, Gradients, fresh, moment
 from taichi_rf.fields.quantisers.codebook import Codebook, IndexParameters
-from taichi_rf.kernels.linear import runaway
 from taichi_rf.kernels.optim import Moments, Parameters
 
 CHUNK = 1 << 15
@@ -24,6 +28,9 @@ CHUNK = 1 << 15
 
 NEVER = -1e30
 """Logit of a row that does not exist: codebooks of fewer than 16 rows fill a block all the same."""
+
+BYTES = 4
+"""Rows in one number of the candidates: an index has at most 8 bits."""
 
 
 @ti.func
@@ -46,30 +53,45 @@ def exponential(x):
 
 
 class LogitParameters(IndexParameters):
-    """The logits; they have a second moment only."""
+    """The logits, with a second moment only, and the rows that they are of."""
 
     def __post_init__(self) -> None:
         self.second = self.quantiser.logit_second
 
     def arrays(self) -> dict[str, Any]:
-        return {"value": self.value, "second": self.second}
+        return {"value": self.value, "second": self.second, "candidates": self.quantiser.candidates}
+
+    def reset(self) -> None:
+        self.second.fill(0)
 
     def check(self, key: str, values: np.ndarray) -> None:
         super().check(key, values)
-        if key == "value":  # the index of each vertex follows from them
-            logits = values.reshape(len(values), self.quantiser.padded)
-            if (
-                not (logits[:, self.quantiser.rows :] <= NEVER).all()
-                or not (logits[:, : self.quantiser.rows] > NEVER).all()
-            ):
-                raise UserError(
-                    f"'{self.name}.{key}' prefers rows that the codebook of {self.quantiser.rows} does not have"
-                )
+        rows, choices = self.quantiser.rows, self.quantiser.choices
+        if key == "candidates":
+            indices(unpacked(values), rows, f"'{self.name}.{key}'")  # the kernels read all 16
+        if key == "value" and not ((values[:, :choices] > NEVER).all() and (values[:, choices:] <= NEVER).all()):
+            raise UserError(f"'{self.name}.{key}' prefers rows that the codebook of {rows} does not have")
+
+
+def packed(candidates: np.ndarray) -> np.ndarray:
+    """(n, 4) int32 of rows (n, 16), the first in the lowest bits."""
+    return np.ascontiguousarray(candidates, np.uint8).view("<i4")
+
+
+def unpacked(candidates: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`packed`, (n, 16) int32."""
+    return np.ascontiguousarray(candidates, "<i4").view(np.uint8).astype(np.int32)
+
+
+def chosen(logits: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """(n,) int32: of each vertex's candidates (n, 16) the one with the largest of its logits (n, 16)."""
+    best = logits.argmax(axis=1)[:, None]
+    return np.take_along_axis(candidates, best, axis=1)[:, 0].astype(np.int32)
 
 
 @ti.data_oriented
 class LearnedCodebook(Codebook):
-    """Rows of codebooks, and logits of every vertex that choose one of them.
+    """Rows of codebooks, and for every vertex 16 candidates among them, with logits that choose one.
 
     Args: as :class:`Codebook`; without ``trains`` there are no logits, and the indices are fixed. Otherwise logits
         begin as small random numbers, see :meth:`begin`.
@@ -79,26 +101,28 @@ class LearnedCodebook(Codebook):
     book_trains = True
 
     def _choose(self, indices: np.ndarray | None, rng: np.random.Generator | None) -> None:
-        self.blocks = -(-self.rows // BLOCK)
-        self.padded = self.blocks * BLOCK
-        # the codebook with rows across, so that one product serves 16 rows
-        self.across = ti.Vector.field(BLOCK, ti.f32, (len(self.counts), self.blocks, BLOCK))
         if not self.trains:
             super()._choose(indices, rng)
             return
-        self.logits = ti.Vector.field(BLOCK, ti.f32, (self.capacity, self.blocks))
-        self.logit_second = ti.Vector.field(BLOCK, ti.f32, (self.capacity, self.blocks))
-        # what a vertex's step needs twice, of each block of rows, where registers do not hold it
-        self.work = ti.Vector.field(BLOCK, ti.f32, (PARTITIONS if self.owner else 1, self.blocks, 2))
+        self.choices = min(self.rows, BLOCK)
+        self.candidates = ti.Vector.field(BLOCK // BYTES, ti.i32, self.capacity)
+        self.logits = ti.Vector.field(BLOCK, ti.f32, self.capacity)
+        self.logit_second = ti.Vector.field(BLOCK, ti.f32, self.capacity)
         if rng is not None:
             for first in range(0, self.vertices, CHUNK):
                 self.begin(first, fresh(min(CHUNK, self.vertices - first), self.rows, rng))
 
     def begin(self, first: int, logits: np.ndarray) -> None:
-        """Logits (n, 2^bits) of vertices [first, first + n): a chunk at a time, for there may be a gigabyte of them."""
-        values = np.full((len(logits), self.padded), NEVER, np.float32)
-        values[:, : self.rows] = logits
-        self._begin(len(values), first, values, np.argmax(values, axis=1).astype(np.int32))
+        """Logits (n, 2^bits) of vertices [first, first + n), of which the 16 largest of each are kept."""
+        n = len(logits)
+        if self.rows > BLOCK:
+            rows = np.sort(np.argpartition(-logits, BLOCK - 1, axis=1)[:, :BLOCK], axis=1)
+        else:
+            rows = np.broadcast_to(np.arange(self.rows), (n, self.rows))
+        values, candidates = np.full((n, BLOCK), NEVER, np.float32), np.zeros((n, BLOCK), np.uint8)
+        values[:, : self.choices] = np.take_along_axis(logits, rows, axis=1)
+        candidates[:, : self.choices] = rows
+        self._begin(n, first, values, packed(candidates), chosen(values, candidates))
 
     @ti.kernel
     def _begin(
@@ -106,115 +130,50 @@ class LearnedCodebook(Codebook):
         n: int,
         first: int,
         logits: ti.types.ndarray(dtype=ti.f32, ndim=2),
-        indices: ti.types.ndarray(dtype=ti.i32, ndim=1),
+        candidates: ti.types.ndarray(dtype=ti.i32, ndim=2),
+        taken: ti.types.ndarray(dtype=ti.i32, ndim=1),
     ):
-        for i, block in ti.ndrange(n, self.blocks):
-            row = Block(0.0)
+        for i in range(n):
             for j in ti.static(range(BLOCK)):
-                row[j] = logits[i, block * BLOCK + j]
-            self.logits[first + i, block] = row
-            if block == 0:
-                self.index[first + i] = indices[i]
+                self.logits[first + i][j] = logits[i, j]
+            for j in ti.static(range(BLOCK // BYTES)):
+                self.candidates[first + i][j] = candidates[i, j]
+            self.index[first + i] = taken[i]
 
     def _index_parameters(self, gradients: Gradients) -> Parameters:
         return LogitParameters(self, gradients)
 
     @property
     def update_bytes(self) -> float:
-        # for every row the logit twice and its second moment, read, and both written
-        return super().update_bytes + (5 * self.padded * 4 if self.trains else 0)
+        # logits and their second moments, read and written, and the candidates; the codebook lies in the cache
+        return super().update_bytes + (4 * BLOCK * 4 + BLOCK if self.trains else 0)
 
-    def published(self) -> None:
-        if self.trains:
-            self._publish()
-
-    @ti.kernel
-    def _publish(self):
-        for level, block, k in ti.ndrange(ti.static(len(self.counts)), self.blocks, BLOCK):
-            row = Block(0.0)
-            for j in ti.static(range(BLOCK)):
-                if block * BLOCK + j < self.rows:
-                    row[j] = self.book[level * self.rows + block * BLOCK + j][k]
-            self.across[level, block, k] = row
-
-    def _take(self, step: tuple[int, int, int, Any, Any], rate: float, moments: Moments) -> None:
+    def _take(self, step: tuple[int, int, int, Gradients], rate: float, moments: Moments) -> None:
         (self._learn if self.owner else self._learn_side_by_side)(*step, rate, moments.beta2)
 
     @ti.func
-    def soft(self, level, v, block, top, features: ti.template(), density):
-        """Of 16 rows: e^(logit - top), and c_i . d."""
-        # a loop with two exits, see linear.py: written out, half of the 256 products would be taken one at a time
-        dots = density * self.across[level, block, 0]
-        for k in range(BLOCK):
-            x = features[v][k]
-            if runaway(x):
-                break
-            dots += x * self.across[level, block, k]
-        return exponential(self.logits[v, block] - top), dots
-
-    @ti.func
-    def step(self, v, block, e, dots, mean, total, rate, beta2, best, where):
-        """The step of 16 logits; returns the largest so far, and whose it is."""
-        g = e * (dots - mean) / total
-        s = moment(self.logit_second[v, block], g * g, self.logit_second[v, block], beta2)
-        self.logit_second[v, block] = s
-        x = self.logits[v, block] - rate * g / (ti.sqrt(s) + EPSILON)
-        self.logits[v, block] = x
+    def learn(self, level, v, d, rate, beta2):
+        """One vertex's step: the straight-through gradient of its logits, scaled as RMSprop does."""
+        numbers = self.candidates[v]
+        rows = ti.Vector([(numbers[j // BYTES] >> (8 * (j % BYTES))) & 255 for j in range(BLOCK)], ti.i32)
+        dots = Block(0.0)  # c_i . d
         for j in ti.static(range(BLOCK)):
+            dots[j] = self.book[level * self.rows + rows[j]].dot(d)
+        x = self.logits[v]
+        e = exponential(x - x.max())
+        total = e.sum()
+        g = e * (dots - (e * dots).sum() / total) / total
+        s = moment(self.logit_second[v], g * g, self.logit_second[v], beta2)
+        x -= rate * g / (ti.sqrt(s) + EPSILON)
+        self.logit_second[v] = s
+        self.logits[v] = x
+        best = x[0]
+        row = rows[0]
+        for j in ti.static(range(1, BLOCK)):
             if x[j] > best:
                 best = x[j]
-                where = block * BLOCK + j
-        return best, where
-
-    @ti.func
-    def learn(self, partition, level, v, features: ti.template(), density, rate, beta2):
-        """One vertex's step: the straight-through gradient of its logits, scaled as RMSprop does."""
-        at = self.index[v]
-        top = self.logits[v, at // BLOCK][at % BLOCK]
-        total = 0.0  # of e^(logit - top), and times c_i . d
-        weighted = 0.0
-        best = 2.0 * NEVER
-        where = 0
-        if ti.static(self.blocks <= 4):  # up to six bits: what is found is kept in registers
-            e0, dots0 = self.soft(level, v, 0, top, features, density)
-            e1, dots1 = Block(0.0), Block(0.0)
-            e2, dots2 = Block(0.0), Block(0.0)
-            e3, dots3 = Block(0.0), Block(0.0)
-            total = e0.sum()
-            weighted = (e0 * dots0).sum()
-            if ti.static(self.blocks > 1):
-                e1, dots1 = self.soft(level, v, 1, top, features, density)
-                total += e1.sum()
-                weighted += (e1 * dots1).sum()
-            if ti.static(self.blocks > 2):
-                e2, dots2 = self.soft(level, v, 2, top, features, density)
-                e3, dots3 = self.soft(level, v, 3, top, features, density)
-                total += (e2 + e3).sum()
-                weighted += (e2 * dots2 + e3 * dots3).sum()
-            mean = weighted / total
-            best, where = self.step(v, 0, e0, dots0, mean, total, rate, beta2, best, where)
-            if ti.static(self.blocks > 1):
-                best, where = self.step(v, 1, e1, dots1, mean, total, rate, beta2, best, where)
-            if ti.static(self.blocks > 2):
-                best, where = self.step(v, 2, e2, dots2, mean, total, rate, beta2, best, where)
-                best, where = self.step(v, 3, e3, dots3, mean, total, rate, beta2, best, where)
-        else:
-            for block in range(self.blocks):
-                e, dots = self.soft(level, v, block, top, features, density)
-                total += e.sum()
-                weighted += (e * dots).sum()
-                if ti.static(self.owner):
-                    self.work[partition, block, 0] = e
-                    self.work[partition, block, 1] = dots
-            for block in range(self.blocks):
-                e, dots = Block(0.0), Block(0.0)
-                if ti.static(self.owner):
-                    e = self.work[partition, block, 0]
-                    dots = self.work[partition, block, 1]
-                else:
-                    e, dots = self.soft(level, v, block, top, features, density)
-                best, where = self.step(v, block, e, dots, weighted / total, total, rate, beta2, best, where)
-        self.index[v] = where
+                row = rows[j]
+        self.index[v] = row
 
     @ti.kernel
     def _learn(
@@ -222,8 +181,7 @@ class LearnedCodebook(Codebook):
         level: int,
         first: int,
         last: int,
-        features: ti.template(),
-        density: ti.template(),
+        gradients: ti.template(),
         rate: float,
         beta2: float,
     ):
@@ -232,7 +190,7 @@ class LearnedCodebook(Codebook):
             for row in range(self.rows):
                 self.partial[p, level * self.rows + row] = Block(0.0)
             for v in range(first + (last - first) * p // PARTITIONS, first + (last - first) * (p + 1) // PARTITIONS):
-                self._learn_one(p, level, v, features, density, rate, beta2)
+                self._learn_one(p, level, v, gradients, rate, beta2)
 
     @ti.kernel
     def _learn_side_by_side(
@@ -240,25 +198,21 @@ class LearnedCodebook(Codebook):
         level: int,
         first: int,
         last: int,
-        features: ti.template(),
-        density: ti.template(),
+        gradients: ti.template(),
         rate: float,
         beta2: float,
     ):
         for v in range(first, last):  # a GPU has threads for all of them
-            self._learn_one(0, level, v, features, density, rate, beta2)
+            self._learn_one(0, level, v, gradients, rate, beta2)
 
     @ti.func
-    def _learn_one(self, partition, level, v, features: ti.template(), density: ti.template(), rate, beta2):
-        d = asked(features[v], density[v])
+    def _learn_one(self, partition, level, v, gradients: ti.template(), rate, beta2):
+        d = gradients.take(v)
         if ti.abs(d).max() > 0.0:
             self.collect(partition, level, v, d)
-            self.learn(partition, level, v, features, density[v], rate, beta2)
-            features[v] = Block(0.0)
-            density[v] = 0.0
+            self.learn(level, v, d, rate, beta2)
 
     def restored(self) -> None:
         """Call after logits were put back: the indices follow from them."""
         if self.trains:
-            values = self.logits.to_numpy().reshape(self.capacity, self.padded)
-            self.index.from_numpy(np.argmax(values, axis=1).astype(np.int32))
+            self.index.from_numpy(chosen(self.logits.to_numpy(), unpacked(self.candidates.to_numpy())))

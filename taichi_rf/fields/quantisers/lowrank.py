@@ -8,7 +8,7 @@ from taichi_rf.core.backend import ti
 from taichi_rf.core.device import BLOCK, Block
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.base import Arrays, Schema
-from taichi_rf.fields.quantisers.base import EPSILON, PARTITIONS, Gradients, Quantiser, asked, half, moment, put_rows
+from taichi_rf.fields.quantisers.base import EPSILON, PARTITIONS, Gradients, Quantiser, half, moment, put_rows
 from taichi_rf.kernels.optim import Moments, Parameters, zeros_like
 
 MAX_RANK = 15
@@ -95,7 +95,7 @@ class LowRank(Quantiser):
         for level in range(len(self.counts)):
             update = self._update if self.owner else self._update_side_by_side
             update(
-                level, self.firsts[level], self.firsts[level + 1], g.features, g.density, p.first, p.second, rate,
+                level, self.firsts[level], self.firsts[level + 1], g, p.first, p.second, rate,
                 moments.beta1, moments.beta2,
             )  # fmt: skip
             if self.owner:
@@ -107,8 +107,7 @@ class LowRank(Quantiser):
         level: int,
         begin: int,
         end: int,
-        features: ti.template(),
-        density: ti.template(),
+        gradients: ti.template(),
         first: ti.template(),
         second: ti.template(),
         rate: float,
@@ -121,7 +120,7 @@ class LowRank(Quantiser):
             for j in range(self.rank):
                 self.partial[p, j] = Block(0.0)
             for v in range(begin + (end - begin) * p // PARTITIONS, begin + (end - begin) * (p + 1) // PARTITIONS):
-                self._update_one(p, level, v, features, density, first, second, rate, beta1, beta2)
+                self._update_one(p, level, v, gradients, first, second, rate, beta1, beta2)
 
     @ti.kernel
     def _update_side_by_side(
@@ -129,8 +128,7 @@ class LowRank(Quantiser):
         level: int,
         begin: int,
         end: int,
-        features: ti.template(),
-        density: ti.template(),
+        gradients: ti.template(),
         first: ti.template(),
         second: ti.template(),
         rate: float,
@@ -138,7 +136,7 @@ class LowRank(Quantiser):
         beta2: float,
     ):
         for v in range(begin, end):  # a GPU has threads for all of them
-            self._update_one(0, level, v, features, density, first, second, rate, beta1, beta2)
+            self._update_one(0, level, v, gradients, first, second, rate, beta1, beta2)
 
     @ti.func
     def _update_one(
@@ -146,8 +144,7 @@ class LowRank(Quantiser):
         partition,
         level,
         v,
-        features: ti.template(),
-        density: ti.template(),
+        gradients: ti.template(),
         first: ti.template(),
         second: ti.template(),
         rate,
@@ -155,7 +152,7 @@ class LowRank(Quantiser):
         beta2,
     ):
         # dz_j = M_j . d, dM_j = the sum of z_j d
-        d = asked(features[v], density[v])
+        d = gradients.take(v)
         if ti.abs(d).max() > 0.0:
             z = self.value[v]
             g = z
@@ -171,8 +168,6 @@ class LowRank(Quantiser):
             first[v] = m
             second[v] = s
             self.value[v] = z - rate * m / (ti.sqrt(s) + EPSILON)
-            features[v] = Block(0.0)
-            density[v] = 0.0
 
     @ti.kernel
     def _reduce(self, level: int):

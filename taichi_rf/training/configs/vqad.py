@@ -27,12 +27,15 @@ class VqadConfig(StrategyConfig):
         "base_depth": (2, 7),
         "lods": (1, 5),
         "max_vertices": (1, 1 << 24),
+        "kept_vertices": (1, 1 << 24),
         "grow_at": FRACTION,
         "seen_threshold": WEIGHT,
         "quantise_at": FRACTION,
         "vertex_rate": WEIGHT,
         "logit_rate": WEIGHT,
         "sharpness": WEIGHT,
+        "tv_density": WEIGHT,
+        "tv_appearance": WEIGHT,
         "points": (1, 1 << 26),
     }
 
@@ -50,6 +53,8 @@ class VqadConfig(StrategyConfig):
     """Begin with the octree around the surface that depth images show, where there are any."""
     max_vertices: int = 1 << 20
     """Room for an octree that is found while training."""
+    kept_vertices: int = 1 << 24
+    """Vertices of the octree once it is no longer divided: of more, the cells go in which rays saw least."""
     grow_at: tuple[float, ...] = (0.06, 0.14, 0.27)
     """Fractions at which cells that no ray sees are dropped, and the others divided as long as levels are missing."""
     seen_threshold: float = 0.01
@@ -62,6 +67,9 @@ class VqadConfig(StrategyConfig):
     """Learning rate of the logits of indices."""
     sharpness: float = 1.0
     """How sure the first logits are of the nearest row."""
+    tv_density: float = 0.0
+    tv_appearance: float = 0.0
+    """Weights of the total variation between neighbouring vertices, see ``fields/octree/smoothing.py``."""
     points: int = 1 << 20
     """A solid: points whose distances are asked for, to learn from; ``batch_rays`` of them are drawn for a step."""
 
@@ -96,9 +104,13 @@ QUICK = PAPER.changed(preset="quick", iterations=4000, step_ratio=1.0, weight_th
 
 PRESETS = {config.preset: config for config in (QUICK, BALANCED, PAPER)}
 
-_PHOTOGRAPHS: dict[str, Any] = {"background": "random", "frusta": True, "bits": 8}
+_PHOTOGRAPHS: dict[str, Any] = {
+    "background": "random", "frusta": True, "bits": 8, "max_vertices": 1 << 21, "kept_vertices": 1_000_000,
+    "tv_density": 1e-9, "tv_appearance": 1e-9,
+}  # fmt: skip
 """Photographs hold more than 64 rows of a codebook can: on a room 256 have 0.6 dB more at the finest level and 1.0 at
-the first."""
+the first. They show surfaces everywhere, which are thick at first: with room for half as many vertices, cells were left
+out for want of it, and there were holes. A million vertices of 8 bits are less than a megabyte."""
 _QUICK_PHOTOGRAPHS: dict[str, Any] = {**_PHOTOGRAPHS, "batch_rays": 1024, "iterations": 16_000}
 _COARSER: dict[str, Any] = {"base_depth": 4}
 """All of space has so many cells that something is in that there is no room to divide them to 256 a side: nine of ten

@@ -40,8 +40,13 @@ bicycle."""
 LEAST_CODED = 50
 """Iterations that codes need after they were made: with fewer, quality is that of codes which never trained."""
 
-SEEN_RAYS = 4
-"""Training rays to march, for each cell of one side of the box, to find which cells rays see."""
+PER_DIVIDED = 10
+"""Vertices of a tree for each cell that is divided, about: eight cells have as many corners and, at a surface's sides,
+a few more."""
+
+SEEN_RAYS, MOST_SEEN_RAYS = 16, 1 << 18
+"""Training rays to march, for each cell of one side of the box and at most, to find which cells rays see. With a
+quarter of them, cells at the borders of photographs, which few cameras see, were left out: surfaces had holes."""
 SEEN_BATCH = 1 << 12
 """Of those rays at once on the CPU, which takes about as long as a part of a step; eight times as many on a GPU."""
 PATIENCE = 0.01
@@ -108,6 +113,10 @@ class OctreeStrategy(Strategy):
         elif name == "filter":
             self._filter(training)
 
+    def regularise(self, level: int, factor: float) -> None:
+        own = self.own
+        self.field.regularise(level, 0.0, own.tv_density * factor, own.tv_appearance * factor, 0.0)
+
     def shortfalls(self, events: list[dict[str, Any]], iteration: int) -> list[str]:
         own = self.own
         if own.codes == "none":
@@ -165,6 +174,7 @@ class OctreeStrategy(Strategy):
         """
         field, threshold = self.field, self.own.seen_threshold
         divide, finest = field.grown < self.own.lods, field.tree.layers[-1]
+        room = field.capacity if divide else min(field.capacity, self.own.kept_vertices)
         best = np.argsort(-seen, kind="stable")
         count = int((seen > threshold).sum())
         while count:
@@ -172,14 +182,15 @@ class OctreeStrategy(Strategy):
             # with their neighbours if there is room; without, before any cell that rays see is left out
             for cells in (neighbourhood(seen_cells, finest.depth), seen_cells):
                 keep = np.isin(finest.cells, cells)
-                # a layer has more vertices than cells: do not build a tree whose cells alone are too many
-                if not divide or 8 * int(keep.sum()) < field.capacity:
+                size = PER_DIVIDED * int(keep.sum()) if divide else 0
+                if size < 1.1 * room:  # else it is not worth the time of building it
                     tree = field.tree.pruned(keep)
                     if divide:
                         tree = tree.subdivided()
-                    if sum(len(layer.vertices) for layer in tree.layers) <= field.capacity:
+                    size = sum(len(layer.vertices) for layer in tree.layers)
+                    if size <= room:
                         return tree, threshold
-            count = count * 3 // 4
+            count = min(int(0.98 * count * room / size), count - 1)
             threshold = float(seen[best[count]])
         return None, threshold
 
@@ -203,7 +214,7 @@ class OctreeStrategy(Strategy):
         seen.fill(0)
         rng = np.random.default_rng((self.config.seed, training.iteration, 1))
         batch = SEEN_BATCH if field.owner else 8 * SEEN_BATCH
-        total = min(len(sampler.pixels), SEEN_RAYS * 4**field.tree.depth)
+        total = min(len(sampler.pixels), MOST_SEEN_RAYS, SEEN_RAYS * 4**field.tree.depth)
         chosen = sampler.pixels.at(rng.choice(len(sampler.pixels), total, replace=False))
         for first in range(0, total, batch):
             origins, directions = sampler.rays_of(chosen[first : first + batch])
@@ -251,11 +262,12 @@ def cube(box: np.ndarray) -> np.ndarray:
 
 
 def needed_bytes(vertices: int, config: Config) -> int:
-    """What training a field of so many vertices takes: features with Adam's moments and gradients, the tree, and logits
-    with their second moments."""
+    """What training a field of so many vertices takes: features with Adam's moments and gradients, the tree, neighbours
+    where features are smoothed, and logits with their second moments and the rows that they are of."""
     own = cast(VqadConfig, config.strategy)
-    logits = 2 * 4 * max(16, 1 << own.bits) if own.codes == "learned" else 0
-    return vertices * (4 * 64 + 4 + 2 * 32 + logits)
+    logits = 2 * 4 * 16 + 16 if own.codes == "learned" else 0
+    neighbours = 6 * 4 if own.tv_density or own.tv_appearance else 0
+    return vertices * (4 * 64 + 8 + 2 * 32 + neighbours + logits)
 
 
 def check_memory(vertices: int, config: Config) -> None:

@@ -97,6 +97,10 @@ IN_A_CHECKPOINT = {
             for value in (-1, -(1 << 31), 1 << CODES["hash"], (1 << 31) - 1)
         ),
     ),
+    "codes.candidates": Index(
+        "four rows of a codebook in each number",
+        tuple(somewhere(value, place) for place in (0, -1) for value in (-1, 1 << CODES["learned"], 9 << 8, 8 << 24)),
+    ),
     "field.tree.1": Index("cells, children and vertices of an octree", (everywhere(0), longer, shorter)),
     "field.tree.2": Index("cells, children and vertices of an octree", BITS),
     "field.tree.3": Index("cells, children and vertices of an octree", (everywhere(0), longer, shorter)),
@@ -258,9 +262,9 @@ def test_an_index_out_of_range_in_a_checkpoint_is_refused(saved):
 @pytest.mark.parametrize("saved", ["learned"], indirect=True)
 def test_logits_that_prefer_a_row_that_is_not_there_are_refused(saved):
     logits = saved.arrays["codes.value"]
-    assert logits.shape[1:] == (1, 16)  # of which eight are rows
+    assert logits.shape[1:] == (16,)  # of which eight are rows
     wrong = [logits[:-1]]
-    for place, value in (((0, 0, 8), 1e30), ((-1, 0, 15), 0.0), ((5, 0), -3e38)):
+    for place, value in (((0, 8), 1e30), ((-1, 15), 0.0), ((5,), -3e38)):
         wrong.append(logits.copy())
         wrong[-1][place] = value
     for spoilt in wrong:

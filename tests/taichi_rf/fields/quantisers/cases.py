@@ -6,11 +6,12 @@ import pytest
 from taichi_rf.core.backend import current, ti
 from taichi_rf.core.device import BLOCK, Block
 from taichi_rf.fields.quantisers.base import Gradients, Quantiser, Uncompressed
-from taichi_rf.fields.quantisers.learned import LearnedCodebook, exponential
+from taichi_rf.fields.quantisers.learned import LearnedCodebook, exponential, unpacked
 from taichi_rf.fields.quantisers.lowrank import LowRank
 from taichi_rf.fields.quantisers.registry import CODEBOOKS
 from taichi_rf.fields.trees.octree import Octree
 from taichi_rf.kernels.optim import Adam
+from tests.vertex_gradients import put_gradients
 
 COUNTS = (13, 7, 31)  # of three levels: less than a partition each, as much, and more
 TOTAL = sum(COUNTS)
@@ -58,8 +59,7 @@ def ask(shared: Shared, rng: np.random.Generator) -> np.ndarray:
     features[(kind != 1) & (kind != 3)] = 0
     density[(kind != 2) & (kind != 3)] = 0
     features[TOTAL:], density[TOTAL:] = 0, 0
-    shared.gradients.features.from_numpy(features.astype(np.float32))
-    shared.gradients.density.from_numpy(density.astype(np.float32))
+    put_gradients(shared.gradients, features, density)
     asked = features.astype(np.float32).astype(np.float64)
     asked[:, 0] += density.astype(np.float32)
     return asked[:TOTAL]
@@ -68,10 +68,12 @@ def ask(shared: Shared, rng: np.random.Generator) -> np.ndarray:
 def assert_taken(shared: Shared) -> None:
     assert not shared.gradients.features.to_numpy().any()
     assert not shared.gradients.density.to_numpy().any()
+    assert not shared.gradients.touched.to_numpy().any()
 
 
 class CodesTwin:
-    """The soft lookup in float64: logits (TOTAL, rows), books (3, rows, 16)."""
+    """The soft lookup in float64: logits (TOTAL, rows), of which -inf says that a vertex may not take the row, and
+    books (3, rows, 16)."""
 
     def __init__(self, logits: np.ndarray, books: np.ndarray) -> None:
         self.logits, self.books = logits.astype(np.float64), books.astype(np.float64)
@@ -91,23 +93,26 @@ class CodesTwin:
 
 
 def randomised(shared: Shared, rng: np.random.Generator, bits: int) -> tuple[LearnedCodebook, CodesTwin]:
+    """Random logits of every row, of which a vertex keeps the 16 largest."""
     quantiser = shared.get("learned", bits)
     assert isinstance(quantiser, LearnedCodebook)
     books = rng.standard_normal((3, 1 << bits, BLOCK)).astype(np.float32)
     quantiser.book.from_numpy(books.reshape(-1, BLOCK))
     given = (1.5 * rng.standard_normal((TOTAL, 1 << bits))).astype(np.float32)
-    values = quantiser.logits.to_numpy().reshape(CAPACITY, quantiser.padded)
-    values[:TOTAL, : 1 << bits] = given
-    quantiser.logits.from_numpy(values.reshape(quantiser.logits.to_numpy().shape))
-    quantiser.restored()
+    quantiser.begin(0, given)
     quantiser.published()
+    if bits > 4:
+        given[given < np.sort(given, axis=1)[:, -BLOCK, None]] = -np.inf
     return quantiser, CodesTwin(given, books)
 
 
-def logits(quantiser: LearnedCodebook, array=None) -> np.ndarray:
-    """(TOTAL, rows) of the logits, or of another array like them."""
-    values = (array or quantiser.logits).to_numpy().reshape(CAPACITY, quantiser.padded)
-    return values[:TOTAL, : quantiser.rows]
+def logits(quantiser: LearnedCodebook, array=None, without=-np.inf) -> np.ndarray:
+    """(TOTAL, rows) of the logits, or of another array like them; ``without`` where a vertex may not take the row."""
+    values = (array or quantiser.logits).to_numpy()[:TOTAL, : quantiser.choices]
+    rows = unpacked(quantiser.candidates.to_numpy())[:TOTAL, : quantiser.choices]
+    found = np.full((TOTAL, quantiser.rows), without, np.float32)
+    np.put_along_axis(found, rows, values, axis=1)
+    return found
 
 
 def learn(shared: Shared, quantiser: Quantiser) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from taichi_rf.core.errors import UserError
+from taichi_rf.fields.octree.smoothing import neighbours
 from taichi_rf.rendering.pictures import render
 from taichi_rf.storage.model_file import load_model, save_model
 from taichi_rf.training.configs.base import Config
@@ -190,6 +191,27 @@ def test_a_training_in_too_little_room_goes_on_with_what_fits():
     assert trainer.history[-1]["psnr"] > trainer.history[0]["psnr"] + 3
 
 
+def test_the_finished_octree_has_no_more_vertices_than_are_kept():
+    trainer = run(make(tiny_octree_config(codes="none", kept_vertices=1200)))
+    divided, finished = (sum(event["vertices"]) for event in events(trainer, "grow"))
+    assert divided > 4000  # as long as it is divided, there is room for more
+    assert 1000 < finished <= 1200
+    assert sum(octree(trainer).quantiser.counts) == finished
+
+
+def test_total_variation_makes_neighbours_alike_and_is_the_same_to_the_bit():
+    apart, outcomes = [], []
+    for weight in (0.0, 1e-4, 1e-4):
+        trainer = run(make(tiny_octree_config(tv_density=weight, tv_appearance=weight)))
+        field = octree(trainer)
+        features, found = field.quantiser.features(), neighbours(field.tree)
+        v, side = np.nonzero(found >= 0)
+        apart.append(float(((features[v] - features[found[v, side]]) ** 2).mean()))
+        outcomes.append(outcome(trainer))
+    assert apart[1] < 0.5 * apart[0]
+    assert_same(outcomes[1], outcomes[2])
+
+
 def test_one_level_alone_is_a_model_too_and_takes_no_more_memory_than_was_estimated():
     trainer = run(make(tiny_octree_config(lods=1, base_depth=4, bits=6)))
     field = octree(trainer)
@@ -198,8 +220,15 @@ def test_one_level_alone_is_a_model_too_and_takes_no_more_memory_than_was_estima
     assert trainer.history[-1]["psnr"] > trainer.history[0]["psnr"]
     # every array that has an entry for each vertex, as made
     quantiser = field.quantiser
-    arrays = [field.gradients.features, field.gradients.density, field.corners, field.children, quantiser.index]
-    arrays += [quantiser.logits, quantiser.logit_second]
+    arrays = [
+        field.gradients.features,
+        field.gradients.density,
+        field.gradients.touched,
+        field.corners,
+        field.children,
+        quantiser.index,
+    ]
+    arrays += [quantiser.logits, quantiser.logit_second, quantiser.candidates]
     numbers = sum(int(np.prod(array.shape)) * getattr(array, "n", 1) / array.shape[0] for array in arrays)
     assert 4 * numbers * quantiser.capacity <= needed_bytes(quantiser.capacity, trainer.config)
 
@@ -228,11 +257,11 @@ def test_what_there_is_not_is_refused_before_training(changes, says):
 
 
 def test_an_octree_that_memory_does_not_hold_is_refused_with_the_figure(monkeypatch):
-    config = tiny_octree_config(bits=8, max_vertices=10_000_000)
+    config = tiny_octree_config(bits=8, max_vertices=10_000_000, tv_density=1e-9)
     needed = needed_bytes(10_000_000, config)
-    assert needed == 10_000_000 * (4 * 64 + 4 + 2 * 32 + 2 * 4 * 256)  # by hand: 23.7 kB a vertex hold its 256 logits
+    assert needed == 10_000_000 * (4 * 64 + 8 + 2 * 32 + 24 + 2 * 4 * 16 + 16)  # by hand: 496 bytes a vertex
     monkeypatch.setattr("taichi_rf.core.memory.available_memory", lambda: 3 << 30)
-    with pytest.raises(UserError, match=r"10,000,000 vertices with codes of 8 bits takes 22\.1 GiB .* 3\.0 GiB are"):
+    with pytest.raises(UserError, match=r"10,000,000 vertices with codes of 8 bits takes 4\.6 GiB .* 3\.0 GiB are"):
         make(config)
     monkeypatch.setattr("taichi_rf.core.memory.available_memory", lambda: None)  # not known: one can but try
     check_memory(10_000_000, config)
