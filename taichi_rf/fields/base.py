@@ -79,6 +79,9 @@ class Field(ABC):
     knows_space: bool = False
     """Whether the field itself knows what is empty (:meth:`occupancy`), and the model keeps no grid of that."""
 
+    mixes_levels: bool = False
+    """Whether the rays of a batch that is learnt from may be at several levels, see :meth:`density_learning`."""
+
     compressed: frozenset[str] = frozenset()
     """Names of arrays of :meth:`pack` that are worth deflating."""
 
@@ -108,18 +111,42 @@ class Field(ABC):
         """
         self.density(samples.count, samples.positions, density, level)
 
+    def density_learning(
+        self, samples: Samples, shares: tuple[tuple[int, int], ...], distance_scale: float, density: Any
+    ) -> None:
+        """:meth:`density_along` for a batch that is learnt from: what is found on the way may be kept for what follows,
+        as long as that is told so.
+
+        Args:
+            shares: (level, how many of the rays), see :class:`taichi_rf.rendering.settings.RenderSettings`; of several
+                levels only where the field :attr:`mixes_levels`.
+        """
+        ((level, _),) = shares
+        self.density_along(samples, distance_scale, density, level)
+
     @abstractmethod
     def density_levels(self, n: int, positions: Any, density: Any) -> None:
         """Write the density of every prefix in one lookup: that of level l + 1 to density[i * num_levels + l]."""
 
     @abstractmethod
-    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any, level: int) -> None:
+    def density_adjoint(
+        self, n: int, positions: Any, density: Any, d_density: Any, level: int, *, learning: bool = False
+    ) -> None:
         """Add to the gradients what ``d_density`` (n,), dL/d density, asks for; it is overwritten. ``density`` (n,) is
-        what :meth:`density` wrote."""
+        what :meth:`density` wrote.
+
+        Args:
+            learning: these are the samples of the last :meth:`density_learning`, ``level`` the highest of theirs.
+        """
 
     @abstractmethod
-    def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
-        """Look up what the features of samples [first, first + n) are made of; kept for the next three calls."""
+    def lookup(self, n: int, first: int, positions: Any, level: int, index: Any = None) -> None:
+        """Look up what the features of samples [first, first + n) are made of; kept for the next three calls.
+
+        Args:
+            index: device array of which sample of the last :meth:`density_learning` each of ``positions`` is; without
+                it, they are others.
+        """
 
     @abstractmethod
     def features(self, n: int, level: int) -> Any:
@@ -130,8 +157,10 @@ class Field(ABC):
         """:meth:`features` of one prefix after the other, in the order 1, 2, 3, ...: each adds to the last."""
 
     @abstractmethod
-    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any, level: int) -> None:
-        """Add to the gradients what ``d_features`` (n, feature_width) asks for."""
+    def features_adjoint(
+        self, n: int, first: int, positions: Any, d_features: Any, level: int, index: Any = None
+    ) -> None:
+        """Add to the gradients what ``d_features`` (n, feature_width) asks for. Args: as of :meth:`lookup`."""
 
     def regularise(self, level: int, l1: float, tv_density: float, tv_appearance: float, orthogonality: float) -> None:
         """Add the gradients of the regularisers that this field has, by their weights, to what ``level`` has."""

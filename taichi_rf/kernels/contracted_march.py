@@ -30,11 +30,12 @@ def uncurved(u):
 
 @ti.kernel
 def find_contracted(
-    n: int,
+    begin: int,
+    behind: int,
     origins: Vec3s,
     directions: Vec3s,
-    begin: float,
-    end: float,
+    near: float,
+    far: float,
     step: float,
     seed: int,
     nx: int,
@@ -50,21 +51,21 @@ def find_contracted(
     hits: I32,
     counts: I32,
 ):
-    # bit k of a ray's hits: is its step k in an occupied cell
-    for r in range(n):
+    # bit k of a ray's hits: is its step k in an occupied cell. Of rays begin .. behind - 1
+    for r in range(begin, behind):
         o, d, jitter = origins[r], directions[r], jitter_of(r, seed)
         cells = ti.Vector([ti.cast(nx, ti.f32), ti.cast(ny, ti.f32), ti.cast(nz, ti.f32)])
         last = ti.Vector([nx - 1, ny - 1, nz - 1])
         most = ti.cast(per_ray * 32, ti.f32)
-        steps = ti.cast(ti.ceil(ti.math.clamp((end - begin) / step - jitter, 0.0, most)), ti.i32)
+        steps = ti.cast(ti.ceil(ti.math.clamp((far - near) / step - jitter, 0.0, most)), ti.i32)
         found = 0
         for w in range(per_ray):
             word = 0
             for k in range(w * 32, ti.min(w * 32 + 32, steps)):
-                g = contracted(o + d * uncurved(begin + (ti.cast(k, ti.f32) + jitter) * step)) * cells
+                g = contracted(o + d * uncurved(near + (ti.cast(k, ti.f32) + jitter) * step)) * cells
                 c = ti.max(ti.min(ti.cast(g, ti.i32), last), 0)
-                near = c >> COARSE_BITS
-                if coarse[(near[2] * cy + near[1]) * cx + near[0]] != 0:
+                block = c >> COARSE_BITS
+                if coarse[(block[2] * cy + block[1]) * cx + block[0]] != 0:
                     bit = bit_at(c, ny, words, bits)
                     word |= bit << (k & 31)
                     found += bit
@@ -77,7 +78,7 @@ def place_contracted(
     n: int,
     origins: Vec3s,
     directions: Vec3s,
-    begin: float,
+    near: float,
     step: float,
     seed: int,
     per_ray: int,
@@ -96,7 +97,7 @@ def place_contracted(
                 if word != 0:
                     for b in range(32):
                         if (word >> b) & 1 != 0:
-                            t = uncurved(begin + (ti.cast(w * 32 + b, ti.f32) + jitter) * step)
+                            t = uncurved(near + (ti.cast(w * 32 + b, ti.f32) + jitter) * step)
                             positions[out] = contracted(o + d * t)
                             ts[out] = t
                             out += 1

@@ -4,6 +4,7 @@ Samples of a batch lie in one flat list, ray after ray: ``offsets[r]`` to ``offs
 Along a ray they stand at t = t_entry + (k + jitter) * step for k = 0, 1, ..., one jitter a ray (TensoRF).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ class Marcher:
         near: float,
         far: float,
         step: float,
-        occupancy: Occupancy,
+        occupancy: Occupancy | Sequence[tuple[Occupancy, int]],
         seed: int | None = None,
         count_only: bool = False,
         meets_only: bool = False,
@@ -98,7 +99,7 @@ class Marcher:
             origins, directions: (n, 3) float32; directions of unit length.
             box: (2, 3) of the field, world units.
             near, far, step: world units.
-            occupancy: over the same box.
+            occupancy: over the same box; or several, each with the number of rays, one after the other, that it is for.
             seed: of one jitter a ray; None puts every sample at the middle of its step.
             count_only: fill the offsets and leave positions and t alone.
             meets_only: count no more than tells which rays have any sample.
@@ -119,12 +120,14 @@ class Marcher:
         hits = get("hits", ti.i32, n * per_ray)
         low, high = ti.math.vec3(*map(float, box[0])), ti.math.vec3(*map(float, box[1]))
         ray = (o, d, low, high, near, far, step, -1 if seed is None else seed & 0x7FFFFFFF)
-        grid = (*occupancy.cells, occupancy.words, *occupancy.coarse_cells, occupancy.bits, occupancy.coarse)
         bent = (o, d, near, far, step, ray[-1])
-        if curved:
-            find_contracted(n, *bent, *grid, per_ray, hits, counts)
-        else:
-            _find(n, *ray, *grid, per_ray, 1 if meets_only else per_ray * 32, hits, counts)
+        parts = _parts(n, occupancy)
+        for begin, end, its in parts:
+            grid = (*its.cells, its.words, *its.coarse_cells, its.bits, its.coarse)
+            if curved:
+                find_contracted(begin, end, *bent, *grid, per_ray, hits, counts)
+            else:
+                _find(begin, end, *ray, *grid, per_ray, 1 if meets_only else per_ray * 32, hits, counts)
         count_only = count_only or meets_only
         count = prefix_sum(n, counts, offsets, sums)
         if most is not None and count > most and n > 1 and not count_only:
@@ -135,8 +138,18 @@ class Marcher:
             if curved:
                 place_contracted(n, o, d, near, step, ray[-1], per_ray, hits, offsets, positions, t)
             else:
-                _place(n, *ray, *occupancy.cells, per_ray, hits, offsets, positions, t)
+                for begin, end, its in parts:
+                    _place(begin, end, *ray, *its.cells, per_ray, hits, offsets, positions, t)
         return Samples(n, count, offsets, positions, t, d, step, curved, (near, far))
+
+
+def _parts(n: int, occupancy: Occupancy | Sequence[tuple[Occupancy, int]]) -> list[tuple[int, int, Occupancy]]:
+    """(first ray, last ray + 1, occupancy) of the parts of a batch of ``n`` rays."""
+    if isinstance(occupancy, Occupancy):
+        return [(0, n, occupancy)]
+    ends = np.cumsum([0, *(rays for _, rays in occupancy)]).tolist()
+    assert ends[-1] == n, "each ray has one occupancy"
+    return [(begin, end, its) for begin, end, (its, _) in zip(ends, ends[1:], occupancy)]
 
 
 def most_steps(box: np.ndarray, near: float, far: float, step: float) -> int:
@@ -158,7 +171,8 @@ def steps_of(o, d, t, step, low, high, nx, ny, nz):
 
 @ti.kernel
 def _find(
-    n: int,
+    begin: int,
+    behind: int,
     origins: Vec3s,
     directions: Vec3s,
     low: ti.math.vec3,
@@ -183,7 +197,7 @@ def _find(
 ):
     # bit k of a ray's hits: is its step k in an occupied cell. Coarse cell by coarse cell; in one that is not empty the
     # steps up to its far side are looked up one after the other without a branch
-    for r in range(n):
+    for r in range(begin, behind):
         o, d, jitter = origins[r], directions[r], jitter_of(r, seed)
         t0, t1 = box_interval(o, d, low, high, near, far)
         for w in range(per_ray):
@@ -224,7 +238,8 @@ def _find(
 
 @ti.kernel
 def _place(
-    n: int,
+    begin: int,
+    behind: int,
     origins: Vec3s,
     directions: Vec3s,
     low: ti.math.vec3,
@@ -243,7 +258,7 @@ def _place(
     ts: F32,
 ):
     # the steps that hit, packed
-    for r in range(n):
+    for r in range(begin, behind):
         out = offsets[r]
         if offsets[r + 1] > out:
             o, d, jitter = origins[r], directions[r], jitter_of(r, seed)

@@ -182,10 +182,11 @@ class Model:
         """
         origins, directions = self.space.rays(origins, directions)
         near, far = self.space.interval(settings.near, settings.far)
+        shares = [(self.occupancy_at(level), rays) for level, rays in settings.shares]
         return self.marcher.march(
             origins, directions, box=self.box, near=near, far=far, step=self.step_size,
-            occupancy=self.occupancy_at(settings.level), seed=seed, count_only=count_only, most=settings.most_samples,
-            meets_only=meets_only, curved=not self.space.straight,
+            occupancy=shares or self.occupancy_at(settings.level), seed=seed, count_only=count_only,
+            most=settings.most_samples, meets_only=meets_only, curved=not self.space.straight,
         )  # fmt: skip
 
     def parameters(self, level: int | None = None, above: int | None = None) -> list[Any]:

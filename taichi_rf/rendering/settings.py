@@ -16,5 +16,8 @@ class RenderSettings:
     """World units along a ray, between which it is looked at."""
     weight_threshold: float
     """Samples of smaller weight get no colour."""
+    shares: tuple[tuple[int, int], ...] = ()
+    """(level, how many rays) where the rays of a batch are at several levels, in rising order: those at the first level
+    come first. Empty where all are at ``level``, which is the highest of them."""
     most_samples: int | None = None
     """Samples that a batch of several rays may have; see :func:`taichi_rf.rendering.ray_parts.in_parts`."""

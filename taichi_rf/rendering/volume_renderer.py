@@ -48,6 +48,8 @@ class Batch:
     pixels: Any
     opacity: Any
     depth: Any
+    learning: bool = False
+    """Whether the field kept what it found on the way there for the way back."""
 
 
 class VolumeRenderer(Renderer):
@@ -66,6 +68,7 @@ class VolumeRenderer(Renderer):
         *,
         background: NDArray[np.float32] | None = None,
         seed: int | None = None,
+        learning: bool = False,
     ) -> Batch:
         """Render a batch of rays (Eqs. 1 to 3, Mildenhall et al. 2020).
 
@@ -74,29 +77,42 @@ class VolumeRenderer(Renderer):
             settings: the model's own, at its highest level, by default.
             background: (3,) or (n, 3); the model's own by default.
             seed: of the jitter; None for none.
+            learning: have the field keep what it finds on the way for :meth:`backward`, which has to be the next call.
 
         Raises:
             TooManySamples: there are more than the settings allow.
         """
         model = self.model
         settings = model.settings() if settings is None else settings
-        samples, density, shaded, opacity, depth = self.weigh(origins, directions, settings, seed=seed)
+        samples, density, shaded, opacity, depth = self.weigh(
+            origins, directions, settings, seed=seed, learning=learning
+        )
         colours = model.scratch.get("colours", Vec3, shaded.count)
         for first, n in self._chunks(shaded.count):
-            self._shade(first, n, shaded, samples, colours, settings.level)
+            self._shade(first, n, shaded, samples, colours, settings.level, learning)
         behind = self._background(samples.rays, model.background if background is None else background)
         pixels = self.compositor.pixels(samples, shaded, colours, behind)
-        return Batch(settings, samples, density, shaded, colours, behind, pixels, opacity, depth)
+        return Batch(settings, samples, density, shaded, colours, behind, pixels, opacity, depth, learning)
 
     def weigh(
-        self, origins: Rays, directions: Rays, settings: RenderSettings, *, seed: int | None = None
+        self,
+        origins: Rays,
+        directions: Rays,
+        settings: RenderSettings,
+        *,
+        seed: int | None = None,
+        learning: bool = False,
     ) -> tuple[Samples, Any, Shaded, Any, Any]:
         """:meth:`forward` without its colours: samples, density (samples.count,), what is worth shading, opacity (n,)
         and depth times opacity (n,). The weights of all samples are the compositor's."""
         model = self.model
         samples = model.march(origins, directions, settings, seed=seed)
         density = model.scratch.get("density", ti.f32, samples.count)
-        model.field.density_along(samples, model.distance_scale, density, settings.level)
+        if learning:
+            shares = settings.shares or ((settings.level, samples.rays),)
+            model.field.density_learning(samples, shares, model.distance_scale, density)
+        else:
+            model.field.density_along(samples, model.distance_scale, density, settings.level)
         shaded, opacity, depth = self.compositor.weigh(
             samples, density, model.distance_scale, settings.weight_threshold
         )
@@ -109,6 +125,7 @@ class VolumeRenderer(Renderer):
             distortion: weight of each ray's distortion loss, see :mod:`taichi_rf.kernels.distortion`.
         """
         model, samples, shaded, level = self.model, batch.samples, batch.shaded, batch.settings.level
+        index = shaded.index if batch.learning else None
         d_weights = None
         if distortion:
             d_weights = model.scratch.get("d weights", ti.f32, samples.count)
@@ -119,20 +136,24 @@ class VolumeRenderer(Renderer):
         chunks = self._chunks(shaded.count)
         for first, n in reversed(chunks):
             if (first, n) != chunks[-1]:  # the rows hold the last chunk only: others are computed again
-                self._shade(first, n, shaded, samples, batch.colours, level)
+                self._shade(first, n, shaded, samples, batch.colours, level, batch.learning)
             d_features = model.decoder.adjoint(
                 n, first, self._features, shaded.rays, samples.directions, batch.colours, d_colours
             )
-            model.field.features_adjoint(n, first, shaded.positions, d_features, level)
-        model.field.density_adjoint(samples.count, samples.positions, batch.density, d_density, level)
+            model.field.features_adjoint(n, first, shaded.positions, d_features, level, index)
+        model.field.density_adjoint(
+            samples.count, samples.positions, batch.density, d_density, level, learning=batch.learning
+        )
 
     def _chunks(self, count: int) -> list[tuple[int, int]]:
         rows = self.model.field.rows
         return [(first, min(rows, count - first)) for first in range(0, count, rows)]
 
-    def _shade(self, first: int, n: int, shaded: Shaded, samples: Samples, colours: Any, level: int) -> None:
+    def _shade(
+        self, first: int, n: int, shaded: Shaded, samples: Samples, colours: Any, level: int, learning: bool
+    ) -> None:
         field = self.model.field
-        field.lookup(n, first, shaded.positions, level)
+        field.lookup(n, first, shaded.positions, level, shaded.index if learning else None)
         self._features = field.features(n, level)
         self.model.decoder.forward(n, first, self._features, shaded.rays, samples.directions, colours)
 

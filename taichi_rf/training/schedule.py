@@ -186,8 +186,9 @@ class JointLevels(LevelSchedule):
     """Levels of detail that train together, so that every prefix is a good model; ``level`` of them so far.
 
     "finest": every ray at the finest level alone. "random": one level a step, level l with probability proportional to
-    2^l (VQAD's code). "split": each step's rays are shared out in those proportions, so that every level is in every
-    step and none costs more. "all": every ray at every level, the losses weighted in those proportions.
+    2^l (VQAD's code). "split": each step's rays are shared out in those proportions, and count the same, so that every
+    level is in every step and none costs more. "all": every ray at every level, the losses weighted in those
+    proportions.
     """
 
     config: Config
@@ -213,7 +214,8 @@ class JointLevels(LevelSchedule):
             return [(l + 1, 0, rays, float(shares[l])) for l in range(level)]
         if joint == "split":
             ends = [0, *(int(round(float(e) * rays)) for e in np.cumsum(shares))]
-            return [(l + 1, ends[l], ends[l + 1], float(shares[l])) for l in range(level) if ends[l] < ends[l + 1]]
+            spans = [(l + 1, ends[l], ends[l + 1]) for l in range(level) if ends[l] < ends[l + 1]]
+            return [(l, begin, end, (end - begin) / rays) for l, begin, end in spans]
         return [(level, 0, rays, 1.0)]
 
     def update(self, losses: Mapping[int, float], progress: float) -> str | None:

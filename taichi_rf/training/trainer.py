@@ -17,7 +17,7 @@ from taichi_rf.training.methods import registry
 from taichi_rf.training.model_state import ModelState
 from taichi_rf.training.optimiser import Optimiser
 from taichi_rf.training.record import Record
-from taichi_rf.training.samplers.base import MOST_PARTS, Sampler
+from taichi_rf.training.samplers.base import MOST_PARTS, Sampler, parts_of
 from taichi_rf.training.schedule import LearningRate, LevelSchedule, Milestones
 from taichi_rf.training.state import Owner
 from taichi_rf.training.strategies.base import Begun, Strategy
@@ -166,7 +166,8 @@ class Trainer:
         Larger batches are then summed in another order. On a GPU a step is short, and stays whole.
         """
         if current().owner_computes:
-            self.part_rays = max(PART_RAYS, -(-self.config.batch_rays // MOST_PARTS))
+            usual = PART_RAYS // 2 if self.sampler.mixes_levels else PART_RAYS  # an octree's take twice as long
+            self.part_rays = max(usual, -(-self.config.batch_rays // MOST_PARTS))
 
     def part(self, *, rays: int | None = None) -> StepInfo | None:
         """A part of a step: some of its rays forward and back, or the update; None until it was the last one.
@@ -213,16 +214,11 @@ class Trainer:
         passes = levels.passes(self.sampler.batch_size(rays), self.iteration, progress)
         seen = max(end for _, _, end, _ in passes)
         learn = self.sampler.lesson(seen, self.iteration)
-        whole = self.part_rays or seen
-        losses, index = {}, 0
-        for level, begin, end, weight in passes:
-            loss = 0.0
-            for first in range(begin, end, whole):
-                part = slice(first, min(first + whole, end))
-                loss += learn(level, part, end - begin, weight, index)
-                index += 1
-                yield
-            losses[level] = loss
+        losses: dict[int, float] = {}
+        for index, (part, shares) in enumerate(parts_of(passes, self.part_rays or seen, mix=self.sampler.mixes_levels)):
+            level = shares[-1].level
+            losses[level] = losses.get(level, 0.0) + learn(part, shares, index)
+            yield
         if levels.level in losses or record.last_loss is None:
             record.last_loss = losses[max(losses)]
         loss = record.last_loss

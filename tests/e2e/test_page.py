@@ -96,7 +96,7 @@ def test_numbers_are_decoded_to_the_same_bits(chromium, tmp_path):
               const found = [];
               for (const [i, chunk] of chunks.entries()) {
                 const read = await arrays.unpackArrays(
-                  bytes.fromBase85(chunk), tensor.tensorSchema(field, i + 1), "it");
+                  bytes.unembedded(chunk), tensor.tensorSchema(field, i + 1), "it");
                 found.push(btoa(String.fromCharCode(...new Uint8Array(levels.factors(read).buffer))));
               }
               return found;

@@ -19,8 +19,8 @@ from taichi_rf.core.device import BLOCK
 from taichi_rf.core.errors import UserError
 from taichi_rf.fields.accounts import octree_accounts
 from taichi_rf.fields.base import Accounts, Arrays, Header, Schema, Stage
-from taichi_rf.fields.octree.kernels import OctreeKernels
 from taichi_rf.fields.octree.layout import CORNERS, MAX_BASE_DEPTH, MAX_LEVELS, MIN_BASE_DEPTH
+from taichi_rf.fields.octree.learning import OctreeLearning
 from taichi_rf.fields.octree.smoothing import Smoothing
 from taichi_rf.fields.quantisers.registry import (
     check_quantiser,
@@ -49,7 +49,7 @@ class Grown:
     space: np.ndarray
 
 
-class OctreeField(OctreeKernels):
+class OctreeField(OctreeLearning):
     """Features on an octree of up to ``levels`` levels.
 
     Args:

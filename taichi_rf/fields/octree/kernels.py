@@ -1,4 +1,4 @@
-"""Lookups of an octree field and their adjoints.
+"""Lookups of an octree field. Their adjoints are in :mod:`taichi_rf.fields.octree.learning`.
 
 The feature at a point is the sum over the levels of the trilinear interpolation of 16 numbers on the corners of its
 cell (Eqs. 1 and 2, Takikawa et al. 2022). Outside the cells of a level its density is zero.
@@ -7,7 +7,7 @@ cell (Eqs. 1 and 2, Takikawa et al. 2022). Outside the cells of a level its dens
 from typing import Any
 
 from taichi_rf.core.backend import ti
-from taichi_rf.core.device import BLOCK, F32, I32, Block, Vec3s
+from taichi_rf.core.device import F32, I32, Block, Vec3s
 from taichi_rf.fields.activations import softplus
 from taichi_rf.fields.octree.layout import CORNERS, OctreeLayout
 from taichi_rf.kernels.march import STOP, Samples
@@ -34,6 +34,9 @@ def corner_weights(f):
 @ti.data_oriented
 class OctreeKernels(OctreeLayout):
     """What is computed on the tree."""
+
+    _kept: Any
+    """The cells of the batch that is learnt from, see :mod:`taichi_rf.fields.octree.learning`."""
 
     # The way down the tree
 
@@ -69,17 +72,17 @@ class OctreeKernels(OctreeLayout):
 
     @ti.kernel
     def _locate(self, n: int, first: int, levels: int, positions: Vec3s, cells: I32):
-        # cells[i * levels + l]; all -1 where level ``levels`` has no cell, for there nothing is learnt
+        # cells[i * num_levels + l]; all -1 where level ``levels`` has no cell, for there nothing is learnt
         for i in range(n):
             at, _ = self.place(positions[first + i])
             cell = self.base_cell(at)
-            cells[i * levels] = cell
+            cells[i * self.num_levels] = cell
             for l in range(1, levels):
                 cell = self.child(cell, at, self.span - l)
-                cells[i * levels + l] = cell
+                cells[i * self.num_levels + l] = cell
             if cell < 0:
                 for l in range(levels):
-                    cells[i * levels + l] = -1
+                    cells[i * self.num_levels + l] = -1
 
     def _located(self, n: int, first: int, positions: Any, level: int) -> Any:
         cells = self._scratch.get("cells", ti.i32, n * self.num_levels)
@@ -179,17 +182,30 @@ class OctreeKernels(OctreeLayout):
                     cell >= 0, self.activate(total), ti.static(1.0 if self.signed else 0.0)
                 )
 
-    def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
-        self._looked_up = (n, first, positions)
+    def lookup(self, n: int, first: int, positions: Any, level: int, index: Any = None) -> None:
+        self._looked_up = (first, positions, index)
 
     def features(self, n: int, level: int) -> Any:
-        _, first, positions = self._looked_up
-        if n > 0:
+        first, positions, index = self._looked_up
+        if n > 0 and index is not None:
+            self._features_kept(n, first, self.quantiser, positions, index, self._kept)
+        elif n > 0:
             self._features(n, first, 0, self.depth(level), 0, self.quantiser, positions)
         return self.output
 
+    @ti.kernel
+    def _features_kept(self, n: int, first: int, codes: ti.template(), positions: Vec3s, index: I32, cells: I32):
+        for i in range(n):
+            at, f = self.place(positions[first + i])
+            total = Block(0.0)
+            for l in range(self.num_levels):
+                cell = cells[index[first + i] * self.num_levels + l]
+                if cell >= 0:
+                    total += self.row_of(codes, l, cell, self.fraction(at, f, self.span - l))
+            self.output[i, 0] = total
+
     def next_features(self, n: int, level: int) -> Any:
-        _, first, positions = self._looked_up
+        first, positions, _ = self._looked_up
         if n > 0 and level <= self.grown:
             self._features(n, first, level - 1, level, int(level > 1), self.quantiser, positions)
         return self.output
@@ -209,91 +225,6 @@ class OctreeKernels(OctreeLayout):
                 if cell >= 0 and l >= begin:
                     total += self.row_of(codes, l, cell, self.fraction(at, f, self.span - l))
             self.output[i, 0] = total
-
-    # Adjoints
-
-    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any, level: int) -> None:
-        if n == 0:
-            return
-        cells = self._located(n, 0, positions, level)
-        if not self.signed:
-            self._feature_gradient(n, density, d_density)
-        if self.owner:
-            self._scatter_density_owner(n, self.depth(level), positions, cells, d_density)
-        else:
-            self._scatter_density_atomic(n, self.depth(level), positions, cells, d_density)
-
-    @ti.kernel
-    def _feature_gradient(self, n: int, density: F32, d_density: F32):
-        # d softplus(x) = 1 - exp(-softplus(x)), in place
-        for i in range(n):
-            d_density[i] = d_density[i] * (1.0 - ti.exp(-density[i]))
-
-    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any, level: int) -> None:
-        if n == 0:
-            return
-        cells = self._located(n, first, positions, level)
-        if self.owner:
-            self._scatter_features_owner(n, first, self.depth(level), positions, cells, d_features)
-        else:
-            self._scatter_features_atomic(n, first, self.depth(level), positions, cells, d_features)
-
-    @ti.kernel
-    def _scatter_density_owner(self, n: int, levels: int, positions: Vec3s, cells: I32, d: F32):
-        # a task owns a level, and walks all samples in order
-        ti.loop_config(block_dim=1)
-        for l in range(levels):
-            for i in range(n):
-                cell = cells[i * levels + l]
-                if cell >= 0 and d[i] != 0.0:
-                    at, f = self.place(positions[i])
-                    w = corner_weights(self.fraction(at, f, self.span - l))
-                    corners = self.corners[cell]
-                    for c in ti.static(range(CORNERS)):
-                        v = corners[c]
-                        self.gradients.density[v] = self.gradients.density[v] + w[c] * d[i]
-                        self.gradients.touched[v] = 1
-
-    @ti.kernel
-    def _scatter_features_owner(self, n: int, first: int, levels: int, positions: Vec3s, cells: I32, d: ti.template()):
-        ti.loop_config(block_dim=1)
-        for l in range(levels):
-            for i in range(n):
-                cell = cells[i * levels + l]
-                if cell >= 0:
-                    at, f = self.place(positions[first + i])
-                    w = corner_weights(self.fraction(at, f, self.span - l))
-                    corners = self.corners[cell]
-                    row = d[i, 0]
-                    for c in ti.static(range(CORNERS)):
-                        v = corners[c]
-                        self.gradients.features[v] = self.gradients.features[v] + w[c] * row
-                        self.gradients.touched[v] = 1
-
-    @ti.kernel
-    def _scatter_density_atomic(self, n: int, levels: int, positions: Vec3s, cells: I32, d: F32):
-        for i, l in ti.ndrange(n, levels):
-            cell = cells[i * levels + l]
-            if cell >= 0 and d[i] != 0.0:
-                at, f = self.place(positions[i])
-                w = corner_weights(self.fraction(at, f, self.span - l))
-                corners = self.corners[cell]
-                for c in ti.static(range(CORNERS)):
-                    self.gradients.density[corners[c]] += w[c] * d[i]
-                    self.gradients.touched[corners[c]] = 1
-
-    @ti.kernel
-    def _scatter_features_atomic(self, n: int, first: int, levels: int, positions: Vec3s, cells: I32, d: ti.template()):
-        # neighbouring threads take neighbouring channels of one sample
-        for i, l, k in ti.ndrange(n, levels, BLOCK):
-            cell = cells[i * levels + l]
-            if cell >= 0:
-                at, f = self.place(positions[first + i])
-                w = corner_weights(self.fraction(at, f, self.span - l))
-                corners = self.corners[cell]
-                for c in ti.static(range(CORNERS)):
-                    self.gradients.features[corners[c]][k] += w[c] * d[i, 0][k]
-                    self.gradients.touched[corners[c]] = 1
 
     # Which cells are worth having
 

@@ -12,7 +12,9 @@ from taichi_rf.kernels.linear import blocks_of
 class VMKernels(VMLookups):
     """What is computed on the arena: lookups, and what they send back."""
 
-    def density_adjoint(self, n: int, positions: Any, density: Any, d_density: Any, level: int) -> None:
+    def density_adjoint(
+        self, n: int, positions: Any, density: Any, d_density: Any, level: int, *, learning: bool = False
+    ) -> None:
         if n == 0:
             return
         self._feature_gradient(n, density, d_density)
@@ -30,7 +32,9 @@ class VMKernels(VMLookups):
         for i in range(n):
             d_density[i] = d_density[i] * self.activation_slope(density[i])
 
-    def features_adjoint(self, n: int, first: int, positions: Any, d_features: Any, level: int) -> None:
+    def features_adjoint(
+        self, n: int, first: int, positions: Any, d_features: Any, level: int, index: Any = None
+    ) -> None:
         if n > 0:
             blocks = blocks_of(APPEARANCE_PER_LEVEL * level)
             self.basis.adjoint(n, self.products, d_features, self.d_products, self.basis_gradient, blocks=blocks)

@@ -247,7 +247,7 @@ class VMLookups(VMLayout):
                     total += (s * self.mask[level - 1, b]).sum()
                 out[(z * ny + y) * nx + x] = self.activate(total)
 
-    def lookup(self, n: int, first: int, positions: Any, level: int) -> None:
+    def lookup(self, n: int, first: int, positions: Any, level: int, index: Any = None) -> None:
         if n > 0:
             components = APPEARANCE_PER_LEVEL * level
             counts, blocks = self._by_width(n, components), blocks_of(components)

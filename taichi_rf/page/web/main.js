@@ -1,6 +1,6 @@
 // The page: what its panels say, and what keys, hands and buttons do.
 
-import { Refused, fromBase85 } from "./bytes.js";
+import { Refused, unembedded } from "./bytes.js";
 import { Orbit } from "./camera.js";
 import { Plot, decibelText, megabytes } from "./figures.js";
 import { hands } from "./hands.js";
@@ -30,7 +30,7 @@ class Page {
   async open() {
     this.mark("opened");
     const { file, sizes } = this.about;
-    const source = file ? new Remote(file, sizes) : new Memory(fromBase85(byId("model").textContent.trim()));
+    const source = file ? new Remote(file, sizes) : new Memory(unembedded(byId("model").textContent.trim()));
     const ahead = source.read(0, 1); // asked for before the graphics are started, which takes a while
     ahead.catch(() => {}); // said below
     const gl = this.canvas.getContext("webgl2", { antialias: false, alpha: false, powerPreference: "high-performance" });

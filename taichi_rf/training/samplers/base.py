@@ -2,23 +2,71 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from taichi_rf.rendering.model import Model
 from taichi_rf.training.configs.base import Config
+from taichi_rf.training.schedule import Pass
 from taichi_rf.training.state import Owner
 
 MOST_PARTS = 64
 """Of a step: each has its own numbers for the jitter."""
 
-Learn = Callable[[int, slice, int, float, int], float]
-"""learn(level, part, of, weight, index): forward and back at ``level`` for a part of a batch of which ``of`` rays share
-that level; returns their share of its mean loss, whose gradient counts ``weight``. Parts are numbered through the step
-by ``index``."""
+
+@dataclass(frozen=True)
+class Share:
+    """Rays of a part of a batch that are at one level."""
+
+    level: int
+    rays: int
+    of: int
+    """Rays of the whole batch at that level, over which its loss is the mean."""
+    weight: float
+    """Of that mean in the step's gradient."""
+
+
+Learn = Callable[[slice, list[Share], int], float]
+"""learn(part, shares, index): forward and back for a part of a batch, whose rays are those of the shares, one after the
+other, by rising levels; returns what the last of them are of their level's mean loss. All rays of several shares count
+the same. Parts are numbered through the step by ``index``."""
+
+
+def parts_of(passes: Sequence[Pass], most: int, *, mix: bool) -> list[tuple[slice, list[Share]]]:
+    """A step in parts of ``most`` rays at most.
+
+    Args:
+        mix: passes that follow one another, and whose rays count the same, may share a part.
+    """
+    groups: list[list[Pass]] = []
+    for each in passes:
+        before = groups[-1][-1] if groups else None
+        if mix and before is not None and before[2] == each[1] and math.isclose(_counts(before), _counts(each)):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    found = []
+    for group in groups:
+        for first in range(group[0][1], group[-1][2], most):
+            last = min(first + most, group[-1][2])
+            shares = [
+                Share(level, min(end, last) - max(begin, first), end - begin, weight)
+                for level, begin, end, weight in group
+                if begin < last and end > first
+            ]
+            found.append((slice(first, last), shares))
+    return found
+
+
+def _counts(one: Pass) -> float:
+    """What a ray of a pass counts in the step's gradient."""
+    _, begin, end, weight = one
+    return weight / (end - begin)
 
 
 class Sampler(Owner, ABC):
@@ -26,6 +74,8 @@ class Sampler(Owner, ABC):
 
     unit = "rays"
     """What ``batch_rays`` counts."""
+    mixes_levels = False
+    """Whether a part of a batch may have rays at several levels."""
     warnings: tuple[str, ...] = ()
     """What the person who trains should know."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.rendering.volume_renderer import VolumeRenderer
 from taichi_rf.training.configs.base import Config
 from taichi_rf.training.restoring import bits_of, parameter_values
-from taichi_rf.training.samplers.base import Learn, Sampler, check_finite, step_seed
+from taichi_rf.training.samplers.base import Learn, Sampler, Share, check_finite, step_seed
 from taichi_rf.training.samplers.pixel_order import PixelOrder
 from taichi_rf.training.samplers.pixel_set import Flags, PixelSet
 from taichi_rf.training.state import Arrays, Entries
@@ -81,6 +82,10 @@ class PixelSampler(Sampler):
             self.pixels = self.pixels.without(self.held_out)
         self._order = PixelOrder(len(self.pixels), config.seed)
 
+    @property
+    def mixes_levels(self) -> bool:  # type: ignore[override]
+        return self.model.field.mixes_levels
+
     # Batches
 
     def batch_size(self, asked: int | None) -> int:
@@ -91,23 +96,27 @@ class PixelSampler(Sampler):
         renderer = self.model.renderer
         assert isinstance(renderer, VolumeRenderer)  # what photographs are learnt by
 
-        def learn(level: int, part: slice, of: int, weight: float, index: int) -> float:
+        def learn(part: slice, shares: list[Share], index: int) -> float:
+            n, last = part.stop - part.start, shares[-1]
+            settings = self.model.settings(last.level)
+            if len(shares) > 1:
+                settings = replace(settings, shares=tuple((share.level, share.rays) for share in shares))
             batch = renderer.forward(
-                origins[part], directions[part], self.model.settings(level), background=background,
-                seed=step_seed(self.config, iteration, index),
+                origins[part], directions[part], settings, background=background,
+                seed=step_seed(self.config, iteration, index), learning=True,
             )  # fmt: skip
-            target = self.scratch.get("targets", Vec3, part.stop - part.start)
+            target = self.scratch.get("targets", Vec3, n)
             copy_rows(targets[part], target)
-            n, pixels = part.stop - part.start, batch.pixels
+            pixels = batch.pixels
             if self.exposure is not None:
                 view = self.scratch.get("views", ti.i32, n)
                 copy_numbers(views[part], view)
                 pixels = self.exposure.forward(n, batch.pixels, view)
-            loss, d_pixels = self.loss(n, pixels, target, of=of, weight=weight)
+            loss, d_pixels = self.loss(n, pixels, target, of=last.of, weight=last.weight, first=n - last.rays)
             check_finite(loss, iteration)
             if self.exposure is not None:
                 self.exposure.adjoint(n, batch.pixels, view, d_pixels)
-            renderer.backward(batch, d_pixels, distortion=weight * self.config.distortion / of)
+            renderer.backward(batch, d_pixels, distortion=last.weight * self.config.distortion / last.of)
             return loss
 
         return learn

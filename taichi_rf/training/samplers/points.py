@@ -19,7 +19,7 @@ from taichi_rf.rendering.model import Model
 from taichi_rf.sdf.mesh import Shape
 from taichi_rf.sdf.metrics import measuring
 from taichi_rf.training.configs.base import Config
-from taichi_rf.training.samplers.base import Learn, Sampler, check_finite, step_seed
+from taichi_rf.training.samplers.base import Learn, Sampler, Share, check_finite, step_seed
 from taichi_rf.training.state import Arrays, Entries
 from taichi_rf.training.strategies.solid import SolidStrategy
 
@@ -58,15 +58,17 @@ class PointSampler(Sampler):
             self.pools.append(Pool(points, np.concatenate([distances, strategy.distances[level - 1]])))
 
     def lesson(self, size: int, iteration: int) -> Learn:
-        def learn(level: int, part: slice, of: int, weight: float, index: int) -> float:
-            field, get, count = self.model.field, self.scratch.get, part.stop - part.start
+        def learn(part: slice, shares: list[Share], index: int) -> float:
+            (share,) = shares
+            level, of, count = share.level, share.of, share.rays
+            field, get = self.model.field, self.scratch.get
             drawn = step_seed(self.config, iteration, index) & 0x7FFFFFFF
             positions, targets = self.pools[level - 1].draw(count, drawn, self.scratch)
             distances, errors = get("distances", ti.f32, count), get("errors", ti.f32, count)
             slopes = get("slopes", ti.f32, count)
             field.density(count, positions, distances, level)
             even = EVEN ** (level - 1)
-            _errors(count, self.scale, even * weight / of, distances, targets, errors, slopes)
+            _errors(count, self.scale, even * share.weight / of, distances, targets, errors, slopes)
             # summed on the host in order, so that the sum does not depend on the number of threads
             loss = float(errors.to_numpy()[:count].sum(dtype=np.float64) / of)
             check_finite(loss, iteration)

@@ -270,6 +270,25 @@ def test_counting_alone_gives_the_same_offsets(marcher, rng):
     np.testing.assert_array_equal(samples.offsets.to_numpy()[:201], offsets)
 
 
+@pytest.mark.parametrize("curved", [False, True])
+def test_rays_that_have_each_their_occupancy_are_marched_as_if_alone(marcher, rng, curved):
+    grids = []
+    for nodes in (NODES, (20, 9, 14), (33, 33, 33)):
+        grids.append(Occupancy(nodes))
+        grids[-1].set_cells(clusters(rng, grids[-1].cells[::-1]))
+    rays, counts = random_rays(rng, 200), (50, 0, 150)
+    several = list(zip(grids, counts, strict=True))
+    found = run(marcher, several, *rays, seed=3, curved=curved)
+    for index, (first, last) in ((0, (0, 50)), (2, (50, 200))):
+        # a ray's jitter goes by its number in the batch
+        offsets, positions, t = run(marcher, grids[index], *rays, seed=3, curved=curved)
+        mine, its = (slice(at[first], at[last]) for at in (found[0], offsets))
+        assert mine.stop > mine.start
+        np.testing.assert_array_equal(np.diff(found[0])[first:last], np.diff(offsets)[first:last])
+        np.testing.assert_array_equal(found[1][mine], positions[its])
+        np.testing.assert_array_equal(found[2][mine], t[its])
+
+
 # Occupancy of a field
 
 

@@ -248,8 +248,8 @@ def test_split_uses_every_ray_once_and_shares_them_out_as_two_to_the_level(rays)
     passes = joint("split").passes(rays, 7, 0.5)
     assert [i for _, begin, end, _ in passes for i in range(begin, end)] == list(range(rays))
     for level, begin, end, weight in passes:
-        assert weight == pytest.approx(2 ** (level - 1) / 15)
-        assert abs((end - begin) - rays * weight) <= 1
+        assert weight == pytest.approx((end - begin) / rays)  # every ray counts the same
+        assert abs((end - begin) - rays * 2 ** (level - 1) / 15) <= 1
 
 
 def test_all_has_every_ray_at_every_level():

@@ -209,6 +209,27 @@ def test_a_step_in_parts_has_the_gradient_and_the_loss_of_one_in_one_piece(bench
         np.testing.assert_allclose(gradients[1][name], whole, atol=1e-5 * np.abs(whole).max(), err_msg=name)
 
 
+def test_rays_of_all_levels_at_once_learn_what_a_pass_a_level_does(bench, monkeypatch):
+    gradients, losses = [], []
+    for mixes in (True, False):
+        trainer = bench.again(joint="split")
+        field = octree(trainer)
+        monkeypatch.setattr(type(trainer.sampler), "mixes_levels", mixes)
+        monkeypatch.setattr(trainer.model, "march", functools.partial(steady, type(trainer.model).march, trainer.model))
+        monkeypatch.setattr(
+            trainer.optimiser.adam, "step",
+            lambda parameters, factor, field=field: gradients.append(
+                [field.gradients.features.to_numpy(), field.gradients.density.to_numpy(),
+                 parameters[-1].gradient.to_numpy()]
+            ),
+        )  # fmt: skip
+        losses.append(trainer.step().loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    for together, apart in zip(*gradients, strict=True):
+        assert together.any()
+        np.testing.assert_allclose(together, apart, atol=1e-5 * np.abs(apart).max())
+
+
 def steady(march, *arguments, seed, **options):
     """Marching without the jitter, which is another for each part."""
     return march(*arguments, seed=None, **options)
