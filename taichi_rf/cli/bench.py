@@ -75,6 +75,7 @@ def bench(
         "arch": current.arch,
         "device": current.device,
         "threads": current.threads,
+        "processor": current.processor,
         "scene": scene.name,
         "image": [scene.train.cameras[0].width, scene.train.cameras[0].height],
     }
@@ -194,7 +195,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _machine(result: dict[str, Any]) -> str:
-    return f"{result['arch']}, {result['device'] or str(result['threads']) + ' threads'}"
+    named = f", for LLVM a {result['processor']}" if result.get("processor") else ""
+    return f"{result['arch']}, {result['device'] or str(result['threads']) + ' threads'}{named}"
 
 
 def default_scene() -> str:

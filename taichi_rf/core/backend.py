@@ -19,11 +19,12 @@ from typing import Any
 os.environ.setdefault("TI_SKIP_VERSION_CHECK", "ON")  # stops a thread that phones home
 os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
 
-from taichi_rf.core.compile_cache import provide_cache  # noqa: E402
+from taichi_rf.core.compile_cache import cache_of, provide_cache  # noqa: E402
+from taichi_rf.core.cpu.processor_name import name_processor  # noqa: E402
+from taichi_rf.core.cpu.worker_threads import alive, spread  # noqa: E402
 from taichi_rf.core.errors import UserError  # noqa: E402
 from taichi_rf.core.gpus import cuda, vulkan  # noqa: E402
 from taichi_rf.core.memory import MORE_MEMORY, lacks_memory  # noqa: E402
-from taichi_rf.core.worker_threads import alive, spread  # noqa: E402
 
 provide_cache()  # before Taichi is imported, which looks for its folder then
 
@@ -61,6 +62,8 @@ class Backend:
     threads: int
     device: str = ""
     """What the GPU is called, where that is known."""
+    processor: str | None = None
+    """What LLVM was told that the processor is called, where it does not know it."""
 
     @property
     def label(self) -> str:
@@ -106,11 +109,15 @@ def _start(arch: str, threads: int) -> Backend:
     gpu = vulkan.hardware() if arch == "vulkan" else None
     if gpu is not None:  # Taichi takes the device of the highest score, which a software driver may have
         ti._lib.core.set_vulkan_visible_device(str(gpu.index))
+    processor = name_processor() if arch == "cpu" else None
     before = alive()
     # Taichi announces itself with print(), and logs an error's text that it raises as well.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            ti.init(arch=getattr(ti, arch), log_level=ti.CRITICAL, cpu_max_num_threads=threads, random_seed=0)
+            ti.init(
+                arch=getattr(ti, arch), log_level=ti.CRITICAL, cpu_max_num_threads=threads, random_seed=0,
+                **cache_of(processor),
+            )  # fmt: skip
         except RuntimeError as error:
             if not lacks_memory(error):
                 raise UserError(f"Taichi cannot start on arch '{arch}': {' '.join(str(error).split())}") from error
@@ -122,7 +129,7 @@ def _start(arch: str, threads: int) -> Backend:
     if arch == "cpu":
         spread(before, threads)
     device = cuda.name() if arch == "cuda" else gpu.name if gpu is not None else ""
-    _current = Backend(arch=arch, owner_computes=arch == "cpu", threads=threads, device=device)
+    _current = Backend(arch=arch, owner_computes=arch == "cpu", threads=threads, device=device, processor=processor)
     return _current
 
 

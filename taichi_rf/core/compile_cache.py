@@ -24,7 +24,7 @@ def provide_cache() -> None:
     """
     if os.name == "nt":  # Taichi asks Windows itself
         return
-    base = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if (home := os.environ.get("HOME")) else None)
+    base = _base()
     if base is not None and _writable(Path(base) / "taichi" / "ticache"):
         return
     try:
@@ -39,6 +39,22 @@ def provide_cache() -> None:
             "a folder that can"
         ) from error
     os.environ["XDG_CACHE_HOME"] = str(folder)
+
+
+def cache_of(processor: str | None) -> dict[str, str]:
+    """What ``ti.init`` is told so that kernels for a processor of this name are kept apart, for Taichi would mix them
+    with those that were compiled before it had the name. Nothing where there is no name, where someone has named a
+    folder, or where none can be written."""
+    base = _base()
+    if processor is None or base is None or "TI_OFFLINE_CACHE_FILE_PATH" in os.environ:
+        return {}
+    folder = Path(base) / "taichi" / f"ticache-{processor}"
+    return {"offline_cache_file_path": str(folder)} if _writable(folder) else {}
+
+
+def _base() -> str | None:
+    """The folder of the user's caches, as Taichi finds it."""
+    return os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if (home := os.environ.get("HOME")) else None)
 
 
 def _ours(folder: Path) -> bool:

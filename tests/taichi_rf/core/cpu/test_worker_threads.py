@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from taichi_rf.core import worker_threads
+from taichi_rf.core.cpu import worker_threads
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets threads be given cores")
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 WORKING = """
 import json, os, sys
 from taichi_rf.core import backend
 from taichi_rf.core.backend import ti
-from taichi_rf.core.worker_threads import alive
+from taichi_rf.core.cpu.worker_threads import alive
 
 def seconds(thread):
     return sum(map(int, open(f"/proc/self/task/{thread}/stat").read().rsplit(")", 1)[1].split()[11:13]))
