@@ -74,8 +74,8 @@ def test_numbers_are_decoded_to_the_same_bits(chromium, tmp_path):
     rng = np.random.default_rng(7)
     grids = [(5, 8, 3), (2, 2, 2), (17, 6, 9)]
     document = tmp_path / "modules.html"
-    script = script_of("model.js")
-    names = "{ arrays: module_arrays_js, tensor: module_tensor_js, bytes: module_bytes_js }"
+    script = script_of("model.js") + script_of("digits.js")
+    names = "{ arrays: module_arrays_js, tensor: module_tensor_js, digits: module_digits_js }"
     document.write_text(f'<!doctype html><script type="module">{script}\nwindow.parts = {names};</script>')
     page = Opened(chromium, document.as_uri())
     for grid in grids:
@@ -90,13 +90,13 @@ def test_numbers_are_decoded_to_the_same_bits(chromium, tmp_path):
             """
             const [grid, chunks, done] = arguments;
             (async () => {
-              const { arrays, tensor, bytes } = window.parts;
+              const { arrays, tensor, digits } = window.parts;
               const field = { resolution: grid, coding: "compact" };
               const levels = new tensor.TensorLevels(field);
               const found = [];
               for (const [i, chunk] of chunks.entries()) {
                 const read = await arrays.unpackArrays(
-                  bytes.unembedded(chunk), tensor.tensorSchema(field, i + 1), "it");
+                  digits.unembedded(chunk), tensor.tensorSchema(field, i + 1), "it");
                 found.push(btoa(String.fromCharCode(...new Uint8Array(levels.factors(read).buffer))));
               }
               return found;
@@ -218,39 +218,6 @@ def test_of_a_damaged_file_the_good_levels_are_shown(how, show, chromium, tmp_pa
     assert "rank 3 is damaged" in opened.toast()
     assert reason in opened.toast()
     assert opened.sharp()["shown"] == 2
-
-
-@pytest.mark.parametrize(
-    ("where", "said"),
-    [(3, "not a .trf"), (30, "header is damaged"), (-1, "base chunk is damaged"), (None, "WebGL2")],
-)
-def test_what_cannot_be_shown_is_said(where, said, chromium, tmp_path):
-    path = write_model("solid", tmp_path / "model.trf")
-    text, whole = page_text(path), embedded(path.read_bytes())
-    if where == -1:
-        path.write_bytes(path.read_bytes()[: chunk_begins(path)[1] - 1])
-    elif where is not None:
-        spoilt(path, where)
-    page = tmp_path / "page.html"
-    page.write_text(text.replace(whole, embedded(path.read_bytes())), encoding="utf-8")
-    script = "HTMLCanvasElement.prototype.getContext = () => null"
-    added = None
-    if where is None:
-        added = chromium.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})["identifier"]
-    try:
-        assert said in Opened(chromium, page.as_uri()).notice()
-    finally:
-        if added:
-            chromium.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added})
-
-
-@pytest.mark.parametrize("wrong", ["\\", "\N{SNOWMAN}", "~~"])  # two digits of 8,280, which 13 bits do not hold
-def test_a_text_that_stands_for_no_model_is_said(wrong, chromium, tmp_path):
-    text = page_text(write_model("solid", tmp_path / "model.trf"))
-    held = embedded((tmp_path / "model.trf").read_bytes())
-    page = tmp_path / "page.html"
-    page.write_text(text.replace(held, held[:100] + wrong + held[100 + len(wrong) :]), encoding="utf-8")
-    assert "The model in this page is damaged" in Opened(chromium, page.as_uri()).notice()
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 // The page: what its panels say, and what keys, hands and buttons do.
 
-import { Refused, unembedded } from "./bytes.js";
+import { Refused } from "./bytes.js";
 import { Orbit } from "./camera.js";
+import { unembedded } from "./digits.js";
 import { Plot, decibelText, megabytes } from "./figures.js";
 import { hands } from "./hands.js";
 import { decibels } from "./header.js";
@@ -30,7 +31,9 @@ class Page {
   async open() {
     this.mark("opened");
     const { file, sizes } = this.about;
-    const source = file ? new Remote(file, sizes) : new Memory(unembedded(byId("model").textContent.trim()));
+    const held = file ? null : unembedded(byId("model").textContent);
+    if (!file && !held) throw new Refused("The model in this page is damaged.");
+    const source = file ? new Remote(file, sizes) : new Memory(held);
     const ahead = source.read(0, 1); // asked for before the graphics are started, which takes a while
     ahead.catch(() => {}); // said below
     const gl = this.canvas.getContext("webgl2", { antialias: false, alpha: false, powerPreference: "high-performance" });

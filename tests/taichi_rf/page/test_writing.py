@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 
 import numpy as np
 import pytest
@@ -22,6 +23,13 @@ def held(text: str) -> bytes:
     return unembedded(found[1])
 
 
+def own_code(text: str) -> str:
+    """The script that the page holds deflated."""
+    found = re.search(r'<script type="text/plain" id="code">([^<]*)</script>', text)
+    assert found is not None
+    return zlib.decompress(unembedded(found[1])).decode()
+
+
 def test_the_page_holds_the_file_and_twice_the_same(tmp_path):
     path = write_model("compressed_tensor", tmp_path / "model.trf")
     for name in ("a.html", "b.html"):
@@ -29,7 +37,8 @@ def test_the_page_holds_the_file_and_twice_the_same(tmp_path):
     text = (tmp_path / "a.html").read_text()
     assert held(text) == path.read_bytes()
     assert text == (tmp_path / "b.html").read_text()
-    assert len(text) - 5 * len(path.read_bytes()) / 4 < 150_000  # the page's own code
+    assert len(build.script_of("main.js")) < 150_000  # the page's own code
+    assert len(text) - 1.24 * len(path.read_bytes()) < 65_000  # which is deflated
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html", "model.trf"]
 
 
@@ -98,7 +107,8 @@ def test_a_damaged_model_is_refused(tmp_path):
 
 def test_the_page_evaluates_nothing_and_asks_nobody(tmp_path):
     text = page_text(write_model("solid", tmp_path / "model.trf"))
-    code = re.sub(r'<script type="text/plain".*?</script>', "", text, flags=re.DOTALL)
+    code = re.sub(r'<script type="text/plain".*?</script>', "", text, flags=re.DOTALL) + own_code(text)
+    assert own_code(text) == build.script_of("main.js")
     assert not re.findall(r"\beval\(|new Function|innerHTML|document\.write|https?://(?!www\.w3\.org/2000/svg)", code)
     assert "default-src 'none'" in code
     assert "connect-src" not in code
