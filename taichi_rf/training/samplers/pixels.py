@@ -62,6 +62,7 @@ class PixelSampler(Sampler):
         self.held_out = np.zeros(0, np.int64)
         """Pixels that are never learnt from."""
         self.exposure = Exposure(len(scene.train), config.exposure_rate) if config.exposure_rate else None
+        self.mixes_levels = self.model.field.mixes_levels
         self.consumed = 0
         """Pixels of the endless random order that have been used."""
         self.filtered = False
@@ -81,10 +82,6 @@ class PixelSampler(Sampler):
             self.held_out = kept[in_box.has(kept)]
             self.pixels = self.pixels.without(self.held_out)
         self._order = PixelOrder(len(self.pixels), config.seed)
-
-    @property
-    def mixes_levels(self) -> bool:  # type: ignore[override]
-        return self.model.field.mixes_levels
 
     # Batches
 

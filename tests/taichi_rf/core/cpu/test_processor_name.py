@@ -47,7 +47,7 @@ def printed(script: str, **environment: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", script] if script is ASKED else [sys.executable, script],
         capture_output=True, text=True, cwd=ROOT, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TAICHI_RF_PROCESSOR": "", **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1].split()  # Taichi may have said something before
@@ -78,6 +78,16 @@ def test_kernels_compute_the_same_by_either_name(tmp_path, said):
     _, total = printed(str(script), TAICHI_RF_PROCESSOR=said)
     expected = sum(0.5 * (i * 16 + k) + (i + k) for i in range(64) for k in range(16))
     assert float(total) == expected
+
+
+@linux
+def test_a_name_brings_no_instruction_that_the_processor_lacks(tmp_path):
+    """A Bulldozer has FMA4 and XOP, which nothing since has: taken at its word, products would be illegal here."""
+    script = tmp_path / "measured.py"
+    bulldozer = "from taichi_rf.core.cpu import processor_name as p\np.WIDE = p.MIDDLE = ('bdver4', set())\n"
+    script.write_text(bulldozer + MEASURED)
+    _, total = printed(str(script), XDG_CACHE_HOME=str(tmp_path))
+    assert float(total) == sum(0.5 * (i * 16 + k) + (i + k) for i in range(64) for k in range(16))
 
 
 @pytest.mark.parametrize(

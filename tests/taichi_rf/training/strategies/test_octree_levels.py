@@ -214,7 +214,7 @@ def test_rays_of_all_levels_at_once_learn_what_a_pass_a_level_does(bench, monkey
     for mixes in (True, False):
         trainer = bench.again(joint="split")
         field = octree(trainer)
-        monkeypatch.setattr(type(trainer.sampler), "mixes_levels", mixes)
+        monkeypatch.setattr(trainer.sampler, "mixes_levels", mixes)
         monkeypatch.setattr(trainer.model, "march", functools.partial(steady, type(trainer.model).march, trainer.model))
         monkeypatch.setattr(
             trainer.optimiser.adam, "step",
